@@ -1,0 +1,167 @@
+"""The contract on one screen: every operation, its parameters, its result, and since when.
+
+Adding an operation is one row here and one method in `agents`. `reads` marks the operations that change
+nothing on the server: only those may be repeated when it is unknown whether they were applied.
+
+Source: 777 published documentation pages and the WSDLs of Services75 to Services88.
+"""
+
+import re
+from typing import Any, Final, Generic, TypeVar
+
+import attrs
+
+from soapbatch.carriers import (
+    ALL_ASSOCIATES,
+    ARRAY_OF_BATCH_TASK_INFO,
+    BATCH_TASK_INFO,
+    BATCH_TASK_STATE,
+    BatchTaskInfo,
+)
+from soapbatch.errors import NotInVersion, UsageError
+from soapbatch.principals import AUTHENTICATE_RESPONSE, SYSTEM_INFO, AuthenticateResponse, SoSystemInfoCarrier
+from soapbatch.schema import ARRAY_OF_INT, Dictionary, Field, WireType
+from soapbatch.services import BATCH, BLOB, SO_PRINCIPAL, Agent, ServiceVersion
+from soapbatch.xsd import BASE64, BOOLEAN, INT, STRING
+
+R_co = TypeVar("R_co", covariant=True)
+
+_WORD_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+def snake_case(name: str) -> str:
+    """Return the Python name of a wire name: `BatchTaskIds` is `batch_task_ids`."""
+    return _WORD_BOUNDARY.sub("_", name).lower()
+
+
+def parameter(name: str, type: WireType, *, empty: object = None) -> Field:  # noqa: A002 - the field's own word
+    """Return the row of a parameter; its Python name is the snake_case of its wire name."""
+    return Field(name, type, attribute=snake_case(name), empty=empty)
+
+
+def _response_name(operation: "Operation[Any]") -> str:
+    return f"{operation.name}Response"
+
+
+@attrs.frozen(eq=False)
+class Operation(Generic[R_co]):
+    """One operation; `R_co` is what it returns.
+
+    Attributes:
+        name: as it stands on the wire, for example `GetBatchTaskInfo`.
+        parameters: in wire order.
+        result: the wire type of the result; None where there is none.
+        agent: the service it belongs to.
+        since: the first version that has it.
+        reads: whether it changes nothing on the server.
+        result_name: the element of the result inside the response element; "" where that itself is the result.
+        response_name: the response element; by default the operation's name and `Response`.
+        allow_nil: whether a nil or absent result is an answer (None, or an empty list) and not a defect.
+    """
+
+    name: str
+    parameters: tuple[Field, ...] = ()
+    result: WireType | None = None
+    agent: Agent = attrs.field(default=BATCH, kw_only=True)
+    since: ServiceVersion = attrs.field(default=ServiceVersion.V75, kw_only=True)
+    reads: bool = attrs.field(default=False, kw_only=True)
+    result_name: str = attrs.field(default="Response", kw_only=True)
+    response_name: str = attrs.field(default=attrs.Factory(_response_name, takes_self=True), kw_only=True)
+    allow_nil: bool = attrs.field(default=False, kw_only=True)
+
+    @property
+    def python_name(self) -> str:
+        """The name of its method, for example `get_batch_task_info`."""
+        return snake_case(self.name)
+
+    def check_version(self, version: ServiceVersion) -> None:
+        """Raise NotInVersion if `version` lacks the operation."""
+        if version >= self.since:
+            return
+        message = f"{self.name} came with {self.since}; this client speaks {version}"
+        error = NotInVersion(f"{message}. Use version=ServiceVersion.{self.since.name} or later if the server has it.")
+        error.operation, error.version, error.since = self.name, version, self.since
+        raise error
+
+
+_ID = parameter("Id", INT)
+_NAME = parameter("Name", STRING)
+_STATE = parameter("State", BATCH_TASK_STATE)
+_TASK = parameter("BatchTaskInfo", BATCH_TASK_INFO)
+_TASK_ID = parameter("BatchTaskId", INT)
+_TASK_IDS = parameter("BatchTaskIds", ARRAY_OF_INT)
+_TASK_NAME = parameter("TaskName", STRING)
+_USERS = parameter("AssociateIds", ARRAY_OF_INT, empty=ALL_ASSOCIATES)
+_V83, _V86, _V88 = ServiceVersion.V83, ServiceVersion.V86, ServiceVersion.V88
+
+Tasks = Operation[list[BatchTaskInfo]]
+Login = Operation[AuthenticateResponse]
+
+
+def _tasks(name: str, *parameters: Field, since: ServiceVersion = ServiceVersion.V75) -> Tasks:
+    return Operation(name, parameters, ARRAY_OF_BATCH_TASK_INFO, since=since, reads=True, allow_nil=True)
+
+
+def _login(name: str, *parameters: Field, since: ServiceVersion = ServiceVersion.V75) -> Login:
+    return Operation(
+        name,
+        parameters,
+        AUTHENTICATE_RESPONSE,
+        agent=SO_PRINCIPAL,
+        since=since,
+        result_name="",
+        response_name="AuthenticateResponse",
+    )
+
+
+# fmt: off
+GET_BATCH_TASK_INFO: Operation[BatchTaskInfo | None] = Operation(
+    "GetBatchTaskInfo", (_ID,), BATCH_TASK_INFO, reads=True, allow_nil=True)
+GET_BATCH_TASK_INFOS_BY_ASSOCIATES = _tasks("GetBatchTaskInfosByAssociates", _USERS)
+GET_BATCH_TASK_INFOS_BY_STATE = _tasks("GetBatchTaskInfosByState", _STATE)
+GET_BATCH_TASK_INFOS_BY_NAME_AND_STATE = _tasks("GetBatchTaskInfosByNameAndState", _NAME, _STATE)
+GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES = _tasks("GetBatchTaskInfosByNameAndAssociates", _NAME, _USERS)
+GET_BATCH_TASK_INFOS_BY_ASSOCIATES_AND_STATE = _tasks("GetBatchTaskInfosByAssociatesAndState", _USERS, _STATE)
+START_BATCH_JOB: Operation[int] = Operation("StartBatchJob", (_TASK,), INT)
+STOP_BATCH_JOB: Operation[bool] = Operation("StopBatchJob", (_ID,), BOOLEAN)
+UPDATE_BATCH_TASK: Operation[BatchTaskInfo | None] = Operation(
+    "UpdateBatchTask", (_TASK,), BATCH_TASK_INFO, allow_nil=True)
+DELETE_BATCH_TASKS: Operation[None] = Operation("DeleteBatchTasks", (_TASK_IDS,))
+DELETE_BATCH_TASK: Operation[None] = Operation("DeleteBatchTask", (_TASK_ID,), since=_V83)
+GET_ALL_BATCH_TASK_INFOS_BY_NAME = _tasks("GetAllBatchTaskInfosByName", _TASK_NAME, since=_V88)
+GET_ALL_BATCH_TASK_INFOS_BY_NAME_AND_STATE = _tasks(
+    "GetAllBatchTaskInfosByNameAndState", _TASK_NAME, _STATE, since=_V88)
+GET_SYSTEM_BATCH_TASK_INFOS_BY_NAME = _tasks("GetSystemBatchTaskInfosByName", _TASK_NAME, since=_V88)
+GET_SYSTEM_BATCH_TASK_INFOS_BY_NAME_AND_STATE = _tasks(
+    "GetSystemBatchTaskInfosByNameAndState", _TASK_NAME, _STATE, since=_V88)
+
+AUTHENTICATE_USERNAME_PASSWORD = _login(
+    "AuthenticateUsernamePassword", parameter("UserName", STRING), parameter("Password", STRING))
+AUTHENTICATE_IMPLICIT = _login("AuthenticateImplicit")
+AUTHENTICATE_GENERIC = _login("AuthenticateGeneric", parameter(
+    "AuthenticationData", Dictionary("AuthenticationGenericData", "AuthenticationGenericDataKeyValuePair")))
+AUTHENTICATE_WITH_ACCESS_TOKEN = _login(
+    "AuthenticateWithAccessToken", parameter("AccessToken", STRING), since=_V86)
+GET_SYSTEM_INFO: Operation[SoSystemInfoCarrier | None] = Operation(
+    "GetSystemInfo", (), SYSTEM_INFO, agent=SO_PRINCIPAL, reads=True, result_name="SystemInfo", allow_nil=True)
+
+GET_OUTPUT_FROM_BATCH: Operation[bytes | None] = Operation(
+    "GetOutputFromBatch", (_TASK_ID,), BASE64, agent=BLOB, since=_V88, reads=True, allow_nil=True)
+CLEANUP_BATCH_TASK: Operation[None] = Operation("CleanupBatchTask", (_TASK_ID,), agent=BLOB, since=_V88)
+# fmt: on
+
+OPERATIONS: Final[dict[str, Operation[Any]]] = {
+    row.name: row for row in tuple(globals().values()) if isinstance(row, Operation)
+}
+"""Every operation by its wire name, in the contract's order."""
+
+
+def operation_named(operation: Operation[Any] | str) -> Operation[Any]:
+    """Return the row itself, or the row of a wire name."""
+    if isinstance(operation, Operation):
+        return operation
+    try:
+        return OPERATIONS[operation]
+    except KeyError:
+        message = f"there is no operation {operation!r}; soapbatch.operations lists them all"
+        raise UsageError(message) from None

@@ -1,0 +1,133 @@
+"""How a value is laid out as elements: arrays, dictionaries, records and open enumerations.
+
+A wire type is one of these or a `xsd.Scalar`; rows in `carriers` and `operations` are made of them, the
+builder writes them and the parser reads them. A namespace of None is the service version's own (`tns`).
+
+    Record BatchTaskInfo   <Batch:BatchTaskInfo><Batch:Id>1</Batch:Id> ...
+    Array ArrayOfint       <Batch:BatchTaskIds><int xmlns="…/Arrays">1</int> ...
+    Dictionary             <Batch:ParameterObject><Batch:StringKeyValuePair><Batch:Key>k</Batch:Key> ...
+"""
+
+from collections.abc import Mapping
+from enum import Enum
+from functools import cached_property
+from typing import Any, TypeAlias, TypeVar
+
+import attrs
+
+from soapbatch.services import ARRAYS, ServiceVersion
+from soapbatch.xsd import INT, STRING, Scalar, encode_string
+
+E = TypeVar("E", bound=Enum)
+
+
+@attrs.frozen(eq=False)
+class Enumeration(Scalar[Any]):
+    """An open enumeration: known values become members, unknown ones stay text (servers are newer than clients).
+
+    `since` says which values came later than V75.
+    """
+
+    members: Mapping[str, Enum] = attrs.field(factory=dict)
+    since: Mapping[str, ServiceVersion] = attrs.field(factory=dict)
+
+
+def enumeration(name: str, members: type[Enum], since: Mapping[str, ServiceVersion] | None = None) -> Enumeration:
+    """Return the wire type of the enum class `members`."""
+    by_value = {str(member.value): member for member in members}
+
+    def encode(value: Enum | str) -> str:
+        return encode_string(value.value if isinstance(value, members) else value)  # type: ignore[arg-type]
+
+    def decode(text: str) -> Enum | str:
+        return by_value.get(text, text)
+
+    return Enumeration(name, encode, decode, None, by_value, since or {})
+
+
+@attrs.frozen
+class Array:
+    """A list of items under one element. Nil items are dropped on reading."""
+
+    name: str
+    item_name: str
+    item: "WireType"
+    namespace: str | None = None
+
+
+@attrs.frozen
+class Dictionary:
+    """A mapping of string to string, as a list of pairs under one element."""
+
+    name: str
+    pair_name: str
+    namespace: str | None = None
+
+
+@attrs.frozen(eq=False, slots=False)
+class Record:
+    """A carrier: an attrs class whose fields were made with `wire`, in wire order."""
+
+    name: str
+    carrier: type[Any]
+    namespace: str | None = None
+
+    @cached_property
+    def fields(self) -> tuple["Field", ...]:
+        """The rows of the carrier's fields, in wire order."""
+        rows = [attrs.evolve(f.metadata["wire"], attribute=f.name) for f in attrs.fields(self.carrier)]
+        return tuple(attrs.evolve(row, type=self) if row.type is ITSELF else row for row in rows)
+
+
+WireType: TypeAlias = Scalar[Any] | Array | Dictionary | Record
+
+
+@attrs.frozen
+class Field:
+    """One element of a record.
+
+    Attributes:
+        name: of the element.
+        type: how the value is laid out.
+        since: the first service version that has it.
+        max_length: in characters, for strings that the server's database bounds.
+        highest: for numbers that must lie between 0 and this.
+        namespace: of the element; None: the service version's own.
+        attribute: of the attrs class, or the name of the argument.
+        empty: for a list that must not be empty by accident, the one object that stands for "empty on purpose".
+    """
+
+    name: str
+    type: WireType
+    since: ServiceVersion = ServiceVersion.V75
+    max_length: int | None = None
+    highest: int | None = None
+    namespace: str | None = None
+    attribute: str = ""
+    empty: object = None
+
+
+def wire(
+    name: str,
+    type: WireType,  # noqa: A002 - the field's own word
+    *,
+    since: ServiceVersion = ServiceVersion.V75,
+    max_length: int | None = None,
+    highest: int | None = None,
+    namespace: str | None = None,
+    secret: bool = False,
+) -> Any:  # noqa: ANN401 - an attrs field, typed by the annotation beside it
+    """Return an attrs field that crosses the wire as the element `name`; None means "not written"."""
+    row = Field(name, type, since, max_length, highest, namespace)
+    return attrs.field(default=None, repr=_masked if secret else True, metadata={"wire": row})
+
+
+def _masked(value: object) -> str:
+    return repr(value) if value is None else "'***'"
+
+
+ITSELF = Record("", object)
+"""Stands for the record that a field belongs to (an exception's inner exception)."""
+ARRAY_OF_INT = Array("ArrayOfint", "int", INT, ARRAYS)
+ARRAY_OF_STRING = Array("ArrayOfstring", "string", STRING, ARRAYS)
+STRING_DICTIONARY = Dictionary("StringDictionary", "StringKeyValuePair")

@@ -1,0 +1,114 @@
+"""Where a service lives and how it is addressed: versions, agents and bindings, as values.
+
+A version is a value, never a code path; a binding is a row, never a branch.
+
+Source: the published pages and WSDLs of NetServer Services75 to Services88.
+"""
+
+from enum import Enum, IntEnum
+
+import attrs
+
+ARRAYS = "http://schemas.microsoft.com/2003/10/Serialization/Arrays"
+CRYPTOGRAPHY = "http://schemas.datacontract.org/2004/07/System.Security.Cryptography"
+SERIALIZATION = "http://schemas.microsoft.com/2003/10/Serialization/"
+SOAP11_ENVELOPE = "http://schemas.xmlsoap.org/soap/envelope/"
+SOAP12_ENVELOPE = "http://www.w3.org/2003/05/soap-envelope"
+SOAP12_ENCODING = "http://www.w3.org/2003/05/soap-encoding"
+XSD = "http://www.w3.org/2001/XMLSchema"
+XSI = "http://www.w3.org/2001/XMLSchema-instance"
+
+
+class ServiceVersion(IntEnum):
+    """A published version of the NetServer services; ordered, `V88` the newest.
+
+    `V88` is a rolling version: an older Services88 server may lack its newest operations and fields.
+    """
+
+    V75 = 75
+    V80 = 80
+    V81 = 81
+    V82 = 82
+    V83 = 83
+    V84 = 84
+    V85 = 85
+    V86 = 86
+    V87 = 87
+    V88 = 88
+
+    @property
+    def namespace(self) -> str:
+        """The XML namespace of this version's operations and types (the WSDLs call it `tns`)."""
+        return f"http://www.superoffice.net/ws/crm/NetServer/Services{self:d}"
+
+    def __str__(self) -> str:
+        """Return the name the services carry in their URLs, for example `Services88`."""
+        return f"Services{self:d}"
+
+
+@attrs.frozen
+class Agent:
+    """One SOAP service of NetServer.
+
+    Attributes:
+        name: as it stands in the endpoint path, the action, and the documented prefix.
+        namespaces: what the documented envelopes declare beside it: prefix suffix and URI, in page order.
+        takes_ticket: whether its requests carry `Credentials`.
+        takes_time_zone: whether its requests may carry `TimeZone`.
+    """
+
+    name: str
+    namespaces: tuple[tuple[str, str], ...]
+    takes_ticket: bool = True
+    takes_time_zone: bool = False
+
+    def path(self, version: ServiceVersion, prefix: str = "/Remote") -> str:
+        """Return the endpoint path below a base URL; `prefix` is empty on a NetServer without `Remote`."""
+        return f"{prefix}/{version}/{self.name}.svc"
+
+    def action(self, version: ServiceVersion, operation: str) -> str:
+        """Return the SOAP action of an operation of this agent."""
+        return f"{version.namespace}/{self.name}/{operation}"
+
+
+BATCH = Agent("Batch", (("2", ARRAYS), ("1", SERIALIZATION)), takes_time_zone=True)
+SO_PRINCIPAL = Agent("SoPrincipal", (("2", CRYPTOGRAPHY), ("3", ARRAYS), ("1", SERIALIZATION)), takes_ticket=False)
+BLOB = Agent("BLOB", (("1", SERIALIZATION),))
+AGENTS = (BATCH, SO_PRINCIPAL, BLOB)
+
+
+class Binding(Enum):
+    """How an envelope is laid out and announced over HTTP.
+
+    Columns: envelope namespace, whether header blocks stand inside a `Header` element, whether the
+    envelope looks exactly like the documented examples (indented, with xsi:type), media type, and whether
+    the action travels in a `SOAPAction` header or as a parameter of the media type.
+    """
+
+    DOCUMENTED = ("documented", SOAP12_ENVELOPE, False, True, "application/soap+xml", False)
+    SOAP11 = ("soap11", SOAP11_ENVELOPE, True, False, "text/xml", True)
+    SOAP12 = ("soap12", SOAP12_ENVELOPE, True, False, "application/soap+xml", False)
+
+    def __init__(  # noqa: PLR0917 - the columns of the table above
+        self,
+        label: str,
+        envelope: str,
+        has_header: bool,  # noqa: FBT001 - a column
+        is_documented: bool,  # noqa: FBT001 - a column
+        media_type: str,
+        has_soap_action: bool,  # noqa: FBT001 - a column
+    ) -> None:
+        """Spread one row over named attributes."""
+        self.label = label
+        self.envelope = envelope
+        self.has_header = has_header
+        self.is_documented = is_documented
+        self.media_type = media_type
+        self.has_soap_action = has_soap_action
+
+    def http_headers(self, action: str) -> dict[str, str]:
+        """Return the HTTP headers that announce an envelope of this binding."""
+        content_type = f"{self.media_type}; charset=utf-8"
+        if self.has_soap_action:
+            return {"Content-Type": content_type, "SOAPAction": f'"{action}"'}
+        return {"Content-Type": f'{content_type}; action="{action}"'}

@@ -1,0 +1,170 @@
+r"""Python value <-> XSD text, with ranges and legal characters checked.
+
+Each `Scalar` is one XSD simple type as NetServer uses it. `encode` takes a Python value to the text of an
+element, unescaped; `decode` takes the text of an element to a Python value. Both raise `ValueError` with a
+reason that never repeats a string value (it may be a secret); whoever knows the parameter adds where.
+
+    INT.encode(42) == "42"            INT.decode(" 42 ") == 42
+    BOOLEAN.encode(True) == "true"    BOOLEAN.decode("1") is True
+    DATE_TIME.decode("2024-02-29T12:30:05.1234567Z") == datetime(2024, 2, 29, 12, 30, 5, 123456, UTC)
+    DATE_TIME.decode("0001-01-01T00:00:00") is None   # NetServer's "never"
+
+Source: XML Schema Part 2, sections 3.2 and 3.3; XML 1.0, production [2] for legal characters.
+"""
+
+import binascii
+import re
+from base64 import b64encode
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Generic, TypeVar
+
+import attrs
+
+from soapbatch import services
+from soapbatch.secret import Secret
+
+T = TypeVar("T")
+
+ILLEGAL_CHARACTER = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""A character that XML 1.0 cannot carry, not even escaped."""
+
+_WHITE_SPACE = " \t\r\n"
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_DATE_TIME = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})T([0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]+)?(Z|[+-](?:0[0-9]|1[0-4]):[0-5][0-9])?"
+)
+_NEVER = "0001-01-01T00:00:00"
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+_MAX_OFFSET = timedelta(hours=14)  # XML Schema Part 2, 3.2.7.3
+_MIDNIGHT_AT_END_OF_DAY = "24:00:00"
+
+
+@attrs.frozen
+class Scalar(Generic[T]):
+    """A simple type: its name, its namespace (None: the service version's own), and its two directions."""
+
+    name: str
+    encode: Callable[[T], str]
+    decode: Callable[[str], T | None]
+    namespace: str | None = services.XSD
+
+
+def _integer(name: str, bits: int) -> Scalar[int]:
+    lowest, highest = -(1 << bits - 1), (1 << bits - 1) - 1
+
+    def encode(value: int) -> str:
+        if not isinstance(value, int) or isinstance(value, bool):
+            message = f"needs an int, got {type(value).__name__}"
+            raise ValueError(message)  # noqa: TRY004 - one exception type for every reason
+        if not lowest <= value <= highest:
+            message = f"must lie between {lowest} and {highest}, got {value:d}"
+            raise ValueError(message)
+        return f"{value:d}"
+
+    def decode(text: str) -> int:
+        # The first test is the common case and cheap; the pattern decides about signs and white space.
+        if not (text.isdecimal() and text.isascii()) and not _INTEGER.fullmatch(text := text.strip(_WHITE_SPACE)):
+            message = f"not a valid {name}"
+            raise ValueError(message)
+        if len(text) > bits or not lowest <= (value := int(text)) <= highest:
+            message = f"outside the range of {name}"
+            raise ValueError(message)
+        return value
+
+    return Scalar(name, encode, decode)
+
+
+def _encode_boolean(value: bool) -> str:  # noqa: FBT001 - the value itself
+    if not isinstance(value, bool):
+        message = f"needs a bool, got {type(value).__name__}"
+        raise ValueError(message)  # noqa: TRY004 - one exception type for every reason
+    return "true" if value else "false"
+
+
+def _decode_boolean(text: str) -> bool:
+    value = _BOOLEANS.get(text)
+    if value is None:
+        value = _BOOLEANS.get(text.strip(_WHITE_SPACE))
+    if value is None:
+        message = "not a boolean"
+        raise ValueError(message)
+    return value
+
+
+def encode_string(value: str | Secret) -> str:
+    """Return the text of `value` once it is known to hold only characters that XML 1.0 can carry."""
+    if isinstance(value, Secret):
+        value = value.reveal()
+    if not isinstance(value, str):
+        message = f"needs a str, got {type(value).__name__}"
+        raise ValueError(message)  # noqa: TRY004 - one exception type for every reason
+    if found := ILLEGAL_CHARACTER.search(value):
+        message = f"holds U+{ord(found.group()):04X} at index {found.start()}, a character that XML 1.0 cannot carry"
+        raise ValueError(message)
+    return value
+
+
+def _encode_date_time(value: datetime) -> str:
+    if not isinstance(value, datetime):
+        message = f"needs a datetime, got {type(value).__name__}"
+        raise ValueError(message)  # noqa: TRY004 - one exception type for every reason
+    offset = value.utcoffset()
+    if offset is not None and (offset % timedelta(minutes=1) or abs(offset) > _MAX_OFFSET):
+        # XSD writes offsets in whole minutes up to 14 hours; the same instant in UTC loses nothing.
+        try:
+            value = value.astimezone(UTC)
+        except OverflowError:
+            message = "has an offset that XSD cannot write and no equal instant in UTC"
+            raise ValueError(message) from None
+    if _means_never(value):
+        message = "0001-01-01T00:00:00 means 'never' on the wire and is read back as None: pass None"
+        raise ValueError(message)
+    text = value.isoformat()
+    return f"{text[:-6]}Z" if text.endswith("+00:00") else text
+
+
+def _decode_date_time(text: str) -> datetime | None:
+    matched = _DATE_TIME.fullmatch(text) or _DATE_TIME.fullmatch(text := text.strip(_WHITE_SPACE))
+    if not matched:
+        message = "not a dateTime"
+        raise ValueError(message)
+    date, time, fraction, zone = matched.groups()
+    if time == _MIDNIGHT_AT_END_OF_DAY and not (fraction or "").strip(".0"):
+        try:
+            return datetime.fromisoformat(f"{date}T00:00:00{zone or ''}") + timedelta(days=1)
+        except OverflowError:
+            message = "a dateTime past the year 9999"
+            raise ValueError(message) from None
+    # .NET writes seven fraction digits, Python keeps six: cut, never round (9999-12-31T23:59:59.9999999).
+    value = datetime.fromisoformat(text)
+    return None if value.year == 1 and _means_never(value) else value
+
+
+def _means_never(value: datetime) -> bool:
+    return not value.utcoffset() and value.replace(tzinfo=None).isoformat() == _NEVER
+
+
+def _encode_base64(value: bytes) -> str:
+    if not isinstance(value, bytes):
+        message = f"needs bytes, got {type(value).__name__}"
+        raise ValueError(message)  # noqa: TRY004 - one exception type for every reason
+    return b64encode(value).decode("ascii")
+
+
+def _decode_base64(text: str) -> bytes:
+    try:
+        return binascii.a2b_base64(text.translate(_NO_WHITE_SPACE), strict_mode=True)
+    except ValueError:  # binascii.Error is one; so is a character outside ASCII
+        message = "not base64Binary"
+        raise ValueError(message) from None
+
+
+_NO_WHITE_SPACE = dict.fromkeys(map(ord, _WHITE_SPACE))
+
+INT = _integer("int", 32)
+SHORT = _integer("short", 16)
+BOOLEAN: Scalar[bool] = Scalar("boolean", _encode_boolean, _decode_boolean)
+STRING: Scalar[str] = Scalar("string", encode_string, str)
+DATE_TIME: Scalar[datetime] = Scalar("dateTime", _encode_date_time, _decode_date_time)
+BASE64: Scalar[bytes] = Scalar("base64Binary", _encode_base64, _decode_base64)

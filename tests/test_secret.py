@@ -1,0 +1,160 @@
+"""Secrets are masked wherever they could be seen."""
+
+import copy
+import pickle
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from soapbatch.secret import MASK, Secret, redact, redact_envelope
+
+PASSWORD = "tr0ub4dor&3<>"
+TICKET = "7T:MgA5ADsAMQA3AA+/=="
+ACCESS_TOKEN = "8A:Cust12345.abc-DEF_123~x"
+JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl-_"
+JWE = "eyJhbGciOiJSU0EifQ.a2V5.aXY.Y2lwaGVydGV4dA.dGFn"
+
+
+@pytest.mark.parametrize(
+    "show",
+    [
+        pytest.param(repr, id="repr"),
+        pytest.param(str, id="str"),
+        pytest.param(format, id="format"),
+        pytest.param(lambda secret: f"{secret} {secret!r} {secret!s} {secret!a}", id="f-string"),
+        pytest.param(lambda secret: "%s %r" % (secret, secret), id="percent"),  # noqa: UP031 - as logging does it
+        pytest.param(lambda secret: repr({"ticket": [secret]}), id="inside containers"),
+        pytest.param(lambda secret: str(ValueError(secret)), id="in an exception"),
+    ],
+)
+def test_a_secret_shows_a_mask(show: Callable[[Secret], str]) -> None:
+    """Every way to turn a secret into text gives a mask."""
+    shown = show(Secret(PASSWORD))
+    assert MASK in shown
+    assert PASSWORD not in shown
+
+
+@pytest.mark.parametrize(
+    "duplicate",
+    [
+        pytest.param(pickle.dumps, id="pickle"),
+        pytest.param(copy.copy, id="copy"),
+        pytest.param(copy.deepcopy, id="deepcopy"),
+    ],
+)
+def test_a_secret_is_not_duplicated(duplicate: Callable[[Secret], object]) -> None:
+    """Pickling and copying a secret are refused with a reason that does not show it."""
+    with pytest.raises(TypeError, match="cannot be pickled") as caught:
+        duplicate(Secret(PASSWORD))
+    assert PASSWORD not in str(caught.value)
+
+
+def test_a_secret_has_no_attributes_to_look_through() -> None:
+    """A secret has no `__dict__`, which tracebacks and debuggers like to print."""
+    assert not hasattr(Secret(PASSWORD), "__dict__")
+
+
+def test_reveal_returns_the_value() -> None:
+    """The value can be read where it is meant to be."""
+    assert Secret(PASSWORD).reveal() == PASSWORD
+
+
+@pytest.mark.parametrize(
+    ("other", "equal"),
+    [
+        pytest.param(Secret(PASSWORD), True, id="same value"),
+        pytest.param(Secret(TICKET), False, id="another value"),
+        pytest.param(PASSWORD, False, id="the bare value"),
+        pytest.param(None, False, id="none"),
+    ],
+)
+def test_secrets_compare_by_value(other: object, equal: bool) -> None:  # noqa: FBT001 - a column
+    """Two secrets are equal if their values are, and equal ones hash alike; a bare string is not a secret."""
+    assert (Secret(PASSWORD) == other) is equal
+    assert len({Secret(PASSWORD), other}) == (1 if equal else 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(f"ticket {TICKET} is gone", f"ticket {MASK} is gone", id="ticket"),
+        pytest.param(f"Bearer {ACCESS_TOKEN}, sent", f"Bearer {MASK}, sent", id="access token"),
+        pytest.param(f"<t>{JWT}</t>", f"<t>{MASK}</t>", id="JWT"),
+        pytest.param(f"token={JWE};", f"token={MASK};", id="encrypted JWT, all five parts"),
+        pytest.param(f"ticket%3D{TICKET} token%20{JWT}", f"ticket%3D{MASK} token%20{MASK}", id="no boundary before it"),
+        pytest.param(f"{TICKET} {TICKET}", f"{MASK} {MASK}", id="twice"),
+        pytest.param("2024-02-27T12:30:05 is 7T", "2024-02-27T12:30:05 is 7T", id="a time is no ticket"),
+        pytest.param("eyJust a word. And more.", "eyJust a word. And more.", id="a word is no JWT"),
+        pytest.param("", "", id="empty"),
+    ],
+)
+def test_redact_masks_what_looks_like_a_token(text: str, expected: str) -> None:
+    """A token is masked by its shape alone, by whoever it was written, and nothing else is."""
+    assert redact(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "secrets", "expected"),
+    [
+        pytest.param(f"no user with {PASSWORD}!", [PASSWORD], f"no user with {MASK}!", id="plain"),
+        pytest.param(
+            "no user with tr0ub4dor&amp;3&lt;&gt;!", [PASSWORD], f"no user with {MASK}!", id="escaped for XML"
+        ),
+        pytest.param("secret, secrets", ["secret", "secrets"], f"{MASK}, {MASK}", id="one begins with another"),
+        pytest.param(
+            "7T:MgA5 7T:MgA5rest", ["7T:MgA5", "7T:MgA5rest"], f"{MASK} {MASK}", id="one token within another"
+        ),
+        pytest.param("nothing", [""], "nothing", id="an empty secret masks nothing"),
+        pytest.param("one two", ["one", "two"], f"{MASK} {MASK}", id="several"),
+    ],
+)
+def test_redact_masks_known_values(text: str, secrets: list[str], expected: str) -> None:
+    """A known secret is masked wherever it stands, whole, whatever else is known."""
+    assert redact(text, map(Secret, secrets)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("<Password>hunter2</Password>", f"<Password>{MASK}</Password>", id="no prefix"),
+        pytest.param(
+            "<SoPrincipal:Password>x</SoPrincipal:Password>",
+            f"<SoPrincipal:Password>{MASK}</SoPrincipal:Password>",
+            id="prefix",
+        ),
+        pytest.param(
+            '<b:Ticket xsi:type="xsd:string">x</b:Ticket>',
+            f'<b:Ticket xsi:type="xsd:string">{MASK}</b:Ticket>',
+            id="attribute",
+        ),
+        pytest.param(
+            "<ApplicationToken\n>x</ApplicationToken>",
+            f"<ApplicationToken\n>{MASK}</ApplicationToken>",
+            id="white space in the tag",
+        ),
+        pytest.param("<AccessToken>a&amp;b</AccessToken>", f"<AccessToken>{MASK}</AccessToken>", id="entity"),
+        pytest.param("<Password>a<![CDATA[b<c>]]>d</Password>", f"<Password>{MASK}</Password>", id="CDATA"),
+        pytest.param("<Password><![CDATA[cut sho", f"<Password>{MASK}", id="CDATA cut short"),
+        pytest.param("<Password>cut sho", f"<Password>{MASK}", id="cut short"),
+        pytest.param(
+            "<Pair><Key>user</Key><Value>x</Value></Pair>",
+            f"<Pair><Key>user</Key><Value>{MASK}</Value></Pair>",
+            id="pair",
+        ),
+        pytest.param('<Ticket i:nil="true"/>\n<Id>1</Id>', '<Ticket i:nil="true"/>\n<Id>1</Id>', id="nothing in it"),
+        pytest.param("<TicketCount>3</TicketCount>", "<TicketCount>3</TicketCount>", id="another element"),
+        pytest.param("<Name>known</Name>", f"<Name>{MASK}</Name>", id="known value elsewhere"),
+    ],
+)
+def test_redact_envelope_masks_by_element_name(text: str, expected: str) -> None:
+    """In an envelope the content of every element that holds a secret goes, known or not."""
+    assert redact_envelope(text, [Secret("known")]) == expected
+
+
+@given(st.text(alphabet="ab&<7T:", min_size=3, max_size=8), st.text(max_size=20), st.text(max_size=20))
+def test_no_known_secret_survives(value: str, before: str, after: str) -> None:
+    """Whatever surrounds a known secret, the redacted text does not hold it, plain or in an envelope."""
+    assert value not in redact(f"{before}{value}{after}", [Secret(value)])
+    assert value not in redact_envelope(f"{before}{value}{after}", [Secret(value)])
