@@ -28,6 +28,7 @@
         ├── JobFailed              it ended as Failed
         ├── JobGone                the server does not know it (any more)
         ├── WaitTimeout            it was still running when the wait's `timeout` ended (also a TimeoutError)
+        ├── JobRunning             not started: another one of the same name still runs
         └── StartOutcomeUnknown    the answer to its start was lost, and nothing proves whether it runs
 
 Every error has `operation`, `version`, `applied` and `retryable`. `applied` answers "may the server have done
@@ -287,12 +288,20 @@ class WaitTimeout(JobError, TimeoutError):  # noqa: N818 - says what happened
     seen_at: datetime | None = None
 
 
+class JobRunning(JobError):  # noqa: N818 - says what happened
+    """Nothing was started: another job of the same name still runs, and `if_running` is "fail"."""
+
+    applied: Applied = "no"
+
+
 class StartOutcomeUnknown(JobError):  # noqa: N818 - says what happened
     """The answer to StartBatchJob was lost, and nothing proves whether the job was started.
 
     Attributes:
+        name: of the job.
         marker: the text that the started task would carry, or None.
     """
 
     applied: Applied = "unknown"
+    name: str | None = None
     marker: str | None = None

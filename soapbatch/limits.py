@@ -18,7 +18,7 @@ class Limits:
         streamed_bytes: of the body of a streamed response, after decompression.
         expansion: how many times larger than its compressed form a body may become.
         depth: of nested elements; the deepest documented response needs 8, and libxml2 reads no more than 256.
-        items: in one list that is collected.
+        items: in one list that is collected, nil ones and strangers among them included.
         tags: in a response, and between two items of its list.
         text_length: bytes between two `<`: the text of one element, or everything inside one tag.
     """
@@ -27,6 +27,6 @@ class Limits:
     streamed_bytes: int = 4096 * MIB
     expansion: int = 200
     depth: int = 64
-    items: int = 200_000
+    items: int = 100_000
     tags: int = 250_000
     text_length: int = 1 * MIB

@@ -28,8 +28,8 @@ class Enumeration(Scalar[Any]):
     `since` says which values came later than V75.
     """
 
-    members: Mapping[str, Enum] = attrs.field(factory=dict)
-    since: Mapping[str, ServiceVersion] = attrs.field(factory=dict)
+    members: Mapping[str, Enum] = attrs.field(factory=dict[str, Enum])
+    since: Mapping[str, ServiceVersion] = attrs.field(factory=dict[str, ServiceVersion])
 
 
 def enumeration(name: str, members: type[Enum], since: Mapping[str, ServiceVersion] | None = None) -> Enumeration:

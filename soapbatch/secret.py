@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable
-from html import escape
 from typing import Final, NoReturn
 
 MASK: Final = "***"
@@ -14,6 +13,14 @@ _SECRET_ELEMENTS = re.compile(
     r"(<(?:[\w.-]+:)?(?:ApplicationToken|Ticket|Password|AccessToken|Value)(?:\s[^<>]*)?(?<!/)>)"
     r"(?:[^<]|<!\[CDATA\[(?s:.*?)(?:\]\]>|\Z))*"
 )
+# What a character of a secret may have become in XML: writers differ in which of these they escape, and how.
+_ESCAPED: Final = {
+    "&": "&(?:amp;|#38;|#x26;)?",
+    "<": "(?:<|&(?:lt|#60|#x3[cC]);)",
+    ">": "(?:>|&(?:gt|#62|#x3[eE]);)",
+    '"': '(?:"|&(?:quot|#34|#x22);)',
+    "'": "(?:'|&(?:apos|#39|#x27);)",
+}
 
 
 class Secret:
@@ -58,7 +65,7 @@ def redact(text: str, secrets: Iterable[Secret] = ()) -> str:
     """Return `text` with every known secret, plain or escaped for XML, and everything shaped like a token, masked."""
     # The longest first: one secret may begin with, or hold, another.
     for value in sorted({secret.reveal() for secret in secrets} - {""}, key=len, reverse=True):
-        text = text.replace(value, MASK).replace(escape(value, quote=False), MASK)
+        text = re.sub("".join(_ESCAPED.get(character) or re.escape(character) for character in value), MASK, text)
     return _TOKEN_SHAPES.sub(MASK, text)
 
 

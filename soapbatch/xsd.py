@@ -26,7 +26,7 @@ from soapbatch.secret import Secret
 
 T = TypeVar("T")
 
-ILLEGAL_CHARACTER = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+ILLEGAL_CHARACTER = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 """A character that XML 1.0 cannot carry, not even escaped."""
 
 _WHITE_SPACE = " \t\r\n"
