@@ -1,0 +1,80 @@
+"""Large answers of the embedded server: sent in pieces that join to the very bytes of the whole."""
+
+from base64 import b64encode
+from collections.abc import Iterator
+
+import attrs
+import pytest
+
+from soapbatch import BatchTaskInfo, BatchTaskState, Binding, ServiceVersion
+from soapbatch.builder import build_response
+from soapbatch.carriers import ALL_ASSOCIATES, ReplyHeader
+from soapbatch.operations import GET_BATCH_TASK_INFOS_BY_ASSOCIATES, GET_OUTPUT_FROM_BATCH
+from soapbatch.testing import NetServer
+from soapbatch.testing.answers import Form, success
+from tests.speaking import BINDINGS, speaker
+
+V88 = ServiceVersion.V88
+PIECE = 48 * 1024
+
+
+def header_of(binding: Binding) -> ReplyHeader | None:
+    """Return the header of a success in that binding."""
+    return None if binding.is_documented else ReplyHeader(succeeded=True)
+
+
+@pytest.mark.parametrize("binding", BINDINGS)
+@pytest.mark.parametrize(("count", "pieces"), [(0, 1), (1, 1), (500, 1), (501, 4), (1000, 4), (1001, 5)])
+def test_a_long_list_comes_in_pieces(binding: Binding, count: int, pieces: int) -> None:
+    """Joined, they are what the builder makes of the whole list."""
+    tasks = [
+        BatchTaskInfo(id=number, name="</x>", description="ö", parameter_object={"a": None}) for number in range(count)
+    ]
+    form = Form(GET_BATCH_TASK_INFOS_BY_ASSOCIATES, V88, binding)
+    body = list(success(form, iter(tasks)).body)
+    assert len(body) == pieces
+    whole = build_response(form.operation, tasks, version=V88, binding=binding, header=header_of(binding))
+    assert b"".join(body) == whole
+
+
+@pytest.mark.parametrize("binding", BINDINGS)
+@pytest.mark.parametrize("length", [0, 1, PIECE, PIECE + 1, 3 * PIECE + 2])
+def test_a_large_file_comes_in_pieces(binding: Binding, length: int) -> None:
+    """Whole or made piece by piece, it is the builder's base64."""
+    content = bytes(number % 251 for number in range(length))
+
+    def odd_pieces() -> Iterator[bytes]:
+        for start in range(0, length, 10_007):
+            yield content[start : start + 10_007]
+
+    form = Form(GET_OUTPUT_FROM_BATCH, V88, binding)
+    whole = build_response(form.operation, content, version=V88, binding=binding, header=header_of(binding))
+    assert b64encode(content) in whole
+    for output in (content, odd_pieces()):
+        assert b"".join(success(form, output).body) == whole
+
+
+async def test_a_long_list_is_read_by_a_client() -> None:
+    """Ten thousand tasks, whose states are those of the moment of the call."""
+    speak = speaker()
+    for number in range(10_000):
+        speak.server.tasks.add(BatchTaskInfo(name="Bulk", associate_id=number % 7, state=BatchTaskState.NEW))
+    answer = await speak.post("GetBatchTaskInfosByAssociates", associate_ids=ALL_ASSOCIATES)
+    assert "content-length" not in answer.headers
+    found = await speak("GetBatchTaskInfosByAssociates", associate_ids=ALL_ASSOCIATES)
+    assert [info.id for info in found] == list(range(1, 10_001))
+    assert attrs.evolve(found[5], id=None) == BatchTaskInfo(name="Bulk", associate_id=5, state=BatchTaskState.NEW)
+
+
+async def test_an_output_may_be_made_as_it_is_sent() -> None:
+    """A job's output may be a function that yields it anew for each call."""
+    server = NetServer()
+
+    def rows() -> Iterator[bytes]:
+        for number in range(20_000):
+            yield f"{number};row\r\n".encode()
+
+    task = server.tasks.add(BatchTaskInfo(state=BatchTaskState.SUCCEEDED), output=rows)
+    speak = speaker(server)
+    for _ in range(2):
+        assert await speak("GetOutputFromBatch", batch_task_id=task) == b"".join(rows())
