@@ -1,0 +1,380 @@
+"""How each kind of credentials becomes a ticket."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+import pytest
+
+from soapbatch import (
+    AccessToken,
+    AuthenticationFailed,
+    ConnectFailed,
+    Fault,
+    Generic,
+    Implicit,
+    InsecureTransport,
+    NotInVersion,
+    OperationFailed,
+    Secret,
+    ServiceVersion,
+    SoapBatchError,
+    Ticket,
+    UnexpectedResponse,
+    UsageError,
+    UsernamePassword,
+)
+from soapbatch.carriers import ExceptionInfo, SoCredentials
+from soapbatch.credentials import Credentials, as_provider, check_transport_security
+from soapbatch.operations import Operation
+from soapbatch.principals import AuthenticateResponse
+
+V85, V86, V88 = ServiceVersion.V85, ServiceVersion.V86, ServiceVersion.V88
+TICKET = Secret("7T:MgA5ADsAMQA3AA")
+TOKEN = Secret("8A:Cust12345.abc")
+NOON = datetime(2024, 2, 29, 12, tzinfo=UTC)
+ISSUED = AuthenticateResponse(credentials=SoCredentials(ticket=TICKET), authentication_succeeded=True)
+
+
+@attrs.define
+class Desk:
+    """Stands in for the SoPrincipal service: notes each login, and answers or raises what it was told to."""
+
+    answer: AuthenticateResponse | SoapBatchError = ISSUED
+    logins: list[tuple[str, Mapping[str, object]]] = attrs.field(factory=list)
+
+    async def __call__(
+        self, operation: Operation[AuthenticateResponse], arguments: Mapping[str, object]
+    ) -> AuthenticateResponse:
+        """Take a login."""
+        self.logins.append((operation.name, arguments))
+        if isinstance(self.answer, SoapBatchError):
+            raise self.answer
+        return self.answer
+
+
+async def obtain(credentials: Credentials | str | Secret, desk: Desk, version: ServiceVersion = V88) -> Ticket:
+    """Obtain a ticket as a client would."""
+    return await as_provider(credentials).obtain(desk, version)
+
+
+async def fetch_text() -> str:
+    """Return a token as text."""
+    return TOKEN.reveal()
+
+
+async def fetch_secret() -> Secret:
+    """Return a token as a Secret."""
+    return TOKEN
+
+
+async def fetch_with_end() -> Ticket:
+    """Return a token that says when it ends."""
+    return Ticket(TOKEN, expires_at=NOON)
+
+
+@pytest.mark.parametrize(
+    ("credentials", "version", "operation", "arguments"),
+    [
+        pytest.param(
+            UsernamePassword("anna", "pw"),
+            V88,
+            "AuthenticateUsernamePassword",
+            {"user_name": "anna", "password": Secret("pw")},
+            id="password",
+        ),
+        pytest.param(
+            UsernamePassword("anna", Secret("")),
+            V85,
+            "AuthenticateUsernamePassword",
+            {"user_name": "anna", "password": Secret("")},
+            id="empty password",
+        ),
+        pytest.param(Implicit(), V88, "AuthenticateImplicit", {}, id="implicit"),
+        pytest.param(
+            Generic({"method": "card", "pin": Secret("1234"), "hint": None}),
+            V88,
+            "AuthenticateGeneric",
+            {"authentication_data": {"method": Secret("card"), "pin": Secret("1234"), "hint": None}},
+            id="generic",
+        ),
+        pytest.param(
+            AccessToken(TOKEN, exchange=True),
+            V86,
+            "AuthenticateWithAccessToken",
+            {"access_token": TOKEN},
+            id="token exchanged",
+        ),
+        pytest.param(
+            AccessToken(fetch_text, exchange=True),
+            V88,
+            "AuthenticateWithAccessToken",
+            {"access_token": TOKEN},
+            id="fetched token exchanged",
+        ),
+    ],
+)
+async def test_a_login_is_one_operation(
+    credentials: Credentials, version: ServiceVersion, operation: str, arguments: Mapping[str, object]
+) -> None:
+    """Credentials that log in send their one operation and take the ticket from its reply; they can do so again."""
+    desk = Desk()
+    assert await obtain(credentials, desk, version) == Ticket(TICKET)
+    assert desk.logins == [(operation, arguments)]
+    assert as_provider(credentials).renews(version)
+
+
+@pytest.mark.parametrize(
+    ("credentials", "ticket", "renews"),
+    [
+        pytest.param("7T:MgA5ADsAMQA3AA", Ticket(TICKET), False, id="text"),
+        pytest.param(TICKET, Ticket(TICKET), False, id="secret"),
+        pytest.param(Ticket("7T:MgA5ADsAMQA3AA"), Ticket(TICKET), False, id="ticket"),
+        pytest.param(
+            Ticket(TICKET, expires_at=NOON), Ticket(TICKET, expires_at=NOON), False, id="ticket that says when it ends"
+        ),
+        pytest.param(AccessToken(TOKEN), Ticket(TOKEN, sliding=False), False, id="token"),
+        pytest.param(AccessToken(TOKEN.reveal()), Ticket(TOKEN, sliding=False), False, id="token as text"),
+        pytest.param(AccessToken(fetch_secret), Ticket(TOKEN, sliding=False), True, id="fetched token"),
+        pytest.param(
+            AccessToken(fetch_with_end),
+            Ticket(TOKEN, expires_at=NOON, sliding=False),
+            True,
+            id="fetched token that says when it ends",
+        ),
+        pytest.param(fetch_text, Ticket(TOKEN), True, id="callable returning text"),
+        pytest.param(fetch_secret, Ticket(TOKEN), True, id="callable returning a secret"),
+        pytest.param(fetch_with_end, Ticket(TOKEN, expires_at=NOON), True, id="callable returning a ticket"),
+    ],
+)
+async def test_a_ticket_that_is_there_needs_no_login(
+    credentials: Credentials | str | Secret, ticket: Ticket, *, renews: bool
+) -> None:
+    """Tickets, tokens from 86 on, and callables give a ticket without a login; callables can be asked again."""
+    desk = Desk()
+    assert await obtain(credentials, desk, V86) == ticket
+    assert desk.logins == []
+    assert as_provider(credentials).renews(V86) is renews
+
+
+@pytest.mark.parametrize("exchange", [pytest.param(False, id="as it is"), pytest.param(True, id="to be exchanged")])
+async def test_before_86_there_is_no_place_for_an_access_token(*, exchange: bool) -> None:
+    """Services before 86 take a token in no way: nothing is fetched or sent, and the error says since when they do."""
+    desk = Desk()
+    fetched = []
+
+    async def fetch() -> Secret:
+        fetched.append(1)
+        return TOKEN
+
+    with pytest.raises(NotInVersion, match="AuthenticateWithAccessToken came with Services86") as caught:
+        await obtain(AccessToken(fetch, exchange=exchange), desk, V85)
+    assert caught.value.since is V86
+    assert (desk.logins, fetched) == ([], [])
+
+
+def failure(kind: type[OperationFailed] | type[Fault], info: ExceptionInfo | None) -> OperationFailed | Fault:
+    """Return a failure as the judgement of a login's reply would raise it."""
+    error = kind("AuthenticateUsernamePassword: SoSessionException: no such user")
+    error.exception_info = info
+    error.operation, error.version = "AuthenticateUsernamePassword", V88
+    return error
+
+
+NO_SUCH_USER = ExceptionInfo(message="no such user", exception_type="SuperOffice.Exceptions.SoSessionException")
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        pytest.param(failure(OperationFailed, NO_SUCH_USER), id="in the header"),
+        pytest.param(failure(OperationFailed, None), id="in the header, without a reason"),
+        pytest.param(failure(Fault, NO_SUCH_USER), id="as a fault"),
+    ],
+)
+async def test_a_server_that_refuses_a_login_is_named(refusal: OperationFailed | Fault) -> None:
+    """A login that fails at the server raises AuthenticationFailed with the user, and the server's word as cause."""
+    with pytest.raises(AuthenticationFailed) as caught:
+        await obtain(UsernamePassword("anna", "pw"), Desk(refusal))
+    error = caught.value
+    assert (error.user, error.refused_by, error.applied) == ("anna", "server", "no")
+    assert (error.operation, error.version) == ("AuthenticateUsernamePassword", V88)
+    assert str(error) == (
+        "AuthenticateUsernamePassword gives no ticket to user 'anna': SoSessionException: no such user"
+    )
+    assert error.__cause__ is refusal
+    assert refusal.__traceback__ is None
+
+
+async def test_a_flag_that_refuses_a_login_is_named() -> None:
+    """A reply with AuthenticationSucceeded=false raises AuthenticationFailed with the user."""
+    with pytest.raises(
+        AuthenticationFailed, match=r"gives no ticket to user 'anna': .* check the credentials"
+    ) as caught:
+        await obtain(UsernamePassword("anna", "pw"), Desk(AuthenticationFailed("no")))
+    assert (caught.value.user, caught.value.refused_by) == ("anna", "flag")
+
+
+async def test_a_refusal_names_no_user_where_the_credentials_do_not() -> None:
+    """Credentials without a user's name leave `user` None and out of the message."""
+    with pytest.raises(AuthenticationFailed, match=r"^AuthenticateImplicit gives no ticket: ") as caught:
+        await obtain(Implicit(), Desk(AuthenticationFailed("no")))
+    assert caught.value.user is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(failure(Fault, None), id="fault that is not NetServer's own"),
+        pytest.param(ConnectFailed("refused"), id="no connection"),
+        pytest.param(UsageError("wrong"), id="usage"),
+    ],
+)
+async def test_other_failures_of_a_login_come_through(error: SoapBatchError) -> None:
+    """A login that was not refused, but failed otherwise, raises what the call raised."""
+    with pytest.raises(type(error)) as caught:
+        await obtain(UsernamePassword("anna", "pw"), Desk(error))
+    assert caught.value is error
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [
+        pytest.param(None, id="no credentials"),
+        pytest.param(SoCredentials(), id="no ticket"),
+        pytest.param(SoCredentials(ticket=""), id="an empty ticket"),
+        pytest.param(SoCredentials(ticket=Secret("")), id="an empty secret"),
+    ],
+)
+async def test_a_login_without_a_ticket_is_an_unexpected_response(credentials: SoCredentials | None) -> None:
+    """A reply that claims success and holds no ticket is not taken for one."""
+    desk = Desk(AuthenticateResponse(credentials=credentials, authentication_succeeded=True))
+    with pytest.raises(UnexpectedResponse, match="leaves Ticket empty"):
+        await obtain(Implicit(), desk)
+
+
+async def fail_to_fetch() -> str:
+    """Fail like a callable that could not reach its issuer."""
+    message = "no answer from the issuer"
+    raise ConnectionResetError(message)
+
+
+@pytest.mark.parametrize(
+    "credentials", [pytest.param(fail_to_fetch, id="callable"), pytest.param(AccessToken(fail_to_fetch), id="token")]
+)
+async def test_a_callable_that_fails_is_named(credentials: Credentials) -> None:
+    """What a caller's callable raises is the cause; where it failed is kept as text, without frames or locals."""
+    with pytest.raises(AuthenticationFailed, match=r"fail_to_fetch gave no ticket.*ConnectionResetError") as caught:
+        await obtain(credentials, Desk())
+    error = caught.value
+    assert isinstance(error.__cause__, ConnectionResetError)
+    assert error.__cause__.__traceback__ is None
+    assert "in fail_to_fetch" in error.__notes__[0]
+    assert "raise ConnectionResetError(message)" in error.__notes__[0]
+
+
+async def test_an_error_of_ours_comes_through_a_callable() -> None:
+    """A callable may use a client of its own: what that raises says enough."""
+    refused = ConnectFailed("refused")
+
+    async def ask_another_client() -> str:
+        raise refused
+
+    with pytest.raises(ConnectFailed) as caught:
+        await obtain(ask_another_client, Desk())
+    assert caught.value is refused
+
+
+async def test_a_callable_that_is_not_async_is_refused() -> None:
+    """A callable whose result cannot be awaited is an error that names it, not a ticket."""
+
+    def fetch_at_once() -> str:
+        return "7T:plain"
+
+    with pytest.raises(AuthenticationFailed, match="fetch_at_once gave no ticket: it raised TypeError") as caught:
+        await obtain(fetch_at_once, Desk())  # type: ignore[arg-type]  # what is tested
+    assert "7T:plain" not in repr(caught.value.__cause__)
+
+
+async def test_a_callable_object_is_named_by_its_class() -> None:
+    """A callable without a name of its own is named by its class; what it returns instead of a ticket by its type."""
+
+    class Issuer:
+        async def __call__(self) -> Any:  # noqa: ANN401 - what is tested
+            return {"access_token": "8A:canary"}
+
+    with pytest.raises(UsageError, match=r"Issuer is to return a ticket .* returned dict") as caught:
+        await obtain(Issuer(), Desk())
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        pytest.param(lambda: Ticket(""), "not empty", id="empty ticket"),
+        pytest.param(lambda: Ticket(Secret("")), "not empty", id="empty secret"),
+        pytest.param(lambda: Ticket(b"7T:x"), "a str or a Secret", id="bytes for a ticket"),  # type: ignore[arg-type]
+        pytest.param(
+            lambda: Ticket("7T:x", expires_at=datetime(2024, 1, 1)),  # noqa: DTZ001 - what is tested
+            "needs a time zone",
+            id="naive expiry",
+        ),
+        pytest.param(lambda: UsernamePassword("", "pw"), "not empty", id="empty user"),
+        pytest.param(lambda: UsernamePassword(None, "pw"), "user", id="no user"),  # type: ignore[arg-type]
+        pytest.param(lambda: UsernamePassword("anna", None), "password", id="no password"),  # type: ignore[arg-type]
+        pytest.param(lambda: AccessToken(""), "not empty", id="empty token"),
+        pytest.param(lambda: AccessToken(None), "async callable", id="no token"),  # type: ignore[arg-type]
+        pytest.param(lambda: Generic({"a": 1}), "mapping", id="number as a value"),  # type: ignore[dict-item]
+        pytest.param(lambda: Generic({1: "a"}), "mapping", id="number as a key"),  # type: ignore[dict-item]
+        pytest.param(lambda: Generic([("a", "b")]), "mapping", id="list of pairs"),  # type: ignore[arg-type]
+        pytest.param(lambda: as_provider(None), "got NoneType", id="no credentials"),  # type: ignore[arg-type]
+        pytest.param(lambda: as_provider(Implicit), "got type", id="class instead of an instance"),  # type: ignore[arg-type]
+    ],
+)
+def test_credentials_of_the_wrong_kind_are_refused(make: Callable[[], object], message: str) -> None:
+    """Credentials that cannot work are refused where they are made, with what they should be."""
+    with pytest.raises(UsageError, match=message):
+        make()
+
+
+PASSWORD = UsernamePassword("anna", "pw")
+
+
+@pytest.mark.parametrize(
+    ("url", "credentials", "is_refused"),
+    [
+        pytest.param("http://crm.example.com", PASSWORD, True, id="password"),
+        pytest.param("http://crm.example.com", Generic({"pin": "1234"}), True, id="generic"),
+        pytest.param("HTTP://CRM.EXAMPLE.COM/x", PASSWORD, True, id="upper case"),
+        pytest.param("http://localhost.example.com", PASSWORD, True, id="a name that begins with localhost"),
+        pytest.param("http://localhost@crm.example.com", PASSWORD, True, id="localhost as the user"),
+        pytest.param("http://127.0.0.1.example.com", PASSWORD, True, id="a name that begins like an address"),
+        pytest.param("http://10.0.0.1:8080", PASSWORD, True, id="private address"),
+        pytest.param("http://[fe80::1]", PASSWORD, True, id="link-local address"),
+        pytest.param("http://[::]", PASSWORD, True, id="any address"),
+        pytest.param("https://crm.example.com", PASSWORD, False, id="https"),
+        pytest.param("HTTPS://crm.example.com", PASSWORD, False, id="https in upper case"),
+        pytest.param("http://localhost:8080/x", PASSWORD, False, id="localhost"),
+        pytest.param("http://LocalHost", PASSWORD, False, id="localhost in mixed case"),
+        pytest.param("http://127.0.0.1", PASSWORD, False, id="127.0.0.1"),
+        pytest.param("http://127.8.9.10:81", PASSWORD, False, id="127.0.0.0/8"),
+        pytest.param("http://[::1]:8080", PASSWORD, False, id="::1"),
+        pytest.param("http://crm.example.com", Ticket("7T:x"), False, id="ticket"),
+        pytest.param("http://crm.example.com", AccessToken("8A:x"), False, id="token"),
+        pytest.param("http://crm.example.com", Implicit(), False, id="implicit"),
+        pytest.param("http://crm.example.com", fetch_text, False, id="callable"),
+    ],
+)
+def test_passwords_cross_plain_http_to_this_machine_only(
+    url: str, credentials: Credentials, *, is_refused: bool
+) -> None:
+    """Credentials that send a password are refused over plain HTTP to other hosts, unless that is allowed."""
+    provider = as_provider(credentials)
+    check_transport_security(url, provider, allow_insecure=True)
+    if not is_refused:
+        check_transport_security(url, provider, allow_insecure=False)
+        return
+    with pytest.raises(InsecureTransport, match="use https, or allow it with allow_insecure=True") as caught:
+        check_transport_security(url, provider, allow_insecure=False)
+    assert caught.value.applied == "no"

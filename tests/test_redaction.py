@@ -1,0 +1,445 @@
+"""Secrets do not show: in reprs, pickles, logs, hooks, and tracebacks that print the locals of every frame."""
+
+import asyncio
+import io
+import linecache
+import logging
+import pickle
+import re
+import traceback
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import httpx
+import pytest
+from rich.console import Console
+from rich.traceback import Traceback
+
+from soapbatch import (
+    AccessToken,
+    AuthenticationFailed,
+    Binding,
+    Client,
+    DeadlineExceeded,
+    EncodeError,
+    Fault,
+    FileTicketStore,
+    Generic,
+    Hooks,
+    HttpError,
+    Implicit,
+    MemoryTicketStore,
+    OperationFailed,
+    ServiceVersion,
+    SoapBatchError,
+    Ticket,
+    TicketStore,
+    TransportError,
+    UnreadableResponse,
+    UsageError,
+    UsernamePassword,
+    build_request,
+)
+from soapbatch.credentials import Credentials, as_provider
+from soapbatch.testing import (
+    Answer,
+    Call,
+    NetServer,
+    ServerException,
+    User,
+    answering,
+    delayed,
+    failing,
+    lost_reply,
+    run_virtual,
+)
+from soapbatch.tickets import IssuedTicket, TicketKeeper
+
+# Every secret of this file holds this word, and nothing else that could be shown does.
+WORD = "kanarie"
+PASSWORD = f"{WORD}-pw&<1>'\""
+UNENCODABLE = f"{WORD}-pw\0"
+TICKET = f"7T:{WORD}TICKETAA=="
+TOKEN = f"8A:{WORD}.TOKEN"
+PIN = f"{WORD}-pin"
+APPLICATION_TOKEN = f"{WORD}-app"
+BYTES = WORD.encode()
+NAIVE = datetime(2024, 2, 29)  # noqa: DTZ001 - a mistake on purpose
+
+USER = User(name="anna", password=PASSWORD, associate_id=7, generic={"pin": PIN})
+TESTS = str(Path(__file__).parent)
+
+
+async def fetch() -> str:
+    """Return an access token."""
+    return TOKEN
+
+
+HOLDERS = [
+    pytest.param(lambda: UsernamePassword("anna", PASSWORD), id="UsernamePassword"),
+    pytest.param(lambda: Generic({"pin": PIN}), id="Generic"),
+    pytest.param(lambda: AccessToken(TOKEN), id="AccessToken"),
+    pytest.param(lambda: Ticket(TICKET), id="Ticket"),
+    pytest.param(lambda: IssuedTicket(Ticket(TICKET).value, 1), id="IssuedTicket"),
+    pytest.param(lambda: as_provider(TICKET), id="text"),
+    pytest.param(lambda: Client("https://localhost", ticket=TICKET, application_token=APPLICATION_TOKEN), id="Client"),
+    pytest.param(
+        lambda: build_request(
+            "GetBatchTaskInfo", {"id": 1}, version=ServiceVersion.V88, ticket=TICKET, application_token=TOKEN
+        ),
+        id="Request",
+    ),
+    pytest.param(
+        lambda: build_request(
+            "AuthenticateUsernamePassword", {"user_name": "a", "password": PASSWORD}, version=ServiceVersion.V88
+        ),
+        id="login Request",
+    ),
+]
+
+
+@pytest.mark.parametrize("make", HOLDERS)
+def test_what_holds_a_secret_does_not_show_it(make: Callable[[], object]) -> None:
+    """The repr and the text of whatever holds a secret are masked, alone and inside containers."""
+    holder = make()
+    assert WORD not in f"{holder!r} {holder} {[holder]} {holder!a}"
+    assert WORD not in rich_text(holder)
+
+
+@pytest.mark.parametrize("make", HOLDERS)
+def test_what_holds_a_secret_is_not_pickled(make: Callable[[], object]) -> None:
+    """Pickling whatever holds a secret is refused, with a reason that does not show it."""
+    with pytest.raises(TypeError, match="pickled") as caught:
+        pickle.dumps(make())
+    assert WORD not in str(caught.value)
+
+
+# --- Ways to look at an error -----------------------------------------------------------------------------------
+
+
+def rich_text(value: object) -> str:
+    """Return what rich prints of `value`, in full."""
+    with io.StringIO() as out:
+        Console(file=out, width=1000, color_system=None).print(value)
+        return out.getvalue()
+
+
+def rich_traceback(error: BaseException) -> str:
+    """Return rich's traceback of `error` with the locals of each frame, in full."""
+    unlimited: dict[str, Any] = {"locals_max_length": None, "locals_max_string": None, "max_frames": 0}
+    return rich_text(
+        Traceback.from_exception(
+            type(error), error, error.__traceback__, show_locals=True, locals_hide_dunder=False, **unlimited
+        )
+    )
+
+
+def shown_chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield `error` and every error that a traceback shows before it."""
+    link: BaseException | None = error
+    while link is not None:
+        yield link
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+
+
+def frames(trace: TracebackType | None) -> Iterator[TracebackType]:
+    """Yield the entries of a traceback that are not of this folder."""
+    while trace is not None:
+        if not trace.tb_frame.f_code.co_filename.startswith(TESTS):
+            yield trace
+        trace = trace.tb_next
+
+
+def text_of(value: object) -> str:
+    """Return the repr of a value; of one that is not yet complete, as in a constructor, only its type."""
+    try:
+        return repr(value)
+    except AttributeError:
+        return f"an incomplete {type(value)}"
+
+
+def line_values(error: BaseException) -> str:
+    """Return, as cgitb does, each dotted name in the failing line of each frame with its value; and all locals."""
+    shown = []
+    for link in shown_chain(error):
+        for entry in frames(link.__traceback__):
+            frame = entry.tb_frame
+            line = linecache.getline(frame.f_code.co_filename, entry.tb_lineno)
+            for name in re.findall(r"[A-Za-z_][\w.]*", line):
+                first, *rest = name.split(".")
+                value = frame.f_locals.get(first, frame.f_globals.get(first))
+                for attribute in rest:
+                    value = getattr(value, attribute, None)
+                shown.append(f"{name} = {text_of(value)}")
+            shown += [f"{name} = {text_of(value)}" for name, value in frame.f_locals.items()]
+    return "\n".join(shown)
+
+
+def attributes(error: BaseException) -> str:
+    """Return every attribute of an error and of those behind it, and what a pickle of each holds."""
+    shown = []
+    for link in shown_chain(error):
+        shown += [repr(link), str(link), repr(link.args), repr(vars(link)), rich_text(vars(link))]
+        if isinstance(link, SoapBatchError):
+            shown.append(repr(pickle.dumps(link)))
+    return "\n".join(shown)
+
+
+every_look = pytest.mark.parametrize(
+    "look",
+    [
+        pytest.param(lambda error: "".join(traceback.format_exception(error)), id="plain"),
+        pytest.param(rich_traceback, id="rich with locals"),
+        pytest.param(line_values, id="cgitb"),
+        pytest.param(attributes, id="attributes and pickle"),
+    ],
+)
+Look = Callable[[BaseException], str]
+
+
+@every_look
+def test_the_looks_show_what_there_is_to_show(look: Look) -> None:
+    """Each way to look at an error below finds a secret that is there: in a local, a line, or the message."""
+
+    def careless(_held: str) -> None:
+        raise UsageError(_held)
+
+    careless.__code__ = careless.__code__.replace(co_filename=linecache.__file__, co_firstlineno=1)
+    with pytest.raises(UsageError) as caught:
+        careless(PASSWORD)
+    assert WORD in look(caught.value)
+
+
+# --- Mistakes in setting up -------------------------------------------------------------------------------------
+
+
+@every_look
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda: UsernamePassword(None, PASSWORD), id="no user"),  # type: ignore[arg-type]
+        pytest.param(lambda: UsernamePassword("anna", BYTES), id="password as bytes"),  # type: ignore[arg-type]
+        pytest.param(lambda: Ticket(BYTES), id="ticket as bytes"),  # type: ignore[arg-type]
+        pytest.param(lambda: Ticket(TICKET, expires_at=NAIVE), id="naive expiry"),
+        pytest.param(lambda: AccessToken(BYTES), id="token as bytes"),  # type: ignore[arg-type]
+        pytest.param(lambda: Generic({"pin": BYTES}), id="value as bytes"),  # type: ignore[dict-item]
+        pytest.param(lambda: Generic([("pin", PIN)]), id="pairs in a list"),  # type: ignore[arg-type]
+        pytest.param(lambda: as_provider(BYTES), id="credentials as bytes"),  # type: ignore[arg-type]
+        pytest.param(lambda: as_provider({"pin": PIN}), id="a mapping for credentials"),  # type: ignore[arg-type]
+        pytest.param(
+            lambda: Client(
+                "http://crm.example.com",
+                credentials=UsernamePassword("anna", PASSWORD),
+                application_token=APPLICATION_TOKEN,
+            ),
+            id="password over plain HTTP",
+        ),
+        pytest.param(lambda: Client("crm.example.com", ticket=TICKET), id="no absolute URL"),
+        pytest.param(
+            lambda: Client("crm.example.com", application_token=APPLICATION_TOKEN), id="no absolute URL, with a token"
+        ),
+        pytest.param(
+            lambda: Client("https://localhost", ticket=TICKET, credentials=Implicit()), id="ticket and credentials"
+        ),
+        pytest.param(
+            lambda: build_request("NoSuchOperation", {}, version=ServiceVersion.V88, ticket=TICKET),
+            id="request of an unknown operation",
+        ),
+        pytest.param(
+            lambda: build_request("GetBatchTaskInfo", {"id": "x"}, version=ServiceVersion.V88, ticket=TICKET),
+            id="request with a wrong argument",
+        ),
+        pytest.param(
+            lambda: build_request("GetBatchTaskInfo", {"id": 1}, version=ServiceVersion.V88, ticket=UNENCODABLE),
+            id="request with a ticket that XML cannot carry",
+        ),
+    ],
+)
+def test_a_mistake_does_not_show_the_secret(make: Callable[[], object], look: Look) -> None:
+    """Credentials that are refused where they are made do not show in the error or in the frames behind it."""
+    with pytest.raises(UsageError) as caught:
+        make()
+    assert WORD not in look(caught.value)
+
+
+# --- Logins that fail -------------------------------------------------------------------------------------------
+
+# What a talkative server may repeat: what it was sent, and tokens of whomever.
+ECHO = f"<h1>Bad login</h1>{PASSWORD} {APPLICATION_TOKEN} {TICKET} {TOKEN}"
+GONE = "SuperOffice.Exceptions.SoSessionException"
+
+
+async def echo_fault(call: Call, _: object) -> Answer:
+    """Answer with a fault that repeats the password, in text and in detail, as XML escapes it."""
+    secret = PASSWORD.replace("&", "&amp;").replace("<", "&lt;")
+    detail = f"<detail><a>{secret} {APPLICATION_TOKEN} {TOKEN}</a></detail>"
+    fault = f"<faultcode>s:Server</faultcode><faultstring>{secret}</faultstring>{detail}"
+    envelope = f'<s:Envelope xmlns:s="{call.binding.envelope}"><s:Body><s:Fault>{fault}</s:Fault></s:Body></s:Envelope>'
+    return Answer(500, {"Content-Type": "text/xml"}, (envelope.encode(),))
+
+
+async def fail_to_fetch() -> str:
+    """Fail with a secret in the frame, as a callable that asks an issuer would."""
+    request = {"client_secret": PIN}
+    raise ConnectionResetError(len(request))
+
+
+def refuse_by_flag(server: NetServer) -> None:
+    """Refuse the login with AuthenticationSucceeded=false."""
+    server.tickets.refuse_logins = "flag"
+
+
+def refuse_by_exception(server: NetServer, words: str = ECHO) -> None:
+    """Refuse everything in the reply's header, in words that repeat secrets."""
+    server.intercept(None, failing(ServerException(GONE, words, words)), times=None)
+
+
+def refuse_by_fault(server: NetServer) -> None:
+    """Refuse everything with a fault of NetServer's own, in words that repeat secrets."""
+    server.failures = "fault"
+    refuse_by_exception(server)
+
+
+def refuse_pin(server: NetServer) -> None:
+    """Refuse everything in words that repeat the PIN."""
+    refuse_by_exception(server, f"{PIN} {APPLICATION_TOKEN}")
+
+
+def refuse_ticket(server: NetServer) -> None:
+    """Refuse everything in words that repeat tickets."""
+    refuse_by_exception(server, f"Ticket is not valid: {TICKET} {TOKEN}")
+
+
+def refuse_ticket_then_login(server: NetServer) -> None:
+    """Let in, then forget the ticket, and refuse the login that follows."""
+    server.intercept("GetBatchTaskInfo", failing(ServerException(GONE, f"Ticket is not valid: {TICKET}")))
+    server.intercept("AuthenticateUsernamePassword", _proceed)
+    server.intercept("AuthenticateUsernamePassword", failing(ServerException(GONE, PASSWORD)), times=None)
+
+
+async def _proceed(_: Call, proceed: Callable[[], Any]) -> Answer:
+    """Let a call go its own way."""
+    answer: Answer = await proceed()
+    return answer
+
+
+def intercepting(interceptor: Any) -> Callable[[NetServer], None]:  # noqa: ANN401 - an interceptor
+    """Return what puts `interceptor` before every call."""
+    return lambda server: server.intercept(None, interceptor, times=None)
+
+
+BY_PASSWORD = UsernamePassword("anna", PASSWORD)
+
+FAILURES = [
+    pytest.param(refuse_by_flag, BY_PASSWORD, AuthenticationFailed, id="flag"),
+    pytest.param(refuse_by_exception, BY_PASSWORD, AuthenticationFailed, id="header"),
+    pytest.param(refuse_by_fault, BY_PASSWORD, AuthenticationFailed, id="fault"),
+    pytest.param(refuse_pin, Generic({"pin": PIN}), AuthenticationFailed, id="generic"),
+    pytest.param(refuse_ticket, AccessToken(TOKEN, exchange=True), AuthenticationFailed, id="token exchanged"),
+    pytest.param(refuse_ticket, AccessToken(TOKEN), OperationFailed, id="token"),
+    pytest.param(refuse_ticket, Ticket(TICKET), OperationFailed, id="ticket"),
+    pytest.param(refuse_ticket_then_login, BY_PASSWORD, AuthenticationFailed, id="ticket refused, then the login"),
+    pytest.param(intercepting(echo_fault), BY_PASSWORD, Fault, id="fault of a stack"),
+    pytest.param(
+        intercepting(answering(500, {"Content-Type": "text/html"}, ECHO.encode())), BY_PASSWORD, HttpError, id="500"
+    ),
+    pytest.param(intercepting(answering(200, {}, ECHO.encode())), BY_PASSWORD, UnreadableResponse, id="unreadable"),
+    pytest.param(intercepting(answering(200, {}, b"")), BY_PASSWORD, UnreadableResponse, id="empty"),
+    pytest.param(intercepting(lost_reply), BY_PASSWORD, TransportError, id="connection lost"),
+    pytest.param(intercepting(delayed(3600)), BY_PASSWORD, DeadlineExceeded, id="timeout"),
+    pytest.param(refuse_by_flag, UsernamePassword("anna", UNENCODABLE), EncodeError, id="cannot be written"),
+    pytest.param(refuse_by_flag, fail_to_fetch, AuthenticationFailed, id="callable"),
+    pytest.param(refuse_by_flag, AccessToken(fail_to_fetch), AuthenticationFailed, id="token callable"),
+]
+
+
+async def failed_call(
+    prepare: Callable[[NetServer], None],
+    credentials: Credentials,
+    events: list[object],
+) -> SoapBatchError:
+    """Make a call with a login that fails, and return the error."""
+    server = NetServer(clock=asyncio.get_running_loop().time, users=[USER])
+    prepare(server)
+    hooks = Hooks(on_request=events.append, on_response=events.append)
+    async with (
+        httpx.AsyncClient(transport=httpx.ASGITransport(server)) as http_client,
+        Client(
+            "http://localhost",
+            credentials=credentials,
+            application_token=APPLICATION_TOKEN,
+            binding=Binding.SOAP11,
+            http_client=http_client,
+            hooks=hooks,
+        ) as client,
+    ):
+        try:
+            await client.batch.get_batch_task_info(1)
+        except SoapBatchError as error:
+            return error
+    message = "the call worked"
+    raise AssertionError(message)
+
+
+@every_look
+@pytest.mark.parametrize(("prepare", "credentials", "kind"), FAILURES)
+def test_a_login_that_fails_does_not_show_its_secrets(
+    prepare: Callable[[NetServer], None],
+    credentials: Credentials,
+    kind: type[SoapBatchError],
+    look: Look,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """However a login fails, its error, the locals behind it, every log record and every hook show no secret."""
+    caplog.set_level(logging.DEBUG)
+    events: list[object] = []
+    error = run_virtual(failed_call(prepare, credentials, events))
+    assert isinstance(error, kind)
+    assert WORD not in look(error)
+    for record in caplog.records:
+        assert WORD not in f"{record.getMessage()} {record.args!r} {record.exc_text}"
+    assert WORD not in repr(events)
+
+
+def test_a_login_that_works_shows_no_secrets(caplog: pytest.LogCaptureFixture) -> None:
+    """The logs at DEBUG of everything, the wire log included, show the shape of a login and no secret or ticket."""
+    caplog.set_level(logging.DEBUG)
+    events: list[object] = []
+
+    async def log_in() -> Ticket:
+        server = NetServer(clock=asyncio.get_running_loop().time, users=[USER])
+        hooks = Hooks(on_request=events.append, on_response=events.append)
+        async with (
+            httpx.AsyncClient(transport=httpx.ASGITransport(server)) as http_client,
+            Client("http://localhost", credentials=BY_PASSWORD, http_client=http_client, hooks=hooks) as client,
+        ):
+            await client.batch.get_batch_task_info(1)
+            return await client.ticket()
+
+    ticket = run_virtual(log_in()).value.reveal()
+    shown = f"{caplog.text} {[record.args for record in caplog.records]} {events}"
+    assert "AuthenticateUsernamePassword" in shown
+    assert "<SOAP-ENV:Envelope" in shown
+    assert WORD not in shown
+    assert ticket not in shown
+    assert ticket.removeprefix("7T:") not in shown
+
+
+# --- The two that hold state ------------------------------------------------------------------------------------
+
+
+async def test_keepers_and_stores_do_not_show_their_tickets(tmp_path: Path) -> None:
+    """What holds a ticket for others shows it neither in its own repr nor in what it hands out."""
+
+    async def authenticate(*_: object) -> Any:  # noqa: ANN401 - never called
+        raise AssertionError
+
+    stores: list[TicketStore] = [MemoryTicketStore(), FileTicketStore(tmp_path / "ticket.json")]
+    for store in stores:
+        await store.put(Ticket(TICKET))
+        keeper = TicketKeeper(as_provider(fetch), authenticate, ServiceVersion.V88, store=store)
+        assert (await keeper.current()).value.reveal() == TICKET
+        assert WORD not in rich_text([store, await store.get(), keeper, await keeper.current(), await keeper.ticket()])

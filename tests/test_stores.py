@@ -1,0 +1,127 @@
+"""Tickets that processes share."""
+
+import asyncio
+import json
+import logging
+import os
+import stat
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from hypothesis import given, strategies as st
+
+from soapbatch import FileTicketStore, MemoryTicketStore, Ticket, TicketStore
+
+NOON = datetime(2024, 2, 29, 12, 0, 0, 250000, tzinfo=UTC)
+TICKET = Ticket("7T:MgA5ADsAMQA3AA+/==", expires_at=NOON)
+
+tickets = st.builds(
+    Ticket,
+    st.text(
+        st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"], exclude_characters="\ufffe\uffff"), min_size=1
+    ),
+    expires_at=st.none() | st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=-3, minutes=-30))])),
+    sliding=st.booleans(),
+)
+
+
+@given(tickets)
+async def test_a_file_returns_what_was_put(tmp_path_factory: pytest.TempPathFactory, ticket: Ticket) -> None:
+    """Value, expiry and kind of a ticket survive a file."""
+    path = tmp_path_factory.getbasetemp() / "ticket.json"
+    await FileTicketStore(path).put(ticket)
+    assert await FileTicketStore(str(path)).get() == ticket
+
+
+@pytest.mark.parametrize("kind", ["memory", "file"])
+async def test_a_store_keeps_what_was_put_last(kind: str, tmp_path: Path) -> None:
+    """A store is empty at first, and then holds what was put last."""
+    store: TicketStore = MemoryTicketStore() if kind == "memory" else FileTicketStore(tmp_path / "ticket.json")
+    assert await store.get() is None
+    await store.put(Ticket("7T:old"))
+    await store.put(TICKET)
+    assert await store.get() == TICKET
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX modes")
+async def test_a_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """The file has mode 0600 from its first byte on, also where it replaces one that anybody could read."""
+    path = tmp_path / "ticket.json"
+    path.write_text("{}")
+    path.chmod(0o644)
+    await FileTicketStore(path).put(TICKET)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert os.listdir(tmp_path) == ["ticket.json"]  # noqa: PTH208 - names
+
+
+async def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    """Whoever reads while others write sees one of the tickets, never half of one or none."""
+    store = FileTicketStore(tmp_path / "ticket.json")
+    written = [Ticket(f"7T:{number}" * 1000, expires_at=NOON) for number in range(20)]
+    await store.put(written[0])
+    *_, read = await asyncio.gather(*map(store.put, written), *(store.get() for _ in range(20)))
+    assert read in written
+    assert await store.get() in written
+    assert os.listdir(tmp_path) == ["ticket.json"]  # noqa: PTH208 - names
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b'{"ticket": "7T:canary', id="cut short"),
+        pytest.param(b"\xff\xfe7T:canary", id="not UTF-8"),
+        pytest.param(b"[" * 100_000, id="deeply nested"),
+        pytest.param(b'["7T:canary"]', id="a list"),
+        pytest.param(b'"7T:canary"', id="a string"),
+        pytest.param(b'{"ticket": "7T:canary"}', id="without an expiry"),
+        pytest.param(b'{"ticket": "7T:canary", "expires_at": "soon", "sliding": true}', id="expiry not a date"),
+        pytest.param(b'{"ticket": "7T:canary", "expires_at": 7, "sliding": true}', id="expiry a number"),
+        pytest.param(b'{"ticket": "7T:canary", "expires_at": "2024-01-01", "sliding": true}', id="expiry without zone"),
+        pytest.param(b'{"ticket": 7, "expires_at": null, "sliding": true}', id="ticket a number"),
+        pytest.param(b'{"ticket": "", "expires_at": null, "sliding": true}', id="ticket empty"),
+    ],
+)
+async def test_a_corrupt_file_is_as_good_as_none(
+    content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What `put` did not write is reported by the file's name, and replaced by the next ticket."""
+    path = tmp_path / "ticket.json"
+    path.write_bytes(content)
+    store = FileTicketStore(path)
+    assert await store.get() is None
+    (record,) = caplog.records
+    assert (record.levelno, record.name) == (logging.WARNING, "soapbatch")
+    assert str(path) in record.getMessage()
+    assert "canary" not in caplog.text
+    await store.put(TICKET)
+    assert await store.get() == TICKET
+
+
+async def test_a_file_that_cannot_be_replaced_stays(tmp_path: Path) -> None:
+    """A write that fails leaves nothing beside what was there."""
+    path = tmp_path / "ticket.json"
+    path.mkdir()
+    with pytest.raises(OSError, match=r"ticket\.json"):
+        await FileTicketStore(path).put(TICKET)
+    assert os.listdir(tmp_path) == ["ticket.json"]  # noqa: PTH208 - names
+
+
+async def test_a_ticket_that_no_envelope_can_carry_is_not_written(tmp_path: Path) -> None:
+    """A value with characters that XML forbids is refused, as it would be in a request; the error does not show it."""
+    with pytest.raises(ValueError, match=r"holds U\+0000 at index 9") as caught:
+        await FileTicketStore(tmp_path / "ticket.json").put(Ticket("7T:canary\0"))
+    assert "canary" not in str(caught.value)
+    assert not os.listdir(tmp_path)  # noqa: PTH208 - names
+
+
+async def test_a_file_says_what_it_holds(tmp_path: Path) -> None:
+    """The file is JSON with three names, so that other programs can read and write it."""
+    path = tmp_path / "ticket.json"
+    await FileTicketStore(path).put(TICKET)
+    assert json.loads(path.read_text()) == {
+        "ticket": "7T:MgA5ADsAMQA3AA+/==",
+        "expires_at": "2024-02-29T12:00:00.250000+00:00",
+        "sliding": True,
+    }
