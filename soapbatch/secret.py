@@ -13,13 +13,15 @@ _SECRET_ELEMENTS = re.compile(
     r"(<(?:[\w.-]+:)?(?:ApplicationToken|Ticket|Password|AccessToken|Value)(?:\s[^<>]*)?(?<!/)>)"
     r"(?:[^<]|<!\[CDATA\[(?s:.*?)(?:\]\]>|\Z))*"
 )
-# What a character of a secret may have become in XML: writers differ in which of these they escape, and how.
+# What a character of a secret may have become in XML: writers differ in which of these they escape, and how; and a
+# fault that repeats a request escapes it once more.
 _ESCAPED: Final = {
-    "&": "&(?:amp;|#38;|#x26;)?",
-    "<": "(?:<|&(?:lt|#60|#x3[cC]);)",
-    ">": "(?:>|&(?:gt|#62|#x3[eE]);)",
-    '"': '(?:"|&(?:quot|#34|#x22);)',
-    "'": "(?:'|&(?:apos|#39|#x27);)",
+    "&": "&(?:(?:amp|#38|#x26);)*",
+    "<": "(?:<|&(?:amp;)*(?:lt|#60|#x3[cC]);)",
+    ">": "(?:>|&(?:amp;)*(?:gt|#62|#x3[eE]);)",
+    '"': '(?:"|&(?:amp;)*(?:quot|#34|#x22);)',
+    "'": "(?:'|&(?:amp;)*(?:apos|#39|#x27);)",
+    "\r": "(?:\r|&(?:amp;)*(?:#13|#x[dD]);)",
 }
 
 

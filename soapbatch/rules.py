@@ -1,0 +1,94 @@
+"""What a row says about its values beyond their type: since when, how long, how high, and never empty by accident."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NoReturn, TypeAlias, cast
+
+from soapbatch.errors import NotInVersion, UsageError
+from soapbatch.schema import Enumeration, Field
+from soapbatch.services import ServiceVersion
+
+Writer: TypeAlias = Callable[[Any], str]
+"""Takes a value to its text on the wire, or raises ValueError or UsageError."""
+
+
+def guarded(row: Field, version: ServiceVersion, writer: Writer) -> Writer:
+    """Add to a field's writer the rule that its row states."""
+    if row.since > version:
+        return _refusing(row, version)
+    if row.max_length is not None:
+        return _bounded(row.max_length, writer)
+    if row.highest is not None:
+        return _ranged(row.highest, writer)
+    if row.empty is not None:
+        return _deliberate(row, writer)
+    return writer
+
+
+def _refusing(row: Field, version: ServiceVersion) -> Writer:
+    def write(_: object) -> NoReturn:
+        message = f"{row.name} came with {row.since}; {version} has no such field: leave {row.attribute} None"
+        error = NotInVersion(message)
+        error.since = row.since
+        raise error
+
+    return write
+
+
+def _bounded(longest: int, writer: Writer) -> Writer:
+    def write(value: object) -> str:
+        if isinstance(value, str) and len(value) > longest:
+            message = f"is {len(value)} characters long; the server keeps at most {longest}"
+            raise ValueError(message)
+        return writer(value)
+
+    return write
+
+
+def _ranged(highest: int, writer: Writer) -> Writer:
+    def write(value: int) -> str:
+        text = writer(value)
+        if not 0 <= value <= highest:
+            message = f"must lie between 0 and {highest}, got {value:d}"
+            raise ValueError(message)
+        return text
+
+    return write
+
+
+def _deliberate(row: Field, writer: Writer) -> Writer:
+    def write(value: object) -> str:
+        items = value if value is row.empty else items_of(value)
+        if not items and items is not row.empty:
+            message = (
+                f"{row.attribute} is empty, which the server takes for 'every task': "
+                "pass soapbatch.ALL_ASSOCIATES if that is meant"
+            )
+            raise UsageError(message)
+        return writer(items)
+
+    return write
+
+
+def known_to(version: ServiceVersion, type_: Enumeration) -> Writer:
+    """Return the encoder of an enumeration that refuses the values that came after `version`."""
+    encode = type_.encode
+
+    def known(value: Any) -> str:  # noqa: ANN401 - whatever the caller passed
+        text = encode(value)
+        if (since := type_.since.get(text, version)) > version:
+            message = f"{text} came with {since}; {version} has no such {type_.name}"
+            error = NotInVersion(message)
+            error.since = since
+            raise error
+        return text
+
+    return known
+
+
+def items_of(value: Any) -> list[Any]:  # noqa: ANN401 - whatever the caller passed
+    """Return the items of any iterable but a text or a mapping, as a list."""
+    kind = cast(type[object], type(value))
+    if issubclass(kind, str | bytes | Mapping) or not issubclass(kind, Iterable):
+        message = f"needs a list, got {kind.__name__}"
+        raise ValueError(message)  # noqa: TRY004 - one exception type for every reason
+    return value if kind is list else list(value)
