@@ -1,0 +1,397 @@
+"""Response bytes, fed in chunks, -> header blocks, fault, and the operation's result.
+
+One path for every response: the header and the shape of the envelope are known first, then each item of a list as
+its element closes (and is freed), or each piece of a base64 result as it arrives. What went wrong is kept, not
+raised: `judgement` decides what the whole answer means.
+
+    <s:Envelope><s:Header><Succeeded>true</Succeeded></s:Header>      -> reply.header
+      <s:Body><GetBatchTaskInfosByStateResponse><Response>
+        <BatchTaskInfo>...</BatchTaskInfo>                            -> one item, from feed()
+        <BatchTaskInfo>...</BatchTaskInfo>                            -> one item, from feed()
+    </Response></GetBatchTaskInfosByStateResponse></s:Body></s:Envelope>  -> the Reply, from close()
+"""
+
+from typing import Any, Final
+
+import attrs
+from lxml import etree
+
+from soapbatch.alike import Alike
+from soapbatch.carriers import REQUEST_HEADER, ReplyHeader, RequestHeader
+from soapbatch.errors import ProtocolError, UnexpectedResponse, UnreadableResponse
+from soapbatch.feed import NOT_BASE64, Base64, Utf8, XmlFeed, limit_exceeded
+from soapbatch.limits import Limits
+from soapbatch.operations import Operation
+from soapbatch.reader import (
+    BadValue,
+    FaultBlock,
+    Report,
+    Unknown,
+    fields_reader,
+    ignore,
+    is_nil,
+    local_name,
+    read_fault,
+    read_header,
+    reader,
+)
+from soapbatch.schema import Array, Record
+from soapbatch.secret import redact_envelope
+from soapbatch.services import SOAP11_ENVELOPE, SOAP12_ENVELOPE, ServiceVersion
+from soapbatch.xsd import BASE64
+
+CHUNK: Final = 64 * 1024
+"""Bytes that are parsed in one go: about a millisecond's work, so that an event loop can breathe between."""
+
+_EXCERPT: Final = 800  # bytes of an unreadable body that are kept for an error
+_ENVELOPE, _HEADER, _BODY, _FAULT = (
+    tuple(f"{{{namespace}}}{name}" for namespace in (SOAP11_ENVELOPE, SOAP12_ENVELOPE))
+    for name in ("Envelope", "Header", "Body", "Fault")
+)
+
+
+@attrs.define
+class Reply:
+    """Everything that a response said.
+
+    Attributes:
+        header: its header blocks; all None where there were none.
+        fault: the fault, or None.
+        result: the operation's result, if nothing is wrong. Without `collect`, what `feed` returns is not in it.
+        problem: what is wrong with the body, or None. Its excerpt is masked by shape only, and longer than shown.
+            Judgement takes it out to raise it: an error and a frame that refer to each other live on.
+        answers: whether the operation's response element was reached.
+    """
+
+    header: ReplyHeader = attrs.field(factory=ReplyHeader)
+    fault: FaultBlock | None = None
+    result: Any = None
+    problem: ProtocolError | None = None
+    answers: bool = False
+
+
+class ResponseParser:
+    """Reads one response. Feed it chunks of any size, then close it.
+
+    `problem` is set as soon as the response is known to be unreadable: nothing more need be fed then.
+    """
+
+    def __init__(
+        self,
+        operation: Operation[Any],
+        version: ServiceVersion,
+        *,
+        limits: Limits,
+        content_type: str | None = None,
+        report: Report = ignore,
+        collect: bool = True,
+    ) -> None:
+        """Read the response of `operation`; unless `collect`, `feed` returns what it finds."""
+        self._operation = operation
+        self._namespace = version.namespace
+        self._limits = limits
+        self._report = report
+        self._collect = collect
+        self._utf8 = Utf8(limits, streamed=not collect, content_type=content_type)
+        self._excerpt = b""
+        self._reply = Reply()
+        self._items: list[Any] = []
+        self._count = 0
+        self._freed = 0
+        self._is_closed = False
+        self._list: etree._Element | None = None
+        self._base64: Base64 | None = None
+        self._result_tag = f"{{{self._namespace}}}{operation.result_name}"
+        self._response_tag = f"{{{self._namespace}}}{operation.response_name}"
+        tags = [*_ENVELOPE, *_HEADER, self._response_tag]
+        result = operation.result
+        self._item_tag = ""
+        self._alike: Alike | None = None
+        self._is_behind_item = False
+        self._closed: tuple[etree._Element, object] | None = None
+        self._rest = b""
+        if isinstance(result, Array):
+            self._item_tag = f"{{{self._namespace}}}{result.item_name}"
+            if isinstance(result.item, Record):
+                self._alike = Alike(result.item_name, result.item, self._namespace)
+            self._read_item = reader(result.item, self._namespace)
+            tags.append(self._item_tag)
+        elif result is BASE64:
+            tags.append(self._result_tag)
+        self._xml = XmlFeed(limits, tags)
+
+    @property
+    def problem(self) -> ProtocolError | None:
+        """What makes the response unreadable, or None so far."""
+        return self._reply.problem
+
+    @property
+    def header(self) -> ReplyHeader:
+        """The header blocks read so far."""
+        return self._reply.header
+
+    def feed(self, data: bytes) -> list[Any]:
+        """Take the next bytes; return the items they complete, unless the parser collects them."""
+        if len(data) <= CHUNK:
+            return self._advance(data, final=False)
+        found: list[Any] = []
+        for start in range(0, len(data), CHUNK):
+            found += self._advance(data[start : start + CHUNK], final=False)
+        return found
+
+    def close(self) -> Reply:
+        """Take the end of the response and return all that it said. What lxml holds is freed."""
+        reply = self._reply
+        if self._is_closed:
+            return reply
+        self._advance(b"", final=True)
+        self._is_closed = True
+        if reply.problem is None:
+            try:
+                self._finish(self._xml.close())
+            except ProtocolError as error:
+                reply.problem = error.with_traceback(None)
+            except BadValue as error:
+                reply.problem = UnexpectedResponse(f"{self._operation.response_name}.{error.path}: {error.reason}")
+        if reply.problem is not None:
+            reply.problem.excerpt = redact_envelope(self._excerpt.decode("utf-8", "replace"))
+        self._list = self._closed = None
+        self._xml.release()
+        return reply
+
+    def _advance(self, data: bytes, *, final: bool) -> list[Any]:
+        if self._reply.problem is not None or self._is_closed:
+            return []
+        found: list[Any] = []
+        try:
+            data = self._utf8.feed(data, final=final)
+            if len(self._excerpt) < _EXCERPT:
+                self._excerpt += data[: _EXCERPT - len(self._excerpt)]
+            self._feed_body(data, found, final=final)
+        except ProtocolError as error:
+            self._reply.problem = error.with_traceback(None)  # its frames would keep the tree alive
+        except BadValue as error:
+            self._reply.problem = UnexpectedResponse(f"{self._operation.response_name}.{error.path}: {error.reason}")
+        except ValueError as error:
+            message = f"{self._operation.response_name}.{self._operation.result_name}: {error}"
+            self._reply.problem = UnexpectedResponse(message)
+        if self._reply.header.succeeded is False:
+            found.clear()  # whatever stands beside a failure is no result
+        self._count += len(found)
+        if not self._collect:
+            return found
+        self._items += found
+        if self._freed >= self._limits.items and self._reply.problem is None:
+            self._reply.problem = limit_exceeded(limit="items")
+        return []
+
+    def _feed_body(self, data: bytes, found: list[Any], *, final: bool) -> None:
+        if self._operation.result is BASE64:
+            self._feed_around_base64(data, found)
+        elif self._alike is not None:
+            self._feed_list(self._alike, data, found, final=final)
+        else:
+            self._feed_xml(data, found)
+
+    def _feed_xml(self, data: bytes, found: list[Any]) -> None:
+        for event, element in self._xml.feed(data):
+            self._handle(event, element, found)
+        self._xml.check()
+
+    def _feed_list(self, alike: Alike, data: bytes, found: list[Any], *, final: bool) -> None:
+        """Feed lxml whatever does not look like an item that it has read."""
+        data, self._rest = self._rest + data, b""
+        while data:
+            if self._is_behind_item:
+                before = len(found)
+                data = alike.take(data, found)
+                self._freed += len(found) - before
+                end = alike.first_end(data)
+                if not end and not final and len(data) <= self._limits.text_length:
+                    self._rest = data
+                    return
+            else:
+                end = alike.last_end(data) if alike.is_worth_it else 0
+            self._is_behind_item = False
+            if not end:
+                self._feed_xml(data, found)
+                return
+            # Whether a tag closes an item is known once its last byte, fed alone, makes lxml say so.
+            self._feed_xml(data[: end - 1], found)
+            closed = self._closed_by(data[end - 1 : end], found)
+            if closed is not None and alike.is_worth_it:
+                self._is_behind_item = True
+                alike.learn(data[:end], *closed)
+            data = data[end:]
+
+    def _closed_by(self, last_byte: bytes, found: list[Any]) -> tuple[etree._Element, object] | None:
+        self._closed = None
+        self._feed_xml(last_byte, found)
+        return self._closed
+
+    def _handle(self, event: str, element: etree._Element, found: list[Any]) -> None:
+        tag = element.tag
+        if tag == self._item_tag:
+            if event == "end":
+                self._handle_item(element, found)
+        elif tag == self._response_tag:
+            self._reply.answers = self._reply.answers or self._is_response(element)
+        elif tag in _HEADER:
+            if event == "end" and element.getparent() is self._xml.root:
+                self._xml.check_depth_of(element, 2)
+                self._reply.header = read_header(element, self._namespace, self._report)
+        elif tag == self._result_tag:
+            self._handle_base64(event, element, found)
+
+    def _handle_base64(self, event: str, element: etree._Element, found: list[Any]) -> None:
+        if event == "start" and self._list is None and self._is_result(element):
+            self._list = element
+            self._base64 = Base64()
+        elif event == "end" and self._list is element and self._base64 is not None:
+            # What stood in CDATA or behind a comment went to lxml.
+            if len(element) or self._base64.feed((element.text or "").encode(), found):
+                raise ValueError(NOT_BASE64)
+            self._base64.close()
+
+    def _handle_item(self, element: etree._Element, found: list[Any]) -> None:
+        parent = element.getparent()
+        if parent is None:
+            return
+        if parent is not self._list:
+            if self._list is not None or not self._is_result(parent):
+                return
+            self._list = parent
+        # What stands before this item is freed, not the item: libxml2 may still be adding white space behind it.
+        while (first := parent[0]) is not element:
+            self._report_foreign(first)
+            parent.remove(first)
+            self._freed += 1
+        self._xml.let_go()
+        if is_nil(element):
+            self._report(Unknown("nil item", local_name(element), local_name(parent)))
+            return
+        try:
+            item = self._read_item(element, self._report)
+            found.append(item)
+            self._closed = (element, item)
+        except BadValue as error:
+            raise error.at(self._count + len(found)).under(local_name(parent)) from None
+
+    def _report_foreign(self, element: etree._Element) -> None:
+        """Tell of an element in a list that is no item of it."""
+        if element.tag != self._item_tag:
+            self._report(Unknown("element", local_name(element), self._operation.result_name))
+
+    def _is_response(self, element: etree._Element) -> bool:
+        body = element.getparent()
+        return body is not None and body.tag in _BODY and body.getparent() is self._xml.root
+
+    def _is_result(self, element: etree._Element) -> bool:
+        response = element.getparent()
+        return (
+            element.tag == self._result_tag
+            and response is not None
+            and response.tag == self._response_tag
+            and self._is_response(response)
+        )
+
+    def _feed_around_base64(self, data: bytes, found: list[Any]) -> None:
+        """Feed lxml tag by tag until the result begins; then keep its text, of any length, away from lxml."""
+        while data and self._base64 is None:
+            head, end, data = data.partition(b">")
+            self._feed_xml(head + end, found)
+        if self._base64 is not None and self._base64.is_open:
+            data = self._base64.feed(data, found)
+        self._feed_xml(data, found)
+
+    def _finish(self, envelope: etree._Element) -> None:
+        """Read what is left in the tree once it is complete."""
+        if envelope.tag not in _ENVELOPE:
+            message = f"the response is not a SOAP envelope but <{local_name(envelope)[:40]}>"
+            raise UnreadableResponse(message)
+        body: etree._Element | None = None
+        for child in envelope:
+            if child.tag in _BODY and body is None:
+                body = child
+        if body is None or not len(body):
+            message = "the envelope of the response has an empty Body or none"
+            raise UnexpectedResponse(message)
+        answer = body[0]
+        if answer.tag in _FAULT:
+            self._reply.fault = read_fault(answer, self._namespace)
+            return
+        if answer.tag != self._response_tag:
+            message = (
+                f"expected <{self._operation.response_name}> of {self._namespace}, got <{local_name(answer)[:80]}>: "
+                "is this the endpoint of that version?"
+            )
+            raise UnexpectedResponse(message)
+        self._reply.result = self._read_result(answer)
+
+    def _read_result(self, answer: etree._Element) -> Any:  # noqa: ANN401 - what the row says
+        operation = self._operation
+        if operation.result is None:
+            return None
+        if not operation.result_name:
+            return reader(operation.result, self._namespace)(answer, self._report)
+        element = answer.find(self._result_tag)
+        if isinstance(operation.result, Array):
+            for child in answer.iterfind(f"{self._result_tag}/*"):
+                self._report_foreign(child)
+            return self._items
+        if element is None or is_nil(element):
+            if operation.allow_nil:
+                return None
+            message = f"{self._operation.response_name} holds no {operation.result_name}, which it must"
+            raise UnexpectedResponse(message)
+        if operation.result is BASE64:
+            return b"".join(self._items)
+        try:
+            return reader(operation.result, self._namespace)(element, self._report)
+        except BadValue as error:
+            raise error.under(operation.result_name) from None
+        except ValueError as error:
+            raise BadValue(str(error), operation.result_name) from None
+
+
+def parse_request(
+    operation: Operation[Any], body: bytes, *, version: ServiceVersion, limits: Limits | None = None
+) -> tuple[dict[str, Any], RequestHeader]:
+    """Read a request, in any binding: what a server does with the bytes that `build_request` makes. Pure.
+
+    Args:
+        operation: the row whose element the body must hold.
+        body: the envelope.
+        version: whose namespace it must be in.
+        limits: how large it may be.
+
+    Returns:
+        The arguments by parameter name (those sent), and the header blocks.
+
+    Raises:
+        UnreadableResponse: it is not XML.
+        UnexpectedResponse: it is not this operation's request.
+    """
+    limits = limits or Limits()
+    namespace = version.namespace
+    utf8 = Utf8(limits, streamed=False, content_type=None)
+    feed = XmlFeed(limits, _ENVELOPE)
+    feed.feed(utf8.feed(body, final=True))
+    feed.check()
+    envelope = feed.close()
+    call: etree._Element | None = None
+    blocks = envelope
+    for child in envelope:
+        if child.tag in _BODY and len(child):
+            call = child[0]
+        elif child.tag in _HEADER:
+            blocks = child
+    if call is None or call.tag != f"{{{namespace}}}{operation.name}":
+        message = f"the Body holds no <{operation.name}> of {namespace}"
+        raise UnexpectedResponse(message)
+    try:
+        header = fields_reader(REQUEST_HEADER.fields, namespace, "Header")(blocks, ignore)
+        return fields_reader(operation.parameters, namespace, operation.name)(call, ignore), RequestHeader(**header)
+    except BadValue as error:
+        message = f"{error.path}: {error.reason}"
+        raise UnexpectedResponse(message) from None

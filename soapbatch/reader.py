@@ -1,0 +1,286 @@
+"""Elements -> values: the other direction of the builder's writers.
+
+A reader is compiled once for each (wire type, namespace). Reading is lenient where servers differ (any order,
+any prefix, missing or unknown elements, `TableRight` and `FieldProperties` of the base type) and strict where
+guessing would begin (a value that is not of its type raises `BadValue` with its path).
+
+    <Response><Id>42</Id><State>Aquired</State><LastStarted>0001-01-01T00:00:00</LastStarted></Response>
+    -> BatchTaskInfo(id=42, state=BatchTaskState.ACQUIRED, last_started=None)
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from typing import Any, Literal, TypeAlias
+
+import attrs
+from lxml import etree
+
+from soapbatch.carriers import EXCEPTION_INFO, REPLY_HEADER, ExceptionInfo, ReplyHeader
+from soapbatch.schema import Array, Dictionary, Enumeration, Field, Record, WireType
+from soapbatch.services import XSI
+from soapbatch.xsd import STRING
+
+
+@attrs.frozen
+class Unknown:
+    """Something in a response that this release does not know and passed over.
+
+    Attributes:
+        kind: "element", "value" (of an enumeration, kept as text), "header block", or "nil item" (dropped).
+        name: of the element or value.
+        where: the type or element that holds it.
+    """
+
+    kind: Literal["element", "value", "header block", "nil item"]
+    name: str
+    where: str
+
+
+class BadValue(ValueError):  # noqa: N818 - never leaves the package; the parser makes it an UnexpectedResponse
+    """A value that is not of its type, with the path of its element."""
+
+    def __init__(self, reason: str, path: str) -> None:
+        """Say what is wrong (`reason`) at `path`."""
+        super().__init__(reason, path)
+        self.reason, self.path = reason, path
+
+    def under(self, step: str) -> "BadValue":
+        """Return the same, seen from one level further up."""
+        return BadValue(self.reason, f"{step}{'.' if self.path and self.path[0] != '[' else ''}{self.path}")
+
+    def at(self, index: int) -> "BadValue":
+        """Return the same, seen from the list that holds it as an item."""
+        return self.under(f"[{index}]")
+
+
+Element: TypeAlias = etree._Element  # noqa: SLF001 - it has no public name
+Report: TypeAlias = Callable[[Unknown], None]
+Reader: TypeAlias = Callable[[Element, Report], Any]
+
+_XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
+NIL = f"{{{XSI}}}nil"
+_TRUE = frozenset({"true", "1"})
+_BASE_TYPE_ELEMENTS = ("TableRight", "FieldProperties")
+
+
+def is_nil(element: Element) -> bool:
+    """Return whether the element says xsi:nil."""
+    return element.get(NIL, "").strip() in _TRUE
+
+
+def local_name(element: Element) -> str:
+    """Return the element's name without its namespace."""
+    return str(element.tag).rpartition("}")[2]
+
+
+def ignore(_: Unknown) -> None:
+    """Pass over what is not known without telling anybody: the default of `on_unknown`."""
+
+
+@cache
+def reader(type_: WireType, namespace: str) -> Reader:
+    """Return the reader of a wire type in a service version's `namespace`; nil is the caller's to see."""
+    match type_:
+        case Record():
+            return _record_reader(type_, namespace)
+        case Array():
+            return _array_reader(type_, namespace)
+        case Dictionary():
+            return _read_dictionary
+        case Enumeration():
+            return _enumeration_reader(type_)
+        case _:
+            decode = type_.decode
+            return lambda element, _: decode(_text(element))
+
+
+def _text(element: Element) -> str:
+    if len(element):
+        message = "holds elements where a text belongs"
+        raise ValueError(message)
+    return element.text or ""
+
+
+def _enumeration_reader(type_: Enumeration) -> Reader:
+    def read(element: Element, report: Report) -> Any:  # noqa: ANN401 - a member, or the text
+        text = _text(element)
+        if text not in type_.members:
+            report(Unknown("value", text, type_.name))
+        return type_.decode(text)
+
+    return read
+
+
+def _rows(fields: tuple[Field, ...], namespace: str) -> dict[str, tuple[str, Callable[[str], Any] | None, Reader]]:
+    """Return what to do with each element: attribute, decoder of a plain text if it is one, reader."""
+    rows: dict[str, tuple[str, Callable[[str], Any] | None, Reader]] = {}
+    for field in fields:
+        type_ = field.type
+        decode = None if isinstance(type_, Record | Array | Dictionary | Enumeration) else type_.decode
+        # A record inside itself finds its reader when it is needed, not while that is being compiled.
+        row = (field.attribute, decode, partial(_read_late, type_, namespace))
+        # Some stacks leave the namespace out inside a fault's detail.
+        rows[f"{{{field.namespace or namespace}}}{field.name}"] = rows[field.name] = row
+    return rows
+
+
+def _read_late(type_: WireType, namespace: str, element: Element, report: Report) -> Any:  # noqa: ANN401
+    return reader(type_, namespace)(element, report)
+
+
+def _record_reader(type_: Record, namespace: str) -> Reader:
+    carrier, name = type_.carrier, type_.name
+    read_fields = fields_reader(type_.fields, namespace, name)
+    return lambda element, report: carrier(**read_fields(element, report))
+
+
+def fields_reader(  # noqa: C901 - one pass over the children, which is where the time goes
+    fields: tuple[Field, ...], namespace: str, where: str
+) -> Callable[[Element, Report], dict[str, Any]]:
+    """Return a reader of the children of an element, by attribute; nil and absent ones are left out."""
+    rows = _rows(fields, namespace)
+    ignored = {f"{{{namespace}}}{name}" for name in _BASE_TYPE_ELEMENTS}
+    text_decoder = STRING.decode
+
+    def report_unknown(child: Element, report: Report) -> None:
+        if child.tag not in ignored:
+            report(Unknown("element", local_name(child), where))
+
+    def read(element: Element, report: Report) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for child in element:
+            row = rows.get(child.tag)  # type: ignore[arg-type]  # comments and instructions are gone, so it is a string
+            if row is None:
+                report_unknown(child, report)
+                continue
+            attribute, decode, read_child = row
+            text = child.text
+            if text is None and child.get(NIL) is not None and is_nil(child):
+                continue
+            try:
+                if decode is None:
+                    values[attribute] = read_child(child, report)
+                elif text is None or len(child):
+                    values[attribute] = decode(_text(child))
+                elif decode is text_decoder:
+                    values[attribute] = text
+                else:
+                    values[attribute] = decode(text)
+            except BadValue as error:
+                raise error.under(local_name(child)) from None
+            except ValueError as error:
+                raise BadValue(str(error), local_name(child)) from None
+        return values
+
+    return read
+
+
+def _array_reader(type_: Array, namespace: str) -> Reader:
+    tag = f"{{{type_.namespace or namespace}}}{type_.item_name}"
+    read_item = reader(type_.item, namespace)
+
+    def read(element: Element, report: Report) -> tuple[Any, ...]:
+        items: list[Any] = []
+        for index, child in enumerate(element):
+            if child.tag != tag:
+                report(Unknown("element", local_name(child), type_.name))
+            elif is_nil(child):
+                report(Unknown("nil item", type_.item_name, type_.name))
+            else:
+                try:
+                    items.append(read_item(child, report))
+                except BadValue as error:
+                    raise error.at(index) from None
+                except ValueError as error:
+                    raise BadValue(str(error), f"[{index}]") from None
+        return tuple(items)
+
+    return read
+
+
+def _read_dictionary(element: Element, report: Report) -> dict[str, str | None]:
+    pairs: dict[str, str | None] = {}
+    for pair in element:
+        key: str | None = None
+        value: str | None = None
+        for child in pair:
+            name = local_name(child)
+            if name == "Key":
+                key = _text(child)
+            elif name == "Value":
+                value = None if child.text is None and is_nil(child) else _text(child)
+            else:
+                report(Unknown("element", name, local_name(pair)))
+        if key is None:
+            report(Unknown("nil item", local_name(pair), local_name(element)))
+        else:
+            pairs[key] = value
+    return pairs
+
+
+@attrs.frozen
+class FaultBlock:
+    """What a SOAP fault says, in either version's terms; see `errors.Fault` for the meanings."""
+
+    code: str = ""
+    subcode: str | None = None
+    reasons: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    actor: str | None = None
+    detail: str | None = None
+    exception_info: ExceptionInfo | None = None
+
+
+def read_header(element: Element, namespace: str, report: Report) -> ReplyHeader:
+    """Read the header blocks of a reply; unknown ones are reported as such."""
+
+    def report_block(unknown: Unknown) -> None:
+        is_block = unknown.where == REPLY_HEADER.name
+        report(Unknown("header block", unknown.name, "Header") if is_block else unknown)
+
+    try:
+        return ReplyHeader(**fields_reader(REPLY_HEADER.fields, namespace, REPLY_HEADER.name)(element, report_block))
+    except BadValue as error:
+        raise error.under(REPLY_HEADER.name) from None
+
+
+def read_fault(fault: Element, namespace: str) -> FaultBlock:
+    """Read a SOAP fault by local names: stacks put 1.2's children into 1.1's Fault and the other way round."""
+    code = subcode = actor = detail = None
+    reasons: dict[str, str] = {}
+    exception_info: ExceptionInfo | None = None
+    for child in fault:
+        text = (child.text or "").strip()
+        match local_name(child):
+            case "faultcode":
+                code = text
+            case "Code":
+                values = [(value.text or "").strip() for value in child.iter() if local_name(value) == "Value"]
+                code, subcode = (*values, None, None)[:2]
+            case "faultstring":
+                reasons.setdefault(child.get(_XML_LANG, ""), text)
+            case "Reason":
+                for reason in child:
+                    reasons.setdefault(reason.get(_XML_LANG, ""), (reason.text or "").strip())
+            case "faultactor" | "Role" | "Node":
+                actor = actor or text
+            case "detail" | "Detail":
+                detail = " ".join(" ".join(child.itertext()).split()) or None
+                exception_info = _read_exception_info(child, namespace)
+            case _:
+                pass
+    return FaultBlock(_local(code) or "", _local(subcode), reasons, actor, detail, exception_info)
+
+
+def _read_exception_info(detail: Element, namespace: str) -> ExceptionInfo | None:
+    for child in detail:
+        if local_name(child) in {"SoExceptionInfo", "ExceptionInfo"}:
+            try:
+                info = reader(EXCEPTION_INFO, namespace)(child, ignore)
+            except ValueError:
+                return None
+            return info if isinstance(info, ExceptionInfo) else None
+    return None
+
+
+def _local(qualified: str | None) -> str | None:
+    return qualified.rpartition(":")[2] if qualified else None

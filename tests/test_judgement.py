@@ -1,0 +1,381 @@
+"""What an answer means: the order of judgement, the evidence that errors carry, and that no secret is among it."""
+
+import pickle
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+import pytest
+
+from soapbatch import errors
+from soapbatch.carriers import BatchTaskInfo, ExceptionInfo, ReplyHeader
+from soapbatch.errors import (
+    AccessDenied,
+    AuthenticationFailed,
+    BindingRefused,
+    Fault,
+    HttpError,
+    NotInVersion,
+    OperationFailed,
+    ProtocolError,
+    ServiceBusy,
+    SoapBatchError,
+    TenantMoved,
+    UnexpectedResponse,
+    UnreadableResponse,
+    UsageError,
+    VersionMismatch,
+)
+from soapbatch.judgement import judge, parse_response
+from soapbatch.limits import Limits
+from soapbatch.operations import AUTHENTICATE_IMPLICIT, OPERATIONS, Operation
+from soapbatch.parser import Reply, ResponseParser
+from soapbatch.principals import AuthenticateResponse
+from soapbatch.reader import FaultBlock
+from soapbatch.secret import Secret
+from soapbatch.services import ServiceVersion
+from tests.envelopes import OK, answer, envelope, fault11
+
+V88 = ServiceVersion.V88
+STOP = OPERATIONS["StopBatchJob"]
+FAULT = FaultBlock(code="Server", reasons={"": "no"})
+FAILED = ReplyHeader(succeeded=False)
+FILLED = ReplyHeader(succeeded=True, exception_info=ExceptionInfo(message="m"))
+REFUSED = AuthenticateResponse(authentication_succeeded=False)
+
+
+def judged(
+    operation: Operation[Any] = STOP,
+    status: int = 200,
+    *,
+    secrets: tuple[str, ...] = (),
+    **reply: Any,  # noqa: ANN401 - parts of a Reply
+) -> SoapBatchError:
+    """Return the error that a reply means."""
+    with pytest.raises(SoapBatchError) as caught:
+        judge(operation, Reply(**reply), status, secrets=map(Secret, secrets))
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("operation", "status", "reply", "kind"),
+    [
+        pytest.param(STOP, 200, {"fault": FAULT, "header": FAILED}, Fault, id="1 before 2"),
+        pytest.param(STOP, 415, {"fault": FAULT}, Fault, id="1 before 3"),
+        pytest.param(STOP, 200, {"fault": FAULT, "result": True}, Fault, id="1 with HTTP 200"),
+        pytest.param(STOP, 503, {"header": FAILED}, OperationFailed, id="2 before 3"),
+        pytest.param(STOP, 503, {"header": FILLED}, OperationFailed, id="2 before 3: filled"),
+        pytest.param(
+            STOP, 200, {"header": FAILED, "problem": UnreadableResponse("cut")}, OperationFailed, id="2 before 4"
+        ),
+        pytest.param(
+            AUTHENTICATE_IMPLICIT, 200, {"header": FAILED, "result": REFUSED}, OperationFailed, id="2 before 5"
+        ),
+        pytest.param(STOP, 200, {"header": FILLED, "result": True}, OperationFailed, id="2 with a harmless result"),
+        pytest.param(STOP, 415, {"problem": UnreadableResponse("empty")}, BindingRefused, id="3 before 4"),
+        pytest.param(AUTHENTICATE_IMPLICIT, 401, {"result": REFUSED}, AccessDenied, id="3 before 5"),
+        pytest.param(STOP, 500, {"result": True}, HttpError, id="3 with a result"),
+        pytest.param(
+            AUTHENTICATE_IMPLICIT,
+            200,
+            {"problem": UnreadableResponse("cut"), "result": REFUSED},
+            UnreadableResponse,
+            id="4 before 5",
+        ),
+        pytest.param(AUTHENTICATE_IMPLICIT, 200, {"result": REFUSED}, AuthenticationFailed, id="5"),
+        pytest.param(
+            AUTHENTICATE_IMPLICIT, 200, {"result": AuthenticateResponse()}, AuthenticationFailed, id="5: absent"
+        ),
+        pytest.param(
+            AUTHENTICATE_IMPLICIT,
+            200,
+            {"header": ReplyHeader(succeeded=True), "result": REFUSED},
+            AuthenticationFailed,
+            id="5 although Succeeded",
+        ),
+    ],
+)
+def test_the_order_of_judgement(
+    operation: Operation[Any], status: int, reply: dict[str, Any], kind: type[SoapBatchError]
+) -> None:
+    """Where two rules apply, the earlier one decides."""
+    assert type(judged(operation, status, **reply)) is kind
+
+
+def test_the_order_stands_in_the_docstring() -> None:
+    """The docstring of judge lists the five rules, numbered, in the contract's words."""
+    rules = re.findall(r"^\s+(\d)\. (.+)", judge.__doc__ or "", re.MULTILINE)
+    words = ["SOAP fault", "header blocks", "HTTP status", "body's shape", "AuthenticationSucceeded=false"]
+    assert [number for number, _ in rules] == list("12345")
+    assert all(word in text for word, (_, text) in zip(words, rules, strict=True))
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 299])
+def test_a_result_is_returned(status: int) -> None:
+    """With nothing wrong the result comes back, for every status that means success."""
+    assert judge(STOP, Reply(result=True, header=ReplyHeader(succeeded=True)), status) is True
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "applied", "retryable", "advice"),
+    [
+        (302, HttpError, "unknown", False, "redirects are not followed"),
+        (307, HttpError, "no", False, "redirects are not followed"),
+        (400, HttpError, "unknown", False, ""),
+        (401, AccessDenied, "no", False, "check the ticket"),
+        (403, AccessDenied, "no", False, "application token"),
+        (404, HttpError, "no", False, "path_prefix=''"),
+        (408, HttpError, "unknown", True, ""),
+        (413, HttpError, "no", False, "fewer items"),
+        (415, BindingRefused, "no", False, "another binding"),
+        (421, TenantMoved, "no", False, "current address"),
+        (429, ServiceBusy, "no", True, "slow down"),
+        (500, HttpError, "unknown", True, ""),
+        (502, HttpError, "unknown", True, ""),
+        (503, ServiceBusy, "unknown", True, "try again later"),
+        (504, HttpError, "unknown", True, ""),
+        (599, HttpError, "unknown", False, ""),
+    ],
+)
+def test_http_statuses(status: int, kind: type[HttpError], applied: str, retryable: bool, advice: str) -> None:  # noqa: FBT001
+    """Each status has its class, says whether the call may have been applied or repeated, and what to do."""
+    problem = UnreadableResponse("not XML")
+    problem.excerpt = "<h1>sorry</h1>"
+    with pytest.raises(HttpError, match=f"StopBatchJob: HTTP {status}") as caught:
+        judge(STOP, Reply(problem=problem), status, retry_after=7.5)
+    error = caught.value
+    assert (type(error), error.status, error.applied, error.retryable) == (kind, status, applied, retryable)
+    assert (error.retry_after, error.excerpt) == (7.5, "<h1>sorry</h1>")
+    assert advice in str(error)
+    assert judged(status=status, result=True).excerpt == ""  # type: ignore[attr-defined]  # an HttpError
+
+
+PIN = r"Binding\.DOCUMENTED, Binding\.SOAP11, Binding\.SOAP12; pin one with binding="
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "applied", "advice"),
+    [
+        ("VersionMismatch", VersionMismatch, "no", ""),
+        ("MustUnderstand", Fault, "no", ""),
+        ("ActionNotSupported", Fault, "no", "does not know StopBatchJob"),
+        ("Sender", Fault, "unknown", PIN),
+        ("Client", Fault, "unknown", PIN),
+        ("Receiver", Fault, "unknown", PIN),
+        ("Server", Fault, "unknown", ""),
+        ("", Fault, "unknown", "without a code"),
+    ],
+)
+def test_fault_codes(code: str, kind: type[Fault], applied: str, advice: str) -> None:
+    """A code tells whether the form was refused before dispatch, and whether pinning a binding may help."""
+    block = FaultBlock(code=code, subcode="sub", reasons={"en": "", "nb": "nei"}, actor="urn:a", detail="d")
+    error = judged(fault=block, status=500)
+    assert isinstance(error, Fault)
+    assert (type(error), error.applied, error.retryable, error.status) == (kind, applied, False, 500)
+    assert (error.code, error.subcode, error.actor, error.detail) == (code, "sub", "urn:a", "d")
+    assert (error.reason, error.reasons) == ("nei", {"en": "", "nb": "nei"})
+    assert re.search(advice, str(error))
+    assert bool(re.search(PIN, str(error))) == (advice == PIN)
+
+
+def test_a_fault_without_reasons() -> None:
+    """A fault that gives no reason says so."""
+    error = judged(fault=FaultBlock(code="x"))
+    assert isinstance(error, Fault)
+    assert (error.reason, error.reasons) == ("no reason given", {})
+
+
+SESSION = ExceptionInfo(exception_type="SuperOffice.Exceptions.SoSessionException", message="gone")
+
+
+def test_a_lost_session_was_not_applied() -> None:
+    """A refused ticket is known before the operation runs, whether it comes in a header block or a fault."""
+    failed = judged(header=ReplyHeader(succeeded=False, exception_info=SESSION))
+    assert isinstance(failed, OperationFailed)
+    assert (failed.error_type, failed.applied) == ("SoSessionException", "no")
+    assert judged(fault=attrs.evolve(FAULT, exception_info=SESSION)).applied == "no"
+    assert judged(header=FAILED).applied == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("info", "message", "error_type"),
+    [
+        (None, "StopBatchJob: the server says Succeeded=false and gives no reason", None),
+        (ExceptionInfo(), "StopBatchJob: no message", None),
+        (ExceptionInfo(message="m", friendly_text="f"), "StopBatchJob: m", None),
+        (ExceptionInfo(message="", friendly_text="f", exception_type="A.B.C"), "StopBatchJob: C: f", "C"),
+        (SESSION, "StopBatchJob: SoSessionException: gone", "SoSessionException"),
+    ],
+    ids=["nothing", "empty", "message", "friendly text", "type"],
+)
+def test_messages_of_failures(info: ExceptionInfo | None, message: str, error_type: str | None) -> None:
+    """The message is the best that the server said."""
+    error = judged(header=ReplyHeader(succeeded=False, exception_info=info))
+    assert isinstance(error, OperationFailed)
+    assert (str(error), error.error_type, error.exception_info) == (message, error_type, info)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "applied", "message"),
+    [
+        pytest.param(b"", UnreadableResponse, "unknown", rf"no body \(HTTP 200\)\. .*{PIN}", id="empty"),
+        pytest.param(b"<html>hi</html>", UnreadableResponse, "unknown", "not a SOAP envelope but <html>", id="html"),
+        pytest.param(
+            answer("StopBatchJob", "", OK)[:-5], UnreadableResponse, "yes", "ends before", id="cut behind Succeeded"
+        ),
+        pytest.param(answer("StopBatchJob", "")[:-5], UnreadableResponse, "yes", "ends before", id="cut in the answer"),
+        pytest.param(envelope("<x/>", OK), UnexpectedResponse, "yes", "got <x>", id="succeeded, but at what"),
+        pytest.param(envelope("<x/>"), UnexpectedResponse, "unknown", "got <x>", id="another answer"),
+    ],
+)
+def test_bodies_without_an_answer(body: bytes, kind: type[ProtocolError], applied: str, message: str) -> None:
+    """A body that cannot be read says whether the server got as far as answering, and shows how it begins."""
+    with pytest.raises(kind, match=message) as caught:
+        parse_response("StopBatchJob", body, version=V88)
+    error = caught.value
+    assert (type(error), error.applied, error.status, error.operation) == (kind, applied, 200, "StopBatchJob")
+    assert error.excerpt == body.decode()[:200]
+
+
+def test_usage_errors_come_first() -> None:
+    """An unknown operation, or one that the version lacks, is refused whatever the bytes are."""
+    with pytest.raises(UsageError, match="there is no operation"):
+        parse_response("Nothing", b"", version=V88)
+    with pytest.raises(NotInVersion, match="came with Services88"):
+        parse_response("CleanupBatchTask", b"", version=ServiceVersion.V75)
+
+
+def test_it_takes_a_row_or_a_name() -> None:
+    """An operation is named by its row or its wire name."""
+    body = answer("StopBatchJob", "<Response>true</Response>")
+    assert parse_response(STOP, body, version=V88) is parse_response("StopBatchJob", body, version=V88) is True
+
+
+TICKET, TOKEN = "7T:c2VjcmV0", "plain & secret"
+
+
+def texts(value: object) -> Iterator[str]:
+    """Yield every text inside an error: arguments, attributes, carriers, mappings."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, BaseException):
+        yield from (str(value), repr(value), *texts(value.args), *texts(vars(value)))
+    elif attrs.has(type(value)):
+        yield from texts(attrs.asdict(value))  # type: ignore[arg-type]  # has() says so
+    elif isinstance(value, dict):
+        yield from (text for pair in value.items() for part in pair for text in texts(part))
+    elif isinstance(value, list | tuple):
+        yield from (text for part in value for text in texts(part))
+
+
+SECRET_TEXT = f"a {TICKET} b {TOKEN} c"
+SECRET_INFO = ExceptionInfo(
+    message=SECRET_TEXT,
+    stack_trace=SECRET_TEXT,
+    friendly_text=SECRET_TEXT,
+    exception_type=SECRET_TEXT,
+    source=SECRET_TEXT,
+    parameters={SECRET_TEXT: SECRET_TEXT, "nil": None},
+    inner_exception=ExceptionInfo(message=SECRET_TEXT),
+)
+
+
+def unreadable(excerpt: str, kind: type[ProtocolError] = UnexpectedResponse) -> ProtocolError:
+    """Return a problem with an excerpt."""
+    problem = kind(f"expected <a>, got <{SECRET_TEXT}>")
+    problem.excerpt = excerpt
+    return problem
+
+
+@pytest.mark.parametrize(
+    ("status", "reply"),
+    [
+        pytest.param(
+            500,
+            {
+                "fault": FaultBlock(
+                    code=SECRET_TEXT,
+                    subcode=SECRET_TEXT,
+                    reasons={"en": SECRET_TEXT},
+                    actor=SECRET_TEXT,
+                    detail=SECRET_TEXT,
+                    exception_info=SECRET_INFO,
+                )
+            },
+            id="fault",
+        ),
+        pytest.param(200, {"header": ReplyHeader(succeeded=False, exception_info=SECRET_INFO)}, id="failure"),
+        pytest.param(502, {"problem": unreadable(SECRET_TEXT)}, id="HTTP"),
+        pytest.param(200, {"problem": unreadable(SECRET_TEXT)}, id="unexpected"),
+        pytest.param(200, {"problem": unreadable("", UnreadableResponse)}, id="empty"),
+        pytest.param(200, {"problem": unreadable("x" * 193 + TOKEN)}, id="cut in the middle of a secret"),
+    ],
+)
+def test_no_secret_is_in_any_text_of_an_error(status: int, reply: dict[str, Any]) -> None:
+    """What a server repeats is masked by shape and by value, in every text that the error carries."""
+    error = judged(status=status, secrets=(TOKEN,), **reply)
+    found = list(texts(error))
+    assert len(found) > 3
+    assert [text for text in found if "c2Vj" in text or "plain" in text] == []
+    assert any("***" in text for text in found)
+
+
+def test_secret_elements_in_an_excerpt() -> None:
+    """An excerpt masks what stands in secret elements, by their name, without knowing the value."""
+    parser = ResponseParser(STOP, V88, limits=Limits())
+    parser.feed(b"<Envelope><Credentials><Ticket>unknown to us</Ticket></Credentials>" + b"x" * 5000)
+    problem = parser.close().problem
+    assert problem is not None
+    assert "unknown to us" not in problem.excerpt
+    assert len(judged(problem=problem).excerpt) == 200  # type: ignore[attr-defined]  # a ProtocolError
+
+
+def error_classes(base: type[SoapBatchError] = SoapBatchError) -> Iterator[type[SoapBatchError]]:
+    """Yield a class and all below it."""
+    yield base
+    for cls in base.__subclasses__():
+        yield from error_classes(cls)
+
+
+@pytest.mark.parametrize("cls", sorted(set(error_classes()), key=str))
+def test_every_error_can_be_pickled(cls: type[SoapBatchError]) -> None:
+    """An error comes out of a pickle with its class, message and evidence."""
+    error = cls("what went wrong")
+    evidence: dict[str, Any] = {
+        "operation": "StopBatchJob",
+        "version": V88,
+        "applied": "yes",
+        "retryable": True,
+        "path": "a.b[0]",
+        "status": 500,
+        "excerpt": "<a>",
+        "reasons": {"en": "no"},
+        "info": BatchTaskInfo(id=1, created=datetime(2024, 1, 1, tzinfo=UTC), parameter_object={"k": None}),
+        "exception_info": SESSION,
+    }
+    for name, value in evidence.items():
+        setattr(error, name, value)
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+    assert type(copy) is cls
+    assert str(copy) == str(error)
+    assert {name: getattr(copy, name) for name in evidence} == evidence
+
+
+def test_real_errors_can_be_pickled() -> None:
+    """What judgement itself raises can cross a process boundary."""
+    for body in (
+        fault11("<faultcode>s:Client</faultcode>"),
+        answer("StopBatchJob", "", "<Succeeded>false</Succeeded>"),
+        b"",
+    ):
+        with pytest.raises(SoapBatchError) as caught:
+            parse_response(STOP, body, version=V88)
+        copy = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 - our own bytes
+        assert vars(copy) == vars(caught.value)
+
+
+def test_every_error_below_the_base_is_in_the_module() -> None:
+    """All classes of the tree are public names of soapbatch.errors."""
+    assert all(getattr(errors, cls.__name__) is cls for cls in error_classes() if cls.__module__ == errors.__name__)
