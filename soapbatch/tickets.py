@@ -24,6 +24,7 @@ from typing import Any, Final
 import attrs
 
 from soapbatch.credentials import Authenticate, Provider, Ticket
+from soapbatch.endings import ended
 from soapbatch.errors import AuthenticationFailed, ClientClosed, HttpError, SoapBatchError
 from soapbatch.secret import Secret
 from soapbatch.services import ServiceVersion
@@ -124,6 +125,11 @@ class TicketKeeper:
         self._saved_at = -math.inf
         self._warned = False
 
+    @property
+    def has_ticket(self) -> bool:
+        """Whether there is a ticket, so that `current` need not log in unless that has ended."""
+        return self._held is not None
+
     async def current(self) -> IssuedTicket:
         """Return the ticket for a call that is sent now, obtaining one if need be.
 
@@ -199,9 +205,9 @@ class TicketKeeper:
         login, self._login = self._login, None
         if login is not None:
             login.task.cancel()
-            await _ended(login.task)
+            await ended(login.task)
         if self._saving is not None:
-            await _ended(self._saving)
+            await ended(self._saving)
         self._held = None
 
     # --- Logging in ---------------------------------------------------------------------------------------------
@@ -222,7 +228,7 @@ class TicketKeeper:
             if not (login.waiters or login.is_ahead or login.task.done()):
                 self._login = None
                 login.task.cancel()
-                await _ended(login.task)
+                await ended(login.task)
         if login.task.cancelled():
             message = "the login was cancelled by something other than its callers"
             raise _closed() if self._closed else AuthenticationFailed(message)
@@ -350,15 +356,3 @@ def _retrieve(task: asyncio.Task[Any]) -> None:
     """Look at the outcome of a task that nobody may wait for, so that the loop does not complain about it."""
     if not task.cancelled():
         task.exception()
-
-
-async def _ended(task: asyncio.Task[Any]) -> None:
-    """Wait until `task` has ended, however often the caller is cancelled meanwhile."""
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled

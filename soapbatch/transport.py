@@ -15,6 +15,7 @@ import attrs
 import httpx
 
 from soapbatch.decoding import decompressed
+from soapbatch.endings import ended
 from soapbatch.errors import Applied, ClientClosed, ProtocolError, UsageError
 from soapbatch.failures import place, stale_answer, transport_error
 from soapbatch.limits import Limits
@@ -240,16 +241,11 @@ async def finished(work: Coroutine[Any, Any, None]) -> None:
     What goes wrong while closing is not reported: the connection is gone either way.
     """
     task = asyncio.ensure_future(work)
-    cancellation = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancellation = error
-    if not task.cancelled():
-        task.exception()
-    if cancellation is not None:
-        raise cancellation
+    try:
+        await ended(task)
+    finally:
+        if not task.cancelled():
+            task.exception()
 
 
 class ClientTransport:
