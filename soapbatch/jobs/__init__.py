@@ -1,0 +1,315 @@
+"""Jobs: start them, wait for them, watch and stop them, and know what became of each. `client.jobs`.
+
+    job = await client.jobs.start("ExportArchiveBatchPlugin", parameters={"...": "..."}, description="Nightly export")
+    info = await job.wait(timeout=3600, on_progress=show)
+
+Built on the typed operations and nothing else: whatever it does could be written by hand with `client.batch`.
+
+There are three kinds of cancel. Cancelling a `wait` leaves the server's job running. `stop` asks the server to stop
+it. Leaving the block of `run` early stops it too.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from typing import Final, Literal, Unpack
+
+from soapbatch.agents import BatchAgent, BlobAgent
+from soapbatch.calls import CallOptions
+from soapbatch.carriers import BatchTaskInfo
+from soapbatch.endings import undisturbed
+from soapbatch.errors import DeadlineExceeded, JobGone, JobRunning, SoapBatchError, UsageError
+from soapbatch.jobs.job import POLLING, WAIT_TIMEOUT, Desk, Job, OnProgress
+from soapbatch.jobs.many import delete, stop_each
+from soapbatch.jobs.outcomes import Outcome, ended, gathered, raise_group
+from soapbatch.jobs.polling import Polling
+from soapbatch.jobs.reading import job_error
+from soapbatch.jobs.starting import SETTLE, Marker, start, unfinished
+from soapbatch.jobs.watching import Poller
+from soapbatch.services import ServiceVersion
+
+STOP_TIMEOUT: Final = 10.0
+"""Seconds that leaving the block of `run` may take to stop the job."""
+
+_LOG: Final = logging.getLogger("soapbatch")
+
+
+class Jobs:
+    """The batch jobs of a server. Ids and handles may stand for each other wherever several are taken."""
+
+    def __init__(self, batch: BatchAgent, blob: BlobAgent, version: ServiceVersion) -> None:
+        """Work through these agents. No I/O."""
+        self._desk = Desk(batch, blob, version, Poller(batch))
+
+    def attach(self, id: int) -> Job:  # noqa: A002 - the field's own word
+        """Return a handle on a task that somebody started, in whatever process. Reads and sends nothing."""
+        if not isinstance(id, int) or isinstance(id, bool):
+            message = f"a task's id is an int, not a {type(id).__name__}"
+            raise UsageError(message)
+        return Job(id, self._desk)
+
+    async def start(
+        self,
+        name: str,
+        *,
+        parameters: Mapping[str, str | None] | None = None,
+        description: str | None = None,
+        marker: Marker | None = None,
+        resend: bool = False,
+        settle: float = SETTLE,
+        if_running: Literal["start", "attach", "fail"] = "start",
+        **options: Unpack[CallOptions],
+    ) -> Job:
+        """Start a job and return a handle on it.
+
+        StartBatchJob is never sent twice blindly. Where its answer is lost and there is a marker, the tasks of the
+        job are listed to find out what happened; that may take `settle` seconds and somewhat more. Cancelled on its
+        way it may have been started, and nothing looks; with a marker, DEBUG records of `soapbatch` name it.
+
+        Args:
+            name: of a job that is defined on the server.
+            parameters: as the job defines them.
+            description: for people; at most 254 characters, the marker included.
+            marker: what the task carries so that it can be found if the answer is lost; None: nothing.
+            resend: send it once more if it is proven that nothing was started. Needs a marker.
+            settle: seconds after which no server, and no proxy before it, still works on a lost request.
+            if_running: what to do if a job of that name has not ended: start another one, attach to the newest of
+                them, or fail. It is looked for first and started then: two who do so at once may both start one.
+            options: of the StartBatchJob call, for example `timeout`.
+
+        Raises:
+            StartOutcomeUnknown: the answer was lost, and nothing proves whether it was started. `marker` and the
+                message say what to look for.
+            JobRunning: there is one already, and `if_running` is "fail".
+            TransportError, ProtocolError: it was not started (`applied` is "no").
+            ServiceError: the server says no.
+        """
+        if not name.strip():
+            message = "name: a job has one; a blank name would stand for every job"
+            raise UsageError(message)
+        if resend and marker is None:
+            message = "resend=True needs a marker: without one nothing proves that the job was not started"
+            raise UsageError(message)
+        if if_running != "start" and (info := await unfinished(self._desk.batch, name)) is not None:
+            id_ = info.id or 0
+            if if_running == "attach":
+                return Job(id_, self._desk, name=name)
+            message = f"task {id_}, of the same name, has not ended: nothing was started"
+            raise job_error(JobRunning, message, id=id_, info=info)
+        info = BatchTaskInfo(name=name, description=description, parameter_object=parameters)
+        id_ = await start(self._desk.batch, info, marker=marker, resend=resend, settle=settle, options=options)
+        return Job(id_, self._desk, name=name, started_at=asyncio.get_running_loop().time())
+
+    @contextlib.asynccontextmanager
+    async def run(
+        self,
+        name: str,
+        *,
+        parameters: Mapping[str, str | None] | None = None,
+        description: str | None = None,
+        marker: Marker | None = None,
+        resend: bool = False,
+        settle: float = SETTLE,
+        if_running: Literal["start", "fail"] = "start",
+        stop_timeout: float = STOP_TIMEOUT,
+        **options: Unpack[CallOptions],
+    ) -> AsyncGenerator[Job, None]:
+        """Start a job for the length of a block: leaving it before the job is known to have ended stops the job.
+
+            async with client.jobs.run("ExportArchiveBatchPlugin") as job:
+                info = await job.wait()
+
+        Known is what the handle has seen (`job.is_over`). Stopping is shielded: cancelling does not keep it from
+        its end, nor from the wait for a start that is on its way. It counts as confirmed (CancelWithWarning), but a
+        job that says CannotCancel runs on. Where it cannot be stopped, an exception that leaves the block gets a
+        note of that, and a block that ended well raises it.
+
+        Args:
+            name: see `start`, also for what follows.
+            parameters: as the job defines them.
+            description: for people.
+            marker: what the task carries.
+            resend: send it once more if it is proven that nothing was started.
+            settle: seconds after which no server still works on a lost request.
+            if_running: what to do if a job of that name has not ended.
+            stop_timeout: seconds that stopping may take.
+            options: of the StartBatchJob call.
+        """
+        starting = asyncio.ensure_future(
+            self.start(
+                name,
+                parameters=parameters,
+                description=description,
+                marker=marker,
+                resend=resend,
+                settle=settle,
+                if_running=if_running,
+                **options,
+            )
+        )
+        try:
+            await asyncio.wait([starting])
+        except asyncio.CancelledError as error:
+            await undisturbed(_abandon(starting, stop_timeout, error))
+            raise
+        job = starting.result()
+        try:
+            yield job
+        except BaseException as error:
+            await undisturbed(_stop_early(job, stop_timeout, error))
+            raise
+        await undisturbed(_stop(job, stop_timeout))
+
+    async def wait_all(
+        self,
+        jobs: Iterable[Job | int],
+        *,
+        timeout: float | None = WAIT_TIMEOUT,  # noqa: ASYNC109 - handed on to Job.wait
+        on_progress: OnProgress | None = None,
+        polling: Polling = POLLING,
+        raise_group: bool = False,
+    ) -> list[Outcome[BatchTaskInfo]]:
+        """Wait for all these jobs and return one outcome each, in order: the finished task, or the error of `wait`.
+
+        Args:
+            jobs: which ones.
+            timeout: seconds for all of them together; None: for ever.
+            on_progress: told of each change of each job; what it raises ends everything.
+            polling: how often to read.
+            raise_group: raise an ExceptionGroup with the errors, if there are any.
+        """
+
+        async def one(job: Job) -> Outcome[BatchTaskInfo]:
+            return await _outcome(job, timeout, on_progress, polling)
+
+        outcomes = await gathered(map(one, self._handles(jobs)))
+        if raise_group:
+            _raise_group(outcomes, "waited for")
+        return outcomes
+
+    async def as_finished(
+        self,
+        jobs: Iterable[Job | int],
+        *,
+        timeout: float | None = WAIT_TIMEOUT,  # noqa: ASYNC109 - handed on to Job.wait
+        polling: Polling = POLLING,
+    ) -> AsyncGenerator[Outcome[BatchTaskInfo], None]:
+        """Yield the outcome of each of these jobs as soon as it is known. Arguments: see `wait_all`.
+
+        Leaving the loop early ends the waits as soon as the generator is closed: `contextlib.aclosing` does that at
+        once.
+        """
+        finished: asyncio.Queue[asyncio.Task[Outcome[BatchTaskInfo]]] = asyncio.Queue()
+        tasks = [asyncio.create_task(_outcome(job, timeout, None, polling)) for job in self._handles(jobs)]
+        try:
+            for task in tasks:
+                task.add_done_callback(finished.put_nowait)
+            for _ in tasks:
+                yield (await finished.get()).result()
+        finally:
+            await ended(tasks)
+
+    async def delete_many(self, ids: Iterable[Job | int], *, raise_group: bool = False) -> list[Outcome[bool]]:
+        """Delete tasks, 100 in one call and four such calls at a time; return one outcome for each id, in order.
+
+        Where the server refuses a chunk, which one unknown id may be enough for, its halves are tried, down to the
+        ids that it refuses. A task that was gone already is JobGone. Where the answer to a chunk is lost, each of
+        its ids has the error, whose `applied` is "unknown".
+
+        Args:
+            ids: which ones; repeated ones are deleted once and reported each time.
+            raise_group: raise an ExceptionGroup with the errors, if there are any.
+        """
+        outcomes = await delete(self._desk.batch, [job.id for job in self._handles(ids)])
+        if raise_group:
+            _raise_group(outcomes, "deleted")
+        return outcomes
+
+    async def stop_many(
+        self, ids: Iterable[Job | int], *, force: bool = False, confirm: bool = False, raise_group: bool = False
+    ) -> list[Outcome[bool]]:
+        """Ask the server to stop jobs, eight at a time; return one outcome for each id, in order.
+
+        They are read before in chunks of 100, by a list where that is cheaper. `force` and `confirm`: see
+        `Job.stop`; what that raises is the outcome's error.
+
+        Args:
+            ids: which ones; repeated ones are stopped once and reported each time.
+            force: ask the server whatever the tasks say.
+            confirm: the user was warned.
+            raise_group: raise an ExceptionGroup with the errors, if there are any.
+        """
+        outcomes = await stop_each(
+            self._desk.batch,
+            [job.id for job in self._handles(ids)],
+            is_read=self._desk.knows_behaviour and not force,
+            force=force,
+            confirm=confirm,
+        )
+        if raise_group:
+            _raise_group(outcomes, "stopped")
+        return outcomes
+
+    async def aclose(self) -> None:
+        """End all waits with ClientClosed. The client does this when it is closed; jobs on the server run on."""
+        await self._desk.poller.aclose()
+
+    def _handles(self, jobs: Iterable[Job | int]) -> list[Job]:
+        return [job if isinstance(job, Job) else self.attach(job) for job in jobs]
+
+
+_raise_group = raise_group  # the parameter of the same name hides it
+
+
+async def _outcome(
+    job: Job,
+    timeout: float | None,  # noqa: ASYNC109 - handed on to Job.wait
+    on_progress: OnProgress | None,
+    polling: Polling,
+) -> Outcome[BatchTaskInfo]:
+    try:
+        info = await job.wait(timeout=timeout, on_progress=on_progress, polling=polling)
+    except SoapBatchError as error:
+        return Outcome(id=job.id, error=error)
+    return Outcome(id=job.id, result=info)
+
+
+async def _stop(job: Job, seconds: float) -> None:
+    """Stop a job whose block is left, unless it is known to have ended."""
+    if job.is_over:
+        return
+    try:
+        async with asyncio.timeout(seconds):
+            stopped = await job.stop(confirm=True)
+    except JobGone:
+        return
+    except TimeoutError as error:
+        if isinstance(error, SoapBatchError):
+            raise
+        message = f"task {job.id} could not be stopped within {seconds:g} s; it may still run"
+        raise DeadlineExceeded(message) from None
+    if not stopped and not job.is_over:
+        _LOG.warning("task %d: the server did not stop it; it may still run", job.id)
+
+
+async def _stop_early(job: Job, seconds: float, error: BaseException) -> None:
+    """Stop a job whose block is left by `error`, which gets a note if that does not work."""
+    try:
+        await _stop(job, seconds)
+    except SoapBatchError as trouble:
+        _LOG.warning("task %d may still run: %s", job.id, trouble)
+        error.add_note(f"task {job.id} may still run on the server: {trouble}")
+
+
+async def _abandon(starting: asyncio.Task[Job], seconds: float, error: BaseException) -> None:
+    """Wait for a start that is on its way, and stop what it started; `error` gets a note if that does not work."""
+    await asyncio.wait([starting], timeout=seconds)
+    await ended([starting])
+    trouble = None if starting.cancelled() else starting.exception()
+    if trouble is None and not starting.cancelled():
+        await _stop_early(starting.result(), seconds, error)
+    elif not isinstance(trouble, SoapBatchError) or trouble.applied != "no":
+        message = "StartBatchJob was cancelled on its way: the job may have been started, and runs on then"
+        _LOG.warning(message)
+        error.add_note(message)

@@ -1,0 +1,57 @@
+"""A progress bar for `on_progress`, drawn by rich. Needs the extra `soapbatch[demo]`.
+
+    with progress_bar() as show:
+        await job.wait(on_progress=show)
+
+One bar for each task, so that it serves `wait_all` as well.
+"""
+
+import contextlib
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING
+
+from soapbatch.carriers import BatchTaskInfo, BatchTaskState
+from soapbatch.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@contextlib.contextmanager
+def progress_bar(console: "Console | None" = None) -> Generator[Callable[[BatchTaskInfo], None]]:
+    """Show a bar for each task that the yielded function is told of, until the block is left.
+
+    Args:
+        console: where to draw; None: rich's own, on standard output.
+
+    Raises:
+        UsageError: rich is not installed.
+    """
+    try:
+        from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - of an extra
+    except ImportError:
+        message = 'a progress bar needs rich: pip install "soapbatch[demo]"'
+        raise UsageError(message) from None
+    columns = (
+        TextColumn("{task.fields[number]} {task.fields[name]}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        bars: dict[int | None, TaskID] = {}
+
+        def show(info: BatchTaskInfo) -> None:
+            if info.id not in bars:
+                bars[info.id] = progress.add_task("", total=100, number=info.id, name=info.name or "")
+            progress.update(bars[info.id], completed=info.progress_percent or 0, description=_words(info))
+
+        yield show
+
+
+def _words(info: BatchTaskInfo) -> str:
+    """Return what the task does now, and which start that is if it is not the first."""
+    words = info.progress_description if info.state == BatchTaskState.STARTED else None
+    again = f" (start {info.start_count})" if (info.start_count or 0) > 1 else ""
+    return f"{words or info.state or ''}{again}"

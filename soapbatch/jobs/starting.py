@@ -1,0 +1,185 @@
+"""Starting a job once, also where the answer to its start is lost.
+
+StartBatchJob has no idempotency key, so it is never sent again before it is proven that nothing was started. A
+marker, which the task carries, makes that possible: the tasks of the job are listed at once, after 2, 6, 14, ...
+seconds, and for a last time when `settle` seconds have passed since the answer was lost.
+
+    a listing shows the marker                    it was started: here is its id
+    none does, the last one included              it was not started: by then no server still works on the request
+    listing fails for good, or again and again    nothing is proven: StartOutcomeUnknown
+
+The proof rests on two things. The server does not begin with a request so late: ASP.NET ends one after 110 seconds
+(httpRuntime executionTimeout), hence the default of 120; a proxy that holds requests back for longer needs more.
+And it does not forget a finished task between two of these listings.
+"""
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from enum import Enum
+from typing import Final
+
+import attrs
+
+from soapbatch.agents import BatchAgent
+from soapbatch.calls import CallOptions
+from soapbatch.carriers import BATCH_TASK_INFO, BatchTaskInfo
+from soapbatch.errors import HttpError, ServiceError, SoapBatchError, StartOutcomeUnknown, UsageError
+from soapbatch.jobs.polling import Polling, delay_after_failure
+from soapbatch.jobs.reading import has_ended, job_error, tasks_of
+
+MARKER_KEY: Final = "soapbatch.marker"
+"""The key in `parameter_object` under which Marker.PARAMETER puts the marker."""
+SETTLE: Final = 120.0
+"""Seconds after which no server still works on a request whose answer was lost: see above."""
+
+_LONGEST: Final = next(row.max_length for row in BATCH_TASK_INFO.fields if row.attribute == "description") or 0
+_LISTINGS: Final = Polling(first=0.0)
+_LOG: Final = logging.getLogger("soapbatch")
+
+
+class Marker(Enum):
+    """Where a started task carries its marker, a UUID made for each start."""
+
+    PARAMETER = "parameter"
+    """In `parameter_object`, as a further parameter `soapbatch.marker`: for jobs that ignore what they do not know."""
+    DESCRIPTION = "description"
+    """At the end of `description`, as ` [soapbatch:...]`, 45 characters: for jobs that do not rewrite it."""
+
+    def mark(self, info: BatchTaskInfo, text: str) -> BatchTaskInfo:
+        """Return `info` with the marker `text`; a UsageError where there is no room for it."""
+        if self is Marker.PARAMETER:
+            parameters = info.parameter_object or {}
+            if MARKER_KEY in parameters:
+                message = f"the parameter {MARKER_KEY!r} is where the marker goes: leave it out"
+                raise UsageError(message)
+            return attrs.evolve(info, parameter_object={**parameters, MARKER_KEY: text})
+        description = f"{info.description or ''} [soapbatch:{text}]".lstrip()
+        if len(description) > _LONGEST:
+            room = _LONGEST - len(description) + len(info.description or "")
+            message = f"description has no room for the marker: shorten it to {room} characters, or use another marker"
+            raise UsageError(message)
+        return attrs.evolve(info, description=description)
+
+    def is_on(self, info: BatchTaskInfo, text: str) -> bool:
+        """Return whether a task carries the marker `text`."""
+        if self is Marker.PARAMETER:
+            return (info.parameter_object or {}).get(MARKER_KEY) == text
+        return text in (info.description or "")
+
+    def hint(self, text: str) -> str:
+        """Return what to look for, in words."""
+        if self is Marker.PARAMETER:
+            return f"a task of that job whose parameter_object holds {MARKER_KEY!r}: {text!r}"
+        return f"a task of that job whose description ends in [soapbatch:{text}]"
+
+
+async def start(
+    batch: BatchAgent,
+    info: BatchTaskInfo,
+    *,
+    marker: Marker | None,
+    resend: bool,
+    settle: float,
+    options: CallOptions,
+) -> int:
+    """Start a job and return its task's id; `Jobs.start` documents the rest."""
+    if marker is None:
+        try:
+            return await batch.start_batch_job(info, **options)
+        except SoapBatchError as error:
+            if not _is_lost(error):
+                raise
+            raise _unknown(error, info, None, "start it with a marker to have that settled") from error
+    text = uuid.uuid4().hex
+    sent = marker.mark(info, text)
+    _LOG.debug("StartBatchJob: if its answer is lost, look for %s", marker.hint(text))
+    while True:
+        try:
+            return await batch.start_batch_job(sent, **options)
+        except SoapBatchError as error:
+            if not _is_lost(error):
+                raise
+            id_ = await _settled(batch, info, marker, text, settle, lost=error)
+            if id_ is not None:
+                return id_
+            if not resend:
+                error.applied = "no"
+                error.add_note(f"listings for {settle:g} s after it do not show the job: it was not started")
+                raise
+        _LOG.info("StartBatchJob: it was not started, and is sent once more")
+        resend = False
+
+
+async def unfinished(batch: BatchAgent, name: str) -> BatchTaskInfo | None:
+    """Return the newest task of the job `name` that has not ended, or None."""
+    newest: BatchTaskInfo | None = None
+    async with contextlib.aclosing(tasks_of(batch, name)) as tasks:
+        async for info in tasks:
+            if not has_ended(info) and info.id is not None and (newest is None or info.id > (newest.id or 0)):
+                newest = info
+    return newest
+
+
+def _is_lost(error: SoapBatchError) -> bool:
+    """Return whether there was no answer, or none that can be read, to a request that may have been applied."""
+    return error.applied != "no" and not isinstance(error, ServiceError)
+
+
+async def _settled(
+    batch: BatchAgent, info: BatchTaskInfo, marker: Marker, text: str, settle: float, *, lost: SoapBatchError
+) -> int | None:
+    """Return the id of the task that was started; None if it is proven that there is none."""
+    hint = f"look for {marker.hint(text)}"
+    _LOG.info("StartBatchJob: no answer (%s); if nothing else is said, %s", type(lost).__name__, hint)
+    try:
+        id_ = await _found(batch, info.name or "", marker, text, settle)
+    except SoapBatchError as error:
+        unknown = _unknown(lost, info, text, hint)
+        unknown.add_note(f"listing its tasks failed, too: {error}")
+        raise unknown from lost
+    if id_ is None and lost.applied == "yes":
+        raise _unknown(lost, info, text, f"{hint}; no listing showed it") from lost
+    return id_
+
+
+async def _found(batch: BatchAgent, name: str, marker: Marker, text: str, settle: float) -> int | None:
+    """Return the id of the task with the marker, or None when the last listing did not show it."""
+    loop = asyncio.get_running_loop()
+    last_at = loop.time() + settle
+    listings = failures = 0
+    while True:
+        is_last = listings > 0 and loop.time() >= last_at
+        try:
+            async with contextlib.aclosing(tasks_of(batch, name)) as tasks:
+                ids = [info.id async for info in tasks if marker.is_on(info, text) and info.id is not None]
+        except SoapBatchError as error:
+            failures += 1
+            if not error.retryable or failures >= _LISTINGS.failures:
+                raise
+            retry_after = error.retry_after if isinstance(error, HttpError) else None
+            await asyncio.sleep(delay_after_failure(_LISTINGS, failures, retry_after))
+            continue
+        if ids:
+            return _first(ids)
+        if is_last:
+            return None
+        listings += 1
+        failures = 0
+        await asyncio.sleep(max(0.0, min(_LISTINGS.floor * 2.0 ** (listings - 1), last_at - loop.time())))
+
+
+def _first(ids: list[int]) -> int:
+    if len(ids) > 1:
+        _LOG.warning("StartBatchJob: tasks %s carry the same marker; the first one is used", sorted(ids))
+    return min(ids)
+
+
+def _unknown(lost: SoapBatchError, info: BatchTaskInfo, marker: str | None, advice: str) -> StartOutcomeUnknown:
+    known = "the job was started, but its id" if lost.applied == "yes" else "whether the job was started"
+    message = f"the answer to StartBatchJob was lost ({type(lost).__name__}), and {known} is unknown: {advice}"
+    error = job_error(StartOutcomeUnknown, message, id=None)
+    error.operation, error.version, error.applied = lost.operation, lost.version, lost.applied
+    error.name, error.marker = info.name, marker
+    return error

@@ -1,0 +1,109 @@
+"""What a call shows of itself: log records and hooks, all with the same redacted data.
+
+Logger `soapbatch`: one DEBUG record for each request that got an answer or an error, with operation, version,
+attempt, milliseconds, bytes and outcome; INFO where the client decides something for its whole life. Logger
+`soapbatch.wire`: the envelopes, redacted, and only when it is enabled for DEBUG.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, TypeAlias
+
+import attrs
+
+from soapbatch.builder import Request
+from soapbatch.secret import Secret, redact_envelope
+from soapbatch.services import Binding, ServiceVersion
+
+LOG: Final = logging.getLogger("soapbatch")
+WIRE: Final = logging.getLogger("soapbatch.wire")
+
+
+@attrs.frozen(kw_only=True)
+class RequestEvent:
+    """A request is about to be sent. Holds no secrets.
+
+    Attributes:
+        operation: the wire name.
+        version: the service version.
+        binding: how the envelope is laid out.
+        attempt: 1 for the first request of a call.
+        url: of the endpoint.
+        bytes_sent: the size of the envelope.
+    """
+
+    operation: str
+    version: ServiceVersion
+    binding: Binding
+    attempt: int
+    url: str
+    bytes_sent: int
+
+
+@attrs.frozen(kw_only=True)
+class ResponseEvent:
+    """A request got an answer, or none. Holds no secrets.
+
+    Attributes:
+        request: the event that announced it.
+        status: the HTTP status, or None where there was no answer.
+        bytes_received: of the body, decompressed, as far as it was read.
+        milliseconds: since the request was announced.
+        outcome: "ok", or the name of the error's class.
+    """
+
+    request: RequestEvent
+    status: int | None
+    bytes_received: int
+    milliseconds: float
+    outcome: str
+
+
+RequestHook: TypeAlias = Callable[[RequestEvent], None]
+ResponseHook: TypeAlias = Callable[[ResponseEvent], None]
+HeaderHook: TypeAlias = Callable[[], Mapping[str, str]]
+
+
+@attrs.frozen(kw_only=True)
+class Hooks:
+    """Whom a client tells.
+
+    Attributes:
+        on_request: called before each request is sent.
+        on_response: called after each request has ended, however it did.
+        headers: returns HTTP headers to add to each request, for example a W3C `traceparent`.
+    """
+
+    on_request: RequestHook | None = None
+    on_response: ResponseHook | None = None
+    headers: HeaderHook | None = None
+
+
+def announce(hooks: Hooks, event: RequestEvent, request: Request, secrets: Iterable[Secret]) -> None:
+    """Tell of a request that is about to be sent."""
+    if WIRE.isEnabledFor(logging.DEBUG):
+        WIRE.debug("> %s\n%s", event.url, redact_envelope(request.body.decode(), secrets))
+    if hooks.on_request is not None:
+        hooks.on_request(event)
+
+
+def conclude(hooks: Hooks, event: ResponseEvent, body: bytes, secrets: Iterable[Secret]) -> None:
+    """Tell of a request that has ended; `body` is what was read of the answer if the wire log wants it."""
+    sent = event.request
+    LOG.debug(
+        "%s %s attempt %d: %s, HTTP %s, %.1f ms, %d bytes out, %d in",
+        sent.operation,
+        sent.version,
+        sent.attempt,
+        event.outcome,
+        event.status or "-",
+        event.milliseconds,
+        sent.bytes_sent,
+        event.bytes_received,
+    )
+    if body:
+        # In UTF-16 a NUL beside each character would hide what must be masked.
+        text = body.decode("utf-8", "replace").replace("\0", "")
+        WIRE.debug("< HTTP %s\n%s", event.status, redact_envelope(text, secrets))
+    if hooks.on_response is not None:
+        hooks.on_response(event)

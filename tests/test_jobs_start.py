@@ -1,0 +1,418 @@
+"""Starting a job: once, whatever becomes of the answer."""
+
+import asyncio
+import logging
+import re
+from typing import Any
+
+import pytest
+
+from soapbatch import (
+    BatchTaskInfo,
+    BatchTaskState,
+    ClientClosed,
+    ConnectFailed,
+    ConnectionLost,
+    DeadlineExceeded,
+    EncodeError,
+    OperationFailed,
+    ServiceBusy,
+    ServiceVersion,
+    SoapBatchError,
+    StartOutcomeUnknown,
+    UnexpectedResponse,
+    UnreadableResponse,
+    UsageError,
+)
+from soapbatch.errors import JobRunning
+from soapbatch.jobs import Jobs
+from soapbatch.jobs.starting import MARKER_KEY, Marker
+from soapbatch.operations import GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES, START_BATCH_JOB
+from soapbatch.testing import (
+    Answer,
+    Call,
+    ConnectionDropped,
+    Interceptor,
+    ServerException,
+    answering,
+    cut_reply,
+    delayed,
+    failing,
+    lost_reply,
+    lost_request,
+)
+from soapbatch.testing.interceptors import Proceed
+from tests.job_world import World, cancelled_at, in_world
+
+S = BatchTaskState
+NAME = "ExportArchiveBatchPlugin"
+LIST = GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES
+STARTED = b"""<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Header><h:Succeeded
+xmlns:h="http://www.superoffice.net/ws/crm/NetServer/Services88">true</h:Succeeded></s:Header><s:Body><StartBatchJobResponse
+xmlns="http://www.superoffice.net/ws/crm/NetServer/Services88"><Response>?</Response></StartBatchJobResponse></s:Body>
+</s:Envelope>"""
+
+markers = pytest.mark.parametrize("marker", [*Marker])
+
+
+async def applied(_: Call, proceed: Proceed) -> Answer:
+    """Start the job, and answer as a proxy would."""
+    await proceed()
+    return Answer(504, {"Content-Type": "text/html"}, (b"<h1>Gateway Timeout</h1>",))
+
+
+async def unreadable(_: Call, proceed: Proceed) -> Answer:
+    """Start the job, and answer with a page."""
+    await proceed()
+    return Answer(200, {"Content-Type": "text/html"}, (b"<h1>Welcome</h1>",))
+
+
+async def without_an_id(_: Call, proceed: Proceed) -> Answer:
+    """Start the job, and say that it succeeded, with an id that is none."""
+    await proceed()
+    return Answer(200, {"Content-Type": "text/xml"}, (STARTED,))
+
+
+async def late(_: Call, proceed: Proceed) -> Answer:
+    """Let the connection die, and start the job 50 seconds later: the request stood in a queue."""
+
+    async def apply() -> None:
+        await asyncio.sleep(50)
+        await proceed()
+
+    task = asyncio.create_task(apply())
+    task.add_done_callback(asyncio.Task.result)
+    message = "dropped"
+    raise ConnectionDropped(message)
+
+
+LOST = [
+    # how the answer is lost, the error of the call, and whether the job was started
+    pytest.param(lost_request, ConnectionLost, False, id="the request is lost"),
+    pytest.param(lost_reply, ConnectionLost, True, id="the answer is lost"),
+    pytest.param(cut_reply, ConnectionLost, True, id="the answer is cut"),
+    pytest.param(late, ConnectionLost, True, id="the request comes late"),
+    pytest.param(delayed(1e6), DeadlineExceeded, False, id="no answer, not started"),
+    pytest.param(answering(500), SoapBatchError, False, id="500"),
+    pytest.param(answering(502), SoapBatchError, False, id="502"),
+    pytest.param(answering(503), ServiceBusy, False, id="503"),
+    pytest.param(applied, SoapBatchError, True, id="504, started"),
+    pytest.param(unreadable, UnreadableResponse, True, id="a page, started"),
+    pytest.param(without_an_id, UnexpectedResponse, True, id="no id, started"),
+]
+lost_answers = pytest.mark.parametrize(("trouble", "kind", "is_started"), LOST)
+
+
+@in_world
+async def test_a_start_is_one_call(world: World) -> None:
+    """Name, parameters and description arrive as they are; nothing is read before or after."""
+    job = await world.client.jobs.start(NAME, parameters={"a": "1", "b": None}, description="Nightly")
+    info = await job.info()
+    assert (info.name, info.parameter_object, info.description) == (NAME, {"a": "1", "b": None}, "Nightly")
+    assert world.server.counts == {"StartBatchJob": 1, "GetBatchTaskInfo": 1}
+
+
+@lost_answers
+@in_world
+async def test_a_lost_answer_without_a_marker(
+    world: World,
+    trouble: Interceptor,
+    kind: type[SoapBatchError],
+    is_started: bool,  # noqa: FBT001 - a column
+) -> None:
+    """StartOutcomeUnknown at once, and never a second request: two jobs are impossible."""
+    world.server.intercept(START_BATCH_JOB, trouble)
+    with pytest.raises(StartOutcomeUnknown) as caught:
+        await world.client.jobs.start(NAME, timeout=5)
+    assert isinstance(caught.value.__cause__, kind)
+    assert (caught.value.marker, caught.value.id, caught.value.name) == (None, None, NAME)
+    assert caught.value.operation == "StartBatchJob"
+    assert caught.value.version == ServiceVersion.V88
+    assert caught.value.applied == ("yes" if kind is UnexpectedResponse else "unknown")
+    assert "with a marker" in str(caught.value)
+    await asyncio.sleep(300)
+    assert world.server.counts == {"StartBatchJob": 1}
+    assert len(world.tasks()) == is_started
+
+
+@pytest.mark.parametrize("version", [ServiceVersion.V75, ServiceVersion.V88])
+@markers
+@pytest.mark.parametrize("trouble", [pytest.param(case.values[0], id=case.id) for case in LOST])
+@in_world
+async def test_a_lost_answer_with_a_marker_and_leave_to_send_again(
+    world: World, trouble: Interceptor, marker: Marker, version: ServiceVersion
+) -> None:
+    """Exactly one job, and the handle is on that one."""
+    others = [(await world.client.jobs.start(NAME, marker=marker)).id for _ in range(2)]
+    world.server.intercept(START_BATCH_JOB, trouble)
+    async with world.other_client(version=version) as client:
+        job = await client.jobs.start(
+            NAME, marker=marker, resend=True, timeout=5, description="Nightly", parameters={"a": "1"}
+        )
+    await asyncio.sleep(300)
+    assert [task.id for task in world.tasks()] == [*others, job.id]
+    assert world.server.counts["StartBatchJob"] in {3, 4}
+
+
+@lost_answers
+@markers
+@in_world
+async def test_a_lost_answer_with_a_marker_only(
+    world: World,
+    trouble: Interceptor,
+    kind: type[SoapBatchError],
+    is_started: bool,  # noqa: FBT001 - a column
+    marker: Marker,
+) -> None:
+    """The handle where it was started; where it was not, the error of the call, which then says so."""
+    world.server.intercept(START_BATCH_JOB, trouble)
+    if is_started:
+        job = await world.client.jobs.start(NAME, marker=marker, timeout=5)
+        assert [task.id for task in world.tasks()] == [job.id]
+    else:
+        with pytest.raises(kind) as caught:
+            await world.client.jobs.start(NAME, marker=marker, timeout=5)
+        assert caught.value.applied == "no"
+        assert caught.value.__notes__ == ["listings for 120 s after it do not show the job: it was not started"]
+        assert 120 <= world.now <= 126
+        assert world.server.counts[LIST.name] == 7  # after 0, 2, 6, 14, 30, 62 and 120 seconds
+    await asyncio.sleep(300)
+    assert world.server.counts["StartBatchJob"] == 1
+    assert len(world.tasks()) == is_started
+
+
+@in_world
+async def test_it_is_sent_again_only_once(world: World) -> None:
+    """When the second request is lost as well, that is the end of it."""
+    world.server.intercept(START_BATCH_JOB, lost_request, times=None)
+    with pytest.raises(ConnectionLost) as caught:
+        await world.client.jobs.start(NAME, marker=Marker.PARAMETER, resend=True)
+    assert caught.value.applied == "no"
+    assert world.server.counts["StartBatchJob"] == 2
+    assert world.now == 240
+
+
+@markers
+@in_world
+async def test_a_listing_that_fails_for_good_proves_nothing(world: World, marker: Marker) -> None:
+    """StartOutcomeUnknown names the marker, as it stands on the task, and has the first error as its cause."""
+    world.server.intercept(START_BATCH_JOB, lost_reply)
+    world.server.intercept(LIST, failing(ServerException("SuperOffice.SoSentryException", "no lists")), times=None)
+    with pytest.raises(StartOutcomeUnknown) as caught:
+        await world.client.jobs.start(NAME, marker=marker, resend=True)
+    error = caught.value
+    assert isinstance(error.__cause__, ConnectionLost)
+    assert error.marker is not None
+    assert re.fullmatch("[0-9a-f]{32}", error.marker)
+    assert error.marker in str(error)
+    (task,) = world.tasks()
+    assert error.marker in (task.description or "") + str(task.parameter_object)
+    assert any("SoSentryException" in note for note in error.__notes__)
+    assert world.server.counts[LIST.name] == 1
+
+
+@in_world
+async def test_a_listing_that_fails_for_a_while_is_repeated(world: World) -> None:
+    """Nine failures in a row are borne, with Retry-After honoured; the tenth ends it."""
+    world.server.intercept(START_BATCH_JOB, lost_reply)
+    world.server.intercept(LIST, answering(503, {"Retry-After": "40"}), times=9)
+    job = await world.client.jobs.start(NAME, marker=Marker.PARAMETER)
+    assert [task.id for task in world.tasks()] == [job.id]
+    assert world.now == 9 * 40
+    world.server.intercept(START_BATCH_JOB, lost_reply)
+    world.server.intercept(LIST, lost_request, times=10)
+    with pytest.raises(StartOutcomeUnknown):
+        await world.client.jobs.start(NAME, marker=Marker.PARAMETER)
+    assert world.server.counts["StartBatchJob"] == 2
+
+
+@in_world
+async def test_the_last_listing_must_succeed(world: World) -> None:
+    """Early listings that show nothing prove nothing where the last one fails."""
+    world.server.intercept(START_BATCH_JOB, lost_request)
+    starting = asyncio.create_task(world.client.jobs.start(NAME, marker=Marker.PARAMETER, settle=60, resend=True))
+    await asyncio.sleep(59)
+    world.server.intercept(LIST, lost_request, times=None)
+    with pytest.raises(StartOutcomeUnknown):
+        await starting
+    assert world.server.counts["StartBatchJob"] == 1
+
+
+@in_world
+async def test_at_least_two_listings_prove_it(world: World) -> None:
+    """Also where the caller says that nothing can be on its way any more."""
+    world.server.intercept(START_BATCH_JOB, lost_request)
+    with pytest.raises(ConnectionLost):
+        await world.client.jobs.start(NAME, marker=Marker.PARAMETER, settle=0)
+    assert world.server.counts[LIST.name] == 2
+
+
+@in_world
+async def test_a_start_that_succeeded_is_never_proven_not_to_have(world: World) -> None:
+    """The server said that it did it: where no listing shows it, that is unknown, and nothing is sent again."""
+    world.server.intercept(START_BATCH_JOB, answering(200, {"Content-Type": "text/xml"}, STARTED))
+    with pytest.raises(StartOutcomeUnknown, match="no listing showed it") as caught:
+        await world.client.jobs.start(NAME, marker=Marker.PARAMETER, resend=True)
+    assert caught.value.applied == "yes"
+    assert world.server.counts["StartBatchJob"] == 1
+
+
+@in_world
+async def test_several_tasks_with_the_marker(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Something on the way has sent the request twice: the first task it is, and a warning names them all."""
+
+    async def twice(_: Call, proceed: Proceed) -> Answer:
+        await proceed()
+        await proceed()
+        message = "dropped"
+        raise ConnectionDropped(message)
+
+    world.server.intercept(START_BATCH_JOB, twice)
+    with caplog.at_level(logging.WARNING, "soapbatch"):
+        job = await world.client.jobs.start(NAME, marker=Marker.PARAMETER)
+    assert [task.id for task in world.tasks()] == [job.id, job.id + 1]
+    assert str([job.id, job.id + 1]) in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("trouble", "kind"),
+    [
+        pytest.param(
+            failing(ServerException("System.ArgumentException", "no")), OperationFailed, id="the server says no"
+        ),
+        pytest.param(answering(429), ServiceBusy, id="429: refused before dispatch"),
+    ],
+)
+@in_world
+async def test_an_answer_that_says_no_is_an_answer(
+    world: World, trouble: Interceptor, kind: type[SoapBatchError]
+) -> None:
+    """Nothing was lost: the error comes out as it is, with a marker as without one, and nothing is listed."""
+    for marker in (None, Marker.PARAMETER):
+        world.server.intercept(START_BATCH_JOB, trouble)
+        with pytest.raises(kind):
+            await world.client.jobs.start(NAME, marker=marker, resend=marker is not None)
+    assert world.server.counts == {"StartBatchJob": 2}
+
+
+@in_world
+async def test_what_is_wrong_before_sending(world: World) -> None:
+    """A closed client, an unwritable parameter and a server that is not there are what they are."""
+    with pytest.raises(EncodeError):
+        await world.client.jobs.start(NAME, parameters={"a": "\0"}, marker=Marker.PARAMETER)
+    client = world.other_client()
+    await client.aclose()
+    with pytest.raises(ClientClosed):
+        await client.jobs.start(NAME, marker=Marker.PARAMETER)
+
+    class Refusing:
+        async def start_batch_job(self, *_: object) -> int:
+            message = "refused"
+            raise ConnectFailed(message)
+
+    jobs = Jobs(Refusing(), world.client.blob, ServiceVersion.V88)  # type: ignore[arg-type]  # as much of one as is needed
+    with pytest.raises(ConnectFailed):
+        await jobs.start(NAME, marker=Marker.PARAMETER)
+    assert world.server.requests == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param({"name": " "}, "blank", id="a blank name"),
+        pytest.param({"resend": True}, "needs a marker", id="resend without a marker"),
+        pytest.param({"marker": Marker.PARAMETER, "parameters": {MARKER_KEY: "x"}}, MARKER_KEY, id="the key is taken"),
+        pytest.param(
+            {"marker": Marker.DESCRIPTION, "description": "x" * 210}, "to 209 characters", id="no room in description"
+        ),
+    ],
+)
+@in_world
+async def test_what_is_refused_before_sending(world: World, arguments: dict[str, Any], words: str) -> None:
+    """It is a UsageError that says what to do."""
+    with pytest.raises(UsageError, match=words):
+        await world.client.jobs.start(**({"name": NAME} | arguments))
+    assert world.server.requests == 0
+
+
+@pytest.mark.parametrize("description", [None, "", "Nightly", "x" * 209])
+@in_world
+async def test_what_a_task_with_a_marker_looks_like(world: World, description: str | None) -> None:
+    """The description keeps its text, followed by the marker; or the parameters get one more."""
+    job = await world.client.jobs.start(NAME, description=description, marker=Marker.DESCRIPTION)
+    text = (await job.info()).description or ""
+    assert re.fullmatch(rf"{description + ' ' if description else ''}\[soapbatch:[0-9a-f]{{32}}\]", text)
+    job = await world.client.jobs.start(NAME, description=description, marker=Marker.PARAMETER, parameters={"a": "1"})
+    info = await job.info()
+    assert (info.description or "", list(info.parameter_object or ())) == (description or "", ["a", MARKER_KEY])
+
+
+@in_world
+async def test_the_log_names_the_marker(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever cancels a start can still find out what to look for."""
+    with caplog.at_level(logging.DEBUG, "soapbatch"):
+        job = await world.client.jobs.start(NAME, marker=Marker.PARAMETER)
+    marker = ((await job.info()).parameter_object or {})[MARKER_KEY]
+    assert f"{MARKER_KEY!r}: {marker!r}" in caplog.text
+
+
+def slowly(trouble: Interceptor | None) -> Interceptor:
+    """Return an interceptor with which there is time to cancel a call before and after it is applied."""
+
+    async def intercept(call: Call, proceed: Proceed) -> Answer:
+        await asyncio.sleep(0.1)
+        try:
+            return await (trouble(call, proceed) if trouble else proceed())
+        finally:
+            await asyncio.sleep(0.1)
+
+    return intercept
+
+
+@pytest.mark.parametrize("trouble", [None, lost_reply, lost_request, late])
+@in_world
+async def test_cancelling_a_start_at_every_await(world: World, trouble: Interceptor | None) -> None:
+    """Wherever it is cancelled, while it is sent or settled: at most one job, and nothing is left behind."""
+    step = 0
+    is_cancelled = True
+    while is_cancelled:
+        step += 1
+        for task in world.tasks():
+            world.server.tasks.delete(task.id or 0)
+        world.server.clear_interceptors()
+        world.server.intercept(START_BATCH_JOB, slowly(trouble))
+        try:
+            await cancelled_at(step, world.client.jobs.start(NAME, marker=Marker.PARAMETER, resend=True), [])
+            is_cancelled = False
+        except asyncio.CancelledError:
+            await asyncio.sleep(100)
+        assert len(world.tasks()) <= 1
+        assert len(asyncio.all_tasks()) == 1
+    assert step > 3
+    assert len(world.tasks()) == 1
+
+
+# --- if_running -------------------------------------------------------------------------------------------------
+
+
+@in_world
+async def test_if_running(world: World) -> None:
+    """A job of the same name that has not ended is started beside, attached to, or a reason to fail."""
+    jobs = world.client.jobs
+    world.server.tasks.add(BatchTaskInfo(name="Other", state=S.STARTED))
+    world.server.define_job("Long", duration=1000)
+    first = await jobs.start("Long", if_running="fail")
+    second = await jobs.start("Long", if_running="start")
+    assert second.id != first.id
+    attached = await jobs.start("Long", if_running="attach")
+    assert attached.id == second.id  # the newest
+    with pytest.raises(JobRunning, match=str(second.id)) as caught:
+        await jobs.start("Long", if_running="fail")
+    assert (caught.value.id, caught.value.applied) == (second.id, "no")
+    assert caught.value.info is not None
+    assert caught.value.info.name == "Long"
+    assert world.server.counts["StartBatchJob"] == 2
+    await second.stop()
+    assert (await jobs.start("Long", if_running="attach")).id == first.id
+    await first.stop()
+    assert (await jobs.start("Long", if_running="attach")).id > second.id
