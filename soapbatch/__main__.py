@@ -1,0 +1,8 @@
+"""`python -m soapbatch` is the command `soapbatch`."""
+
+import sys
+
+from soapbatch.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
