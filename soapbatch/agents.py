@@ -220,7 +220,8 @@ class BlobAgent(_Agent):
     ) -> int:
         """Write the output of a task to a path or a binary file, in constant memory; return its size in bytes.
 
-        A path is replaced only once the output is complete, by a file that only its owner can read. Since Services88.
+        A path is replaced only once the output is complete, by a file that only its owner can read. A task that left
+        no output gives an empty one. Since Services88.
 
         Raises:
             OSError: it cannot be written.

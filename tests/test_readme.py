@@ -74,6 +74,7 @@ async def test_further_examples_run(example: str, tmp_path: Path, monkeypatch: p
         client = Client("http://localhost", credentials=UsernamePassword("demo", "demo"), http_client=http_client)
         names = {
             "client": client,
+            "show": lambda info: None,
             "ALL_USER_TASKS": ALL_USER_TASKS,
             "BatchTaskState": BatchTaskState,
             "GET_BATCH_TASK_INFOS_BY_STATE": GET_BATCH_TASK_INFOS_BY_STATE,

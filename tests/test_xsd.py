@@ -4,8 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from soapbatch.secret import Secret
 from soapbatch.xsd import BASE64, BOOLEAN, DATE_TIME, ILLEGAL_CHARACTER, INT, SHORT, STRING, Scalar, encode_string
