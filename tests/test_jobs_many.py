@@ -22,6 +22,7 @@ from soapbatch import (
     UsageError,
     WaitTimeout,
 )
+from soapbatch.endings import undisturbed
 from soapbatch.jobs.outcomes import Outcome, each, gathered
 from soapbatch.operations import (
     DELETE_BATCH_TASKS,

@@ -1,0 +1,153 @@
+"""A call's life beyond what the other tests show: who may run beside whom, and what an error says of its call."""
+
+import asyncio
+
+import pytest
+
+from soapbatch import (
+    AuthenticationFailed,
+    BatchTaskInfo,
+    Binding,
+    ConnectFailed,
+    ConnectionLost,
+    OperationFailed,
+    ServiceVersion,
+    SoapBatchError,
+    UsernamePassword,
+)
+from soapbatch.operations import GET_BATCH_TASK_INFO, GET_BATCH_TASK_INFOS_BY_STATE, START_BATCH_JOB
+from soapbatch.reader import Unknown
+from soapbatch.testing import NetServer, ServerException, failing
+from tests.wiring import Reply, answer, in_process, replying, scripted, virtual
+
+JOB = BatchTaskInfo(name="Export")
+
+
+@pytest.mark.parametrize("version", ServiceVersion)
+async def test_an_error_says_which_call_it_belongs_to(version: ServiceVersion) -> None:
+    """Every error has the operation, the version and whether the operation may have been applied."""
+    client, _ = scripted(ConnectionLost("reset"), version=version)
+    async with client:
+        with pytest.raises(ConnectionLost) as caught:
+            await client.batch.stop_batch_job(1)
+    assert (caught.value.operation, caught.value.version, caught.value.applied) == ("StopBatchJob", version, "unknown")
+
+
+@virtual
+async def test_an_error_of_a_login_keeps_its_own_operation() -> None:
+    """What fails is named: the login, not the call that needed it; of that call nothing was applied."""
+    client, script = scripted(
+        ConnectionLost("reset"), ticket=None, credentials=UsernamePassword("demo", "secret"), binding=Binding.SOAP11
+    )
+    async with client:
+        with pytest.raises(ConnectionLost) as caught:
+            await client.batch.start_batch_job(JOB)
+    assert (caught.value.operation, caught.value.applied) == ("AuthenticateUsernamePassword", "no")
+    assert len({request.body for request in script.requests}) == 1
+
+
+@virtual
+async def test_many_calls_at_once_are_told_apart() -> None:
+    """Two hundred starts at once get each its own id."""
+    server = NetServer(clock=asyncio.get_running_loop().time)
+    server.define_job("Export")
+    async with in_process(server) as client:
+        ids = await asyncio.gather(
+            *(client.batch.start_batch_job(BatchTaskInfo(name="Export", description=str(n))) for n in range(200))
+        )
+        infos = await asyncio.gather(*(client.batch.get_batch_task_info(id_) for id_ in ids))
+    assert [info and info.description for info in infos] == [str(n) for n in range(200)]
+    assert server.counts["StartBatchJob"] == 200
+
+
+async def test_a_server_that_refuses_every_ticket_is_asked_twice() -> None:
+    """A call whose fresh ticket is refused as well fails with that refusal, after one login more and one repeat."""
+    server = NetServer()
+    session = ServerException("SuperOffice.Exceptions.SoSessionException", "expired")
+    server.intercept("GetBatchTaskInfo", failing(session), times=None)
+    async with in_process(server, credentials=UsernamePassword("demo", "demo")) as client:
+        with pytest.raises(OperationFailed) as caught:
+            await client.batch.get_batch_task_info(1)
+    assert (caught.value.error_type, caught.value.applied) == ("SoSessionException", "no")
+    assert server.counts["GetBatchTaskInfo"] == 2
+    assert server.tickets.logins == 2
+
+
+async def test_a_renewal_that_fails_is_what_is_raised() -> None:
+    """Where no other ticket can be had, the failed login is the error; the call was not applied."""
+    server = NetServer()
+    async with in_process(server, credentials=UsernamePassword("demo", "demo")) as client:
+        await client.batch.get_batch_task_info(1)
+        server.tickets.revoke_all()
+        server.tickets.refuse_logins = "flag"
+        with pytest.raises(AuthenticationFailed) as caught:
+            await client.batch.start_batch_job(JOB)
+    assert (caught.value.user, caught.value.applied) == ("demo", "no")
+
+
+async def test_a_long_answer_leaves_room_for_others() -> None:
+    """While a long answer that is there already is read, other tasks get their turn."""
+    pieces = [BatchTaskInfo(id=n, description="x" * 250) for n in range(3000)]
+    whole = answer(GET_BATCH_TASK_INFOS_BY_STATE, pieces)
+    client, _ = scripted(Reply(body=[whole[n : n + 65_536] for n in range(0, len(whole), 65_536)]))
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    counter = asyncio.create_task(count())
+    async with client:
+        assert len(await client.batch.get_batch_task_infos_by_state("All")) == 3000
+    counter.cancel()
+    await asyncio.wait([counter])
+    assert turns >= len(whole) // 65_536 - 1
+
+
+async def test_what_is_unknown_is_reported() -> None:
+    """`on_unknown` hears of an element, a value and a header block that this release does not know."""
+    body = answer(GET_BATCH_TASK_INFO, BatchTaskInfo(id=1, state="Paused"))
+    body = body.replace(b"</BatchTaskInfo>", b"<Colour>red</Colour></BatchTaskInfo>").replace(
+        b"</Id>", b"</Id><Colour>red</Colour>"
+    )
+    body = body.replace(b"</Succeeded>", b"</Succeeded><Mood>fine</Mood>")
+    seen: list[Unknown] = []
+    client, _ = scripted(Reply(body=[body]), on_unknown=seen.append)
+    async with client:
+        info = await client.batch.get_batch_task_info(1)
+    assert info == BatchTaskInfo(id=1, state="Paused")
+    assert {unknown.name for unknown in seen} >= {"Colour", "Mood"}
+
+
+async def test_secrets_of_a_call_are_masked_in_what_the_server_says() -> None:
+    """A server that repeats a password or a value of a generic login in its failure is masked by value."""
+    server = NetServer()
+    for operation in ("AuthenticateUsernamePassword", "AuthenticateGeneric"):
+        server.intercept(
+            operation, failing(ServerException("My.Exception", "wrong: hunter2 for app-token-1")), times=None
+        )
+    async with in_process(server, application_token="app-token-1") as client:
+        for call in (
+            client.principal.authenticate_username_password("demo", "hunter2"),
+            client.principal.authenticate_generic({"key": "hunter2"}),
+        ):
+            with pytest.raises(OperationFailed) as caught:
+                await call
+            error = caught.value
+            assert error.exception_info is not None
+            assert error.exception_info.message == "wrong: *** for ***"
+            assert "hunter2" not in f"{error!r}{error.exception_info!r}"
+
+
+@pytest.mark.parametrize("failure", [ConnectFailed("refused"), ConnectionLost("reset")])
+@virtual
+async def test_an_error_is_raised_anew_for_each_call(failure: SoapBatchError) -> None:
+    """Calls that fail one after the other do not share state: the next one succeeds."""
+    client, _ = scripted(failure, replying(START_BATCH_JOB, 7), binding=None)
+    async with client:
+        if isinstance(failure, ConnectionLost):
+            with pytest.raises(ConnectionLost):
+                await client.batch.start_batch_job(JOB)
+        assert await client.batch.start_batch_job(JOB) == 7

@@ -1,0 +1,264 @@
+"""The client itself: what it takes, what it shows of itself, and the ticket that it hands out."""
+
+import asyncio
+import pickle
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from soapbatch import (
+    AccessToken,
+    AuthenticationFailed,
+    BatchTaskInfo,
+    Binding,
+    Client,
+    ClientClosed,
+    DeadlineExceeded,
+    Generic,
+    Implicit,
+    InsecureTransport,
+    OperationFailed,
+    ServiceVersion,
+    SoapBatchError,
+    SoTimeZone,
+    Ticket,
+    UsageError,
+    UsernamePassword,
+)
+from soapbatch.secret import Secret
+from soapbatch.stores import MemoryTicketStore
+from soapbatch.testing import DEMO_USER, ManualClock, NetServer, ServerException, User, failing
+from tests.wiring import BASE, Script, in_process, now, virtual
+
+OSLO = SoTimeZone(so_time_zone_location_code="Europe/Oslo")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param({"ticket": "7T:x", "credentials": Implicit()}, "ticket= or credentials=", id="two-credentials"),
+        pytest.param(
+            {"transport": Script(), "http_client": httpx.AsyncClient()},
+            "transport= or http_client=",
+            id="two-transports",
+        ),
+        pytest.param({"time_zone": OSLO}, "time_zone= needs binding=", id="time-zone-and-no-binding"),
+        pytest.param({"time_zone": OSLO, "binding": Binding.DOCUMENTED}, "time_zone=", id="time-zone-documented"),
+        pytest.param({"base_url": "crm.example.com"}, "must be absolute", id="no-scheme"),
+        pytest.param({"base_url": "ftp://crm.example.com"}, "must be absolute", id="wrong-scheme"),
+        pytest.param({"base_url": "https://[::1"}, "not a URL: Invalid IPv6", id="no-url"),
+        pytest.param({"base_url": "https:///path"}, "must be absolute", id="no-host"),
+        pytest.param({"base_url": "https://u:p@crm.example.com"}, "no user, password", id="user-in-url"),
+        pytest.param({"base_url": "https://:p@crm.example.com"}, "no user, password", id="password-in-url"),
+        pytest.param({"base_url": "https://crm.example.com/?a=1"}, "query", id="query"),
+        pytest.param({"base_url": "https://crm.example.com/#a"}, "fragment", id="fragment"),
+        pytest.param({"ticket": ""}, "not empty", id="empty-ticket"),
+        pytest.param({"credentials": 7}, "credentials are", id="no-credentials"),
+    ],
+)
+def test_arguments_that_contradict_each_other_are_refused(arguments: dict[str, Any], message: str) -> None:
+    """The constructor raises UsageError and says what to do instead."""
+    with pytest.raises(UsageError, match=message):
+        Client(**{"base_url": BASE} | arguments)
+
+
+@pytest.mark.parametrize("credentials", [UsernamePassword("demo", "demo"), Generic({"key": "value"})])
+def test_passwords_do_not_cross_plain_http(credentials: UsernamePassword | Generic) -> None:
+    """A password and plain HTTP to another host are refused, unless that is allowed or the host is this machine."""
+    with pytest.raises(InsecureTransport):
+        Client("http://crm.example.com", credentials=credentials)
+    Client("http://crm.example.com", credentials=credentials, allow_insecure=True)
+    Client("http://127.0.0.1:1", credentials=credentials)
+    Client("https://crm.example.com", credentials=credentials)
+
+
+async def test_a_client_shows_whom_it_calls_and_no_secret() -> None:
+    """Its repr names the server and the version, and says when it is closed; it cannot be pickled."""
+    assert repr(Client.__new__(Client)) == "<Client>"
+    client = Client(BASE, ticket="7T:c2VjcmV0", application_token="app-secret", version=ServiceVersion.V86)
+    assert repr(client) == f"<Client {BASE} Services86>"
+    assert (client.version, client.binding) == (ServiceVersion.V86, None)
+    with pytest.raises(TypeError, match="pickled"):
+        pickle.dumps(client)
+    await client.aclose()
+    assert repr(client) == f"<Client {BASE} Services86 closed>"
+
+
+async def test_the_agents_are_made_once() -> None:
+    """`client.batch` is the same object each time."""
+    async with Client(BASE) as client:
+        assert client.batch is client.batch
+        assert client.principal is client.principal
+        assert client.blob is client.blob
+        assert client.jobs is client.jobs
+
+
+@pytest.mark.parametrize(
+    ("base_url", "path_prefix", "expected"),
+    [
+        (f"{BASE}/", "/Remote", f"{BASE}/Remote/Services88/Batch.svc"),
+        (BASE, "/Remote", f"{BASE}/Remote/Services88/Batch.svc"),
+        (BASE, "", f"{BASE}/Services88/Batch.svc"),
+    ],
+)
+async def test_where_requests_go(base_url: str, path_prefix: str, expected: str) -> None:
+    """The URL is the base URL, with or without a slash at its end, the prefix, the version and the agent."""
+    script = Script(ClientClosed("enough"))
+    async with Client(base_url, ticket="7T:x", path_prefix=path_prefix, transport=script) as client:
+        with pytest.raises(ClientClosed):
+            await client.batch.get_batch_task_info(1)
+    assert [request.url for request in script.requests] == [expected]
+
+
+async def test_tokens_and_time_zone_are_sent() -> None:
+    """Ticket, application token and time zone are in the envelope; SoPrincipal gets the application token only."""
+    script = Script(ClientClosed("enough"))
+    async with Client(
+        BASE,
+        ticket=Secret("7T:dGlja2V0"),
+        application_token=Secret("app"),
+        time_zone=OSLO,
+        binding=Binding.SOAP11,
+        transport=script,
+    ) as client:
+        for call in (client.batch.get_batch_task_info(1), client.principal.get_system_info()):
+            with pytest.raises(ClientClosed):
+                await call
+    batch, principal = (request.body for request in script.requests)
+    assert all(text in batch for text in (b"7T:dGlja2V0", b">app<", b"Europe/Oslo"))
+    assert b">app<" in principal
+    assert b"7T:dGlja2V0" not in principal
+    assert b"Europe/Oslo" not in principal
+
+
+async def test_without_credentials_only_the_principal_answers() -> None:
+    """A client without credentials asks what the server is; Batch calls are sent without a ticket, and refused."""
+    server = NetServer()
+    async with in_process(server, credentials=None) as client:
+        assert await client.principal.get_system_info() is not None
+        with pytest.raises(OperationFailed) as caught:
+            await client.batch.get_batch_task_info(1)
+        with pytest.raises(UsageError, match="no credentials"):
+            await client.ticket()
+    assert caught.value.error_type == "SoSessionException"
+    assert server.counts["GetBatchTaskInfo"] == 1
+
+
+async def returned_ticket(server: NetServer) -> str:
+    """Return a ticket, as a caller's own callable does."""
+    return server.tickets.issue()
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [
+        pytest.param(lambda server: Ticket(server.tickets.issue()), id="Ticket"),
+        pytest.param(lambda _: UsernamePassword("demo", "demo"), id="UsernamePassword"),
+        pytest.param(lambda server: AccessToken(server.tickets.issue_access_token()), id="AccessToken"),
+        pytest.param(lambda server: AccessToken(server.tickets.issue_access_token(), exchange=True), id="exchanged"),
+        pytest.param(lambda _: Implicit(), id="Implicit"),
+        pytest.param(lambda _: Generic({"key": "plugin"}), id="Generic"),
+        pytest.param(lambda server: lambda: returned_ticket(server), id="callable"),
+    ],
+)
+async def test_every_kind_of_credentials_lets_in(credentials: Any) -> None:  # noqa: ANN401 - a case
+    """A client obtains its ticket by itself before the first call that needs one, and once."""
+    server = NetServer(users=[User(name="demo", password="demo", associate_id=1, generic={"key": "plugin"})])
+    server.tickets.implicit_user = DEMO_USER
+    async with in_process(server, credentials=credentials(server)) as client:
+        assert await client.batch.get_batch_task_info(1) is None
+        assert await client.batch.get_batch_task_info(2) is None
+        ticket = await client.ticket()
+    assert ticket.value.reveal()[:3] in {"7T:", "8A:"}
+    assert server.tickets.attempts <= 1
+
+
+async def test_the_ticket_can_be_handed_to_another_client() -> None:
+    """`ticket()` logs in if need be and returns the ticket with its end; another client may use it."""
+    server = NetServer()
+    async with in_process(server, credentials=UsernamePassword("demo", "demo")) as client:
+        ticket = await client.ticket()
+    assert ticket.expires_at is not None
+    assert timedelta(hours=5) < ticket.expires_at - datetime.now(UTC) <= timedelta(hours=6)
+    async with in_process(server, credentials=ticket) as client:
+        assert await client.batch.get_batch_task_info(1) is None
+    assert server.tickets.logins == 1
+
+
+async def test_a_store_shares_the_ticket() -> None:
+    """Two clients with one store log in once."""
+    server = NetServer()
+    store = MemoryTicketStore()
+    for _ in range(2):
+        async with in_process(server, credentials=UsernamePassword("demo", "demo"), ticket_store=store) as client:
+            await client.batch.get_batch_task_info(1)
+    assert server.tickets.logins == 1
+
+
+async def test_a_refused_login_names_the_user() -> None:
+    """AuthenticationFailed names the operation and the user, and that nothing was applied; the call is not sent."""
+    server = NetServer()
+    async with in_process(server, credentials=UsernamePassword("demo", "wrong")) as client:
+        with pytest.raises(AuthenticationFailed, match="'demo'") as caught:
+            await client.batch.get_batch_task_info(1)
+    error = caught.value
+    assert (error.operation, error.user, error.applied) == ("AuthenticateUsernamePassword", "demo", "no")
+    assert server.counts["GetBatchTaskInfo"] == 0
+
+
+@virtual
+async def test_asking_for_the_ticket_ends_with_the_timeout() -> None:
+    """`ticket()` raises DeadlineExceeded where the credentials never give one."""
+
+    async def never() -> str:
+        await asyncio.sleep(1_000_000)
+        return ""
+
+    async with Client(BASE, credentials=never, timeout=30, transport=Script()) as client:
+        with pytest.raises(DeadlineExceeded, match="obtaining a ticket") as caught:
+            await client.ticket()
+        assert now() == 30
+    assert (caught.value.phase, caught.value.timeout, caught.value.applied) == ("login", 30, "no")
+
+
+@pytest.mark.parametrize("told", ["header", "fault", "401"])
+@pytest.mark.parametrize("binding", [Binding.DOCUMENTED, Binding.SOAP11])
+async def test_a_refused_ticket_is_renewed_and_the_call_repeated_once(told: Any, binding: Binding) -> None:  # noqa: ANN401 - a case
+    """However the server refuses a ticket, one login follows and one repeat, for a start too; then the call is done."""
+    server = NetServer(ticket_refusals=told)
+    server.define_job("Export")
+    async with in_process(server, credentials=UsernamePassword("demo", "demo"), binding=binding) as client:
+        await client.batch.get_batch_task_info(1)
+        server.tickets.revoke_all()
+        id_ = await client.batch.start_batch_job(BatchTaskInfo(name="Export"))
+    assert [task.id for task in server.tasks.find()] == [id_]
+    assert server.counts["StartBatchJob"] == 2
+    assert server.tickets.logins == 2
+
+
+@pytest.mark.parametrize("told", ["header", "fault", "401"])
+async def test_a_refused_ticket_that_cannot_be_renewed_fails_the_call(told: Any) -> None:  # noqa: ANN401 - a case
+    """With a fixed ticket the refusal itself is raised, after one request; nothing was applied."""
+    server = NetServer(ticket_refusals=told)
+    async with in_process(server, ticket="7T:dW5rbm93bg==") as client:
+        with pytest.raises(SoapBatchError) as caught:
+            await client.batch.delete_batch_task(1)
+    assert caught.value.applied == "no"
+    assert server.counts["DeleteBatchTask"] == 1
+
+
+async def test_a_session_error_of_ones_own_is_understood() -> None:
+    """`session_errors` names other exceptions that mean that the ticket is gone."""
+    for names, logins in ((["MyLicenceException"], 2), ([], 1)):
+        server = NetServer(clock=ManualClock())
+        async with in_process(server, credentials=UsernamePassword("demo", "demo"), session_errors=names) as client:
+            await client.batch.get_batch_task_info(1)
+            server.intercept("GetBatchTaskInfo", failing(ServerException("My.MyLicenceException", "no seat")))
+            if logins == 2:
+                assert await client.batch.get_batch_task_info(1) is None
+            else:
+                with pytest.raises(OperationFailed, match="no seat"):
+                    await client.batch.get_batch_task_info(1)
+        assert server.tickets.logins == logins
