@@ -181,10 +181,10 @@ class PrincipalAgent(_Agent):
         return await self._call(rows.AUTHENTICATE_IMPLICIT, options)
 
     async def authenticate_generic(
-        self, authentication_data: Mapping[str, Secret | str], **options: Unpack[CallOptions]
+        self, authentication_data: Mapping[str, Secret | str | None], **options: Unpack[CallOptions]
     ) -> AuthenticateResponse:
         """Return a ticket for whatever pairs a plugin of the server asks for. Raises AuthenticationFailed."""
-        authentication_data = {k: v if isinstance(v, Secret) else Secret(v) for k, v in authentication_data.items()}
+        authentication_data = {k: Secret(v) if isinstance(v, str) else v for k, v in authentication_data.items()}
         return await self._call(rows.AUTHENTICATE_GENERIC, options, authentication_data)
 
     async def authenticate_with_access_token(

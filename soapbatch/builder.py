@@ -7,8 +7,9 @@ escapes and joins. The bytes equal what lxml would serialise for the same values
 The embedded NetServer writes its responses with the same writers, in the other direction.
 """
 
-from collections.abc import Callable, Mapping
-from functools import cache, partial
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -18,23 +19,22 @@ from soapbatch.carriers import (
     REPLY_HEADER,
     REQUEST_HEADER,
     ReplyHeader,
-    RequestHeader,
     SoCredentials,
     SoTimeZone,
 )
 from soapbatch.errors import EncodeError, SoapBatchError, UsageError
 from soapbatch.operations import Operation, operation_named
+from soapbatch.quick import quick, text_of
 from soapbatch.rules import Writer, guarded, items_of, known_to
 from soapbatch.schema import Array, Enumeration, Field, Record, WireType
 from soapbatch.secret import Secret
 from soapbatch.services import Binding, ServiceVersion
 from soapbatch.template import Pieces, is_hole, template
-from soapbatch.xsd import BASE64, BOOLEAN, DATE_TIME, INT, SHORT, Scalar, encode_string
+from soapbatch.xsd import BASE64, BOOLEAN, DATE_TIME, INT, SHORT, STRING, Scalar
 
 R = TypeVar("R")
 
 _PLAIN = (INT, SHORT, BOOLEAN, DATE_TIME, BASE64)  # their text never needs escaping
-_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"})  # as lxml serialises text
 
 
 @attrs.frozen
@@ -95,16 +95,16 @@ def build_request(
     application_token = Secret(application_token) if isinstance(application_token, str) else application_token
     ticket = Secret(ticket) if isinstance(ticket, str) else ticket
     row = operation_named(operation)
-    if time_zone is not None and binding.is_documented:
-        message = "the documented envelope has no place for a time zone: use Binding.SOAP11 or Binding.SOAP12"
-        raise UsageError(message)
+    row.check_version(version)
+    if problem := _problem_of(arguments, binding, time_zone):
+        raise UsageError(problem)
     agent = row.agent
     credentials = SoCredentials(ticket=ticket) if ticket is not None and agent.takes_ticket else None
-    header = RequestHeader(
-        application_token=application_token,
-        credentials=credentials,
-        time_zone=time_zone if agent.takes_time_zone else None,
-    )
+    header = {
+        "application_token": application_token,
+        "credentials": credentials,
+        "time_zone": time_zone if agent.takes_time_zone else None,
+    }
     try:
         compiled = _request_template(row, version, binding)
         body = compiled.fill(header, arguments)
@@ -113,6 +113,20 @@ def build_request(
         error.__context__ = None  # it and the frames below hold revealed secrets
         raise error.with_traceback(None) from None
     return Request(agent.path(version, path_prefix), compiled.http_headers, body, row.name, version, binding)
+
+
+def _problem_of(arguments: Mapping[str, object], binding: Binding, time_zone: SoTimeZone | None) -> str | None:
+    """Return why a request cannot be built of these, or None."""
+    if not isinstance(binding, Binding):
+        return "binding must be a Binding, for example Binding.SOAP11"
+    if not isinstance(arguments, Mapping):
+        return "arguments must be a mapping by parameter name"
+    if time_zone is not None and binding.is_documented:
+        return "the documented envelope has no place for a time zone: use Binding.SOAP11 or Binding.SOAP12"
+    if absent := [name for name, value in arguments.items() if value is None]:
+        # A field may be left out; of a parameter that is left out the server makes what it likes: every task, say.
+        return f"{', '.join(absent)} must not be None"
+    return None
 
 
 def build_response(
@@ -136,7 +150,8 @@ def build_response(
         values: Mapping[str, object] = {"result": result} if operation.result else {}
     else:
         values = attrs.asdict(cast(attrs.AttrsInstance, result), recurse=False)
-    return _response_template(operation, version, binding).fill(header, values)
+    blocks = None if header is None else attrs.asdict(header, recurse=False)
+    return _response_template(operation, version, binding).fill(blocks, values)
 
 
 @attrs.frozen
@@ -146,45 +161,46 @@ class _Template:
     before: str
     header: "_Fields"
     call: "_Fields"
+    names: frozenset[str]
     http_headers: Mapping[str, str]
 
-    def fill(self, header: RequestHeader | ReplyHeader | None, values: Mapping[str, object]) -> bytes:
-        names = self.call.names
-        if frozenset(values) != names:
-            wrong = [*(f"{name} is missing" for name in names - values.keys())]
-            wrong += (f"{name} is unknown" for name in values.keys() - names)
-            message = f"the arguments are {sorted(names)}: {', '.join(sorted(wrong))}"
+    def fill(self, header: Mapping[str, object] | None, values: Mapping[str, object]) -> bytes:
+        if frozenset(values) != self.names:
+            wrong = [*(f"{name} is missing" for name in self.names - values.keys())]
+            wrong += (f"{name} is unknown" for name in values.keys() - self.names)
+            message = f"the arguments are {sorted(self.names)}: {', '.join(sorted(wrong))}"
             raise UsageError(message)
-        blocks = self.header.write(partial(getattr, header)) if header is not None else ""
-        return f"{self.before}{blocks}{self.call.write(values.__getitem__)}".encode()
+        blocks = self.header.write(map(header.__getitem__, self.header.names)) if header is not None else ""
+        return f"{self.before}{blocks}{self.call.write(map(values.__getitem__, self.call.names))}".encode()
 
 
 @attrs.frozen
 class _Fields:
-    """The optional elements between two literals, for values read by name."""
+    """The optional elements between two literals, for values in the order of `names`."""
 
     head: str
-    writers: tuple[tuple[str, Writer], ...]
+    names: tuple[str, ...]
+    writers: tuple[Writer, ...]
     tail: str
-    names: frozenset[str]
 
-    def write(self, read: Callable[[str], Any]) -> str:
-        return f"{self.head}{self.content(read)}{self.tail}"
+    def write(self, values: Iterable[object]) -> str:
+        return f"{self.head}{self.content(values)}{self.tail}"
 
-    def content(self, read: Callable[[str], Any]) -> str:
+    def content(self, values: Iterable[object]) -> str:
         parts: list[str] = []
-        name = ""
         try:
-            for name, writer in self.writers:
-                value = read(name)
-                if value is not None:
-                    parts.append(writer(value))
+            for write, value in zip(self.writers, values, strict=True):
+                parts.append("" if value is None else write(value))
         except EncodeError as error:
-            error.path = f"{name}{'' if error.path.startswith('[') else '.'}{error.path}"
+            error.path = f"{self.names[len(parts)]}{'' if error.path.startswith('[') else '.'}{error.path}"
             raise
         except ValueError as error:
-            raise EncodeError(str(error), name) from None
+            raise EncodeError(str(error), self.names[len(parts)]) from None
         return "".join(parts)
+
+    def values_of(self) -> Callable[[object], Iterable[object]]:
+        """Return a function from a carrier to the values of its fields."""
+        return attrgetter(*self.names) if len(self.names) > 1 else lambda carrier: (getattr(carrier, self.names[0]),)
 
 
 @cache
@@ -216,7 +232,7 @@ def _compile(
     compiler = _Compiler(pieces, version)
     before = next(pieces)
     blocks = compiler.fields(header.fields)
-    return _Template(before, blocks, compiler.fields(rows), http_headers)
+    return _Template(before, blocks, compiler.fields(rows), frozenset(row.attribute for row in rows), http_headers)
 
 
 @attrs.frozen
@@ -231,11 +247,19 @@ class _Compiler:
         """Compile a run of optional elements: head, element, glue (always empty), element, ..., tail."""
         head = next(self.pieces)
         tail = ""
-        writers: list[tuple[str, Writer]] = []
+        writers: list[Writer] = []
         for row in rows:
-            writers.append((row.attribute, guarded(row, self.version, self.writer(row.type))))
+            writers.append(self.field(row))
             tail = next(self.pieces)
-        return _Fields(head, tuple(writers), tail, frozenset(row.attribute for row in rows))
+        return _Fields(head, tuple(row.attribute for row in rows), tuple(writers), tail)
+
+    def field(self, row: Field) -> Writer:
+        """Compile one optional element with the rules of its row."""
+        if not isinstance(row.type, Scalar):
+            return guarded(row, self.version, self.writer(row.type))
+        open_, close = next(self.pieces), next(self.pieces)
+        general = guarded(row, self.version, self.scalar(row.type, open_, close))
+        return quick(row, self.version, open_, close, general)
 
     def writer(self, type_: WireType) -> Writer:
         """Compile one optional element from the pieces between its two outer cuts."""
@@ -251,16 +275,26 @@ class _Compiler:
 
     def hole(self, type_: WireType) -> Writer:
         open_, close = next(self.pieces), next(self.pieces)
-        if isinstance(type_, Record):
-            compiled = self.enclosing[type_]
-            return lambda value: f"{open_}{compiled[0].content(partial(getattr, value))}{close}"
-        assert isinstance(type_, Scalar)  # noqa: S101 - the only other hole
+        if isinstance(type_, Scalar):
+            return self.scalar(type_, open_, close)
+        assert isinstance(type_, Record)  # noqa: S101 - the only other hole
+        compiled = self.enclosing[type_]
+
+        def write(value: object) -> str:
+            fields = compiled[0]
+            return f"{open_}{fields.content(fields.values_of()(value))}{close}"
+
+        return write
+
+    def scalar(self, type_: Scalar[Any], open_: str, close: str) -> Writer:
         encode = type_.encode
         if type_ in _PLAIN:
             return lambda value: f"{open_}{encode(value)}{close}"
-        if isinstance(type_, Enumeration):
-            encode = known_to(self.version, type_)
-        return lambda value: f"{open_}{encode(value).translate(_ESCAPES)}{close}"
+        if type_ is STRING:
+            return lambda value: f"{open_}{text_of(value)}{close}"
+        assert isinstance(type_, Enumeration)  # noqa: S101 - the only other scalars
+        encode = known_to(self.version, type_)
+        return lambda value: f"{open_}{text_of(encode(value))}{close}"
 
     def record(self, type_: Record) -> Writer:
         compiled = self.enclosing[type_] = []
@@ -268,12 +302,13 @@ class _Compiler:
         compiled.append(fields)
         del self.enclosing[type_]
         carrier = type_.carrier
+        values_of = fields.values_of()
 
         def write(value: Any) -> str:  # noqa: ANN401 - whatever the caller passed
             if not isinstance(value, carrier):
                 message = f"needs a {carrier.__name__}, got {type(value).__name__}"
                 raise ValueError(message)  # noqa: TRY004 - one exception type for every reason
-            return fields.write(partial(getattr, value))
+            return fields.write(values_of(value))
 
         return write
 
@@ -323,12 +358,8 @@ class _Compiler:
             key: Any = ""
             try:
                 for key, text in value.items():
-                    parts += (open_pair, encode_string(key).translate(_ESCAPES), close_key)
-                    if text is None:
-                        parts.append(nil)
-                    else:
-                        parts += (open_value, encode_string(text).translate(_ESCAPES), close_value)
-                    parts.append(close_pair)
+                    element = nil if text is None else f"{open_value}{text_of(text)}{close_value}"
+                    parts.append(f"{open_pair}{text_of(key)}{close_key}{element}{close_pair}")
             except ValueError as error:
                 raise EncodeError(str(error), f"[{key!r}]") from None
             parts.append(tail)

@@ -18,6 +18,7 @@ from typing import Any, Final, Generic, TypeAlias, TypedDict, TypeVar
 
 from soapbatch.builder import Request, build_request
 from soapbatch.carriers import ReplyHeader
+from soapbatch.credentials import refuse_plain_http
 from soapbatch.errors import (
     AccessDenied,
     BindingRefused,
@@ -59,6 +60,7 @@ class CallOptions(TypedDict, total=False):
 
 Use: TypeAlias = Callable[[Exchange], Awaitable[T]]
 
+_LONGEST_RETRY_AFTER: Final = 3600.0  # seconds; where a server asks for more, its answer is raised instead
 _OPTIONS: Final = frozenset(CallOptions.__annotations__)
 
 
@@ -158,6 +160,8 @@ class _Call(Generic[R]):
         self._progress = Progress()
         self._number = 0
         self._is_doubtful = False
+        if not isinstance(self._timeout, int | float | None):
+            raise self.placed(UsageError("timeout is a number of seconds, or None for no limit"))
         if not options.keys() <= _OPTIONS:
             message = (
                 f"a call takes the options {', '.join(sorted(_OPTIONS))}, not {', '.join(options.keys() - _OPTIONS)}"
@@ -165,10 +169,13 @@ class _Call(Generic[R]):
             raise self.placed(UsageError(message))
 
     def check_open(self) -> None:
-        """Refuse to begin once the client is being closed."""
+        """Refuse to begin once the client is being closed, and to send a password where it can be read."""
+        settings, name = self._caller.settings, self._operation.name
         if self._caller.lifetime.is_closing:
-            message = f"the client is closed: {self._operation.name} was not sent"
+            message = f"the client is closed: {name} was not sent"
             raise self.placed(ClientClosed(message))
+        if self._operation.sends_password and not settings.allow_insecure:
+            refuse_plain_http(settings.base_url, name)
 
     async def result(self) -> R:
         """Make the call and return its result."""
@@ -251,7 +258,8 @@ class _Call(Generic[R]):
             return True
         # Where the wait would end in the deadline, the failure itself says more.
         now = asyncio.get_running_loop().time()
-        return False if self._ends is not None and now + seconds >= self._ends else seconds
+        is_too_long = seconds > _LONGEST_RETRY_AFTER or (self._ends is not None and now + seconds >= self._ends)
+        return False if is_too_long else seconds
 
     async def _attempt(self, use: Use[T]) -> T:
         """Exchange once; once more if the ticket was refused, which is decided before anything is applied."""
@@ -269,6 +277,7 @@ class _Call(Generic[R]):
             except (OperationFailed, Fault, AccessDenied) as error:
                 if not _refuses_ticket(error, self._caller.settings.session_errors):
                     raise
+                error.applied = "no"
                 self._progress = Progress(phase="login")
                 if not await keeper.rejected(ticket):
                     raise

@@ -4,7 +4,7 @@ import asyncio
 import warnings
 from collections.abc import Iterable
 from functools import cached_property, partial
-from types import TracebackType
+from types import TracebackType, UnionType
 from typing import Final, NoReturn, Self
 from urllib.parse import urlsplit
 
@@ -32,6 +32,14 @@ TIMEOUT: Final = 60.0
 """Seconds that a call may take in all, unless said otherwise."""
 GRACE: Final = 5.0
 """Seconds that running calls get to finish when the client is closed."""
+
+_NO_TRANSPORT: Final = (
+    "transport= takes LaneTransport(), aiohttp_transport() or a Transport of your own; "
+    "httpx's go into http_client=httpx.AsyncClient(transport=...)"
+)
+_NO_TIME_ZONE: Final = (
+    "time_zone= needs binding=Binding.SOAP11 or Binding.SOAP12: the documented form has no place for it"
+)
 
 
 class Client:
@@ -105,14 +113,30 @@ class Client:
         # No traceback shows a plain secret: each is wrapped in place before anything can raise.
         application_token = Secret(application_token) if isinstance(application_token, str) else application_token
         ticket = Secret(ticket) if isinstance(ticket, str) else ticket
-        if ticket is not None and credentials is not None:
-            _refuse("pass ticket= or credentials=, not both")
-        if transport is not None and http_client is not None:
-            _refuse("pass transport= or http_client=, not both")
-        if time_zone is not None and (binding is None or binding.is_documented):
-            _refuse(
-                "time_zone= needs binding=Binding.SOAP11 or Binding.SOAP12: the documented form has no place for it"
-            )
+        _check_types(
+            base_url=(base_url, str),
+            application_token=(application_token, Secret | None),
+            version=(version, ServiceVersion),
+            binding=(binding, Binding | None),
+            timeout=(timeout, int | float | None),
+            limits=(limits, Limits | None),
+            retries=(retries, Retries | None),
+            hooks=(hooks, Hooks | None),
+            time_zone=(time_zone, SoTimeZone | None),
+            path_prefix=(path_prefix, str),
+            http_client=(http_client, httpx.AsyncClient | None),
+        )
+        for is_wrong, message in (
+            (ticket is not None and credentials is not None, "pass ticket= or credentials=, not both"),
+            (transport is not None and http_client is not None, "pass transport= or http_client=, not both"),
+            (transport is not None and not callable(getattr(transport, "send", None)), _NO_TRANSPORT),
+            (time_zone is not None and (binding is None or binding.is_documented), _NO_TIME_ZONE),
+            (not (timeout is None or timeout >= 0), "timeout= is a number of seconds, or None for no limit"),
+            (path_prefix[:1] not in {"", "/"}, 'path_prefix= begins with a slash, or is ""'),
+            (isinstance(session_errors, str), "session_errors= is a list of names, not one"),
+        ):
+            if is_wrong:
+                _refuse(message)
         if problem := _problem_of(base_url):
             del base_url  # it may hold a password
             _refuse(problem)
@@ -135,6 +159,7 @@ class Client:
             hooks=hooks or Hooks(),
             on_unknown=on_unknown,
             session_errors=frozenset(session_errors),
+            allow_insecure=allow_insecure,
         )
 
         def make_keeper(caller: Caller) -> TicketKeeper | None:
@@ -196,6 +221,7 @@ class Client:
         Idempotent; several may wait for it at once, and cancelling one of them does not stop it.
         """
         if self._closing is None:
+            self._caller.lifetime.is_closing = True
             self._closing = asyncio.ensure_future(self._close())
         await asyncio.shield(self._closing)
 
@@ -238,12 +264,25 @@ def _refuse(message: str) -> NoReturn:
     raise UsageError(message)
 
 
+def _check_types(**values: tuple[object, type | UnionType]) -> None:
+    """Refuse an argument that is not of its type, without showing it."""
+    for name, (value, expected) in values.items():
+        if not isinstance(value, expected):
+            wanted = getattr(expected, "__name__", str(expected))
+            _refuse(f"{name}= takes {wanted}, not {type(value).__name__}")
+
+
 def _problem_of(base_url: str) -> str | None:
     """Return why `base_url` cannot be used, or None."""
     try:
         parts = urlsplit(base_url)
+        port = parts.port
     except ValueError as error:
         return f"base_url is not a URL: {error}"
+    if port == 0 or any(character.isspace() for character in base_url):
+        return "base_url is not a URL: it holds white space, or the port 0"
+    if parts.path.endswith(".svc"):
+        return "base_url is everything before /Remote/Services88: leave the service's own path out"
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         return "base_url must be absolute, for example https://crm.example.com/SuperOffice"
     if parts.username or parts.password or parts.query or parts.fragment:

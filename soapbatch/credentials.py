@@ -311,13 +311,17 @@ def check_transport_security(base_url: str, provider: Provider, *, allow_insecur
     Raises:
         InsecureTransport: it would be.
     """
-    if allow_insecure or not provider.sends_password:
-        return
+    if provider.sends_password and not allow_insecure:
+        refuse_plain_http(base_url, type(provider).__name__)
+
+
+def refuse_plain_http(base_url: str, sender: str) -> None:
+    """Raise InsecureTransport if the password that `sender` sends would cross plain HTTP to another host."""
     url = urlsplit(base_url)
     if url.scheme == "https" or _is_loopback(url.hostname or ""):
         return
     message = (
-        f"{type(provider).__name__} sends a password, and {url.scheme}://{url.hostname} would carry it unencrypted: "
+        f"{sender} sends a password, and {url.scheme}://{url.hostname} would carry it unencrypted: "
         "use https, or allow it with allow_insecure=True"
     )
     raise InsecureTransport(message)

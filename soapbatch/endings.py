@@ -1,9 +1,11 @@
-"""Bringing work to its end although the caller is cancelled meanwhile."""
+"""Bringing work to its end although the caller is cancelled meanwhile, and one failure to several waiters."""
 
 import asyncio
+import copy
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+E = TypeVar("E", bound=BaseException)
 T = TypeVar("T")
 
 
@@ -24,7 +26,17 @@ async def undisturbed(work: Coroutine[Any, Any, T]) -> T:
     task = asyncio.ensure_future(work)
     try:
         await ended(task)
-    finally:
+    except asyncio.CancelledError:
         if not task.cancelled():
             task.exception()  # looked at, so that the loop does not complain
+        raise
     return task.result()
+
+
+def again(error: E) -> E:
+    """Return a copy of `error` for one more waiter, with its cause and notes: each raise adds to a traceback."""
+    other = copy.copy(error)
+    other.__cause__ = error.__cause__
+    if notes := getattr(error, "__notes__", None):
+        other.__notes__ = [*notes]
+    return other

@@ -22,6 +22,7 @@ from soapbatch.secret import Secret
 from soapbatch.services import Binding, ServiceVersion
 from soapbatch.transport import HttpReply, HttpRequest, Progress, Transport, decoded
 
+_READS_IN_A_ROW: Final = 16  # of small pieces that are there already
 _WIRE_LOG_BYTES: Final = 64 * 1024  # of an answer that the wire log shows
 
 
@@ -56,6 +57,7 @@ class Settings:
     hooks: Hooks
     on_unknown: Report
     session_errors: frozenset[str]
+    allow_insecure: bool
 
 
 class Exchange:
@@ -90,6 +92,7 @@ class Exchange:
         self._started = asyncio.get_running_loop().time()
         self._reply: HttpReply | None = None
         self._received = 0
+        self._reads = 0
         self._shown = b""
         self._is_closed = False
         self.header: ReplyHeader | None = None
@@ -101,7 +104,7 @@ class Exchange:
         hook = settings.hooks.headers
         http_request = HttpRequest(
             url=self._event.url,
-            headers={**(hook() if hook is not None else {}), **self._request.headers},
+            headers=_merged(hook() if hook is not None else {}, self._request.headers),
             body=self._request.body,
         )
         self._reply = reply = await transport.send(http_request, self._progress)
@@ -117,7 +120,8 @@ class Exchange:
 
     async def read(self) -> list[Any] | None:
         """Return the items that the next piece of the answer completes; None at its end."""
-        if self._received >= CHUNK:
+        self._reads += 1
+        if self._received >= CHUNK or self._reads % _READS_IN_A_ROW == 0:
             await asyncio.sleep(0)  # a long answer must not keep the event loop to itself
         if self._parser.problem is not None:
             return None
@@ -163,6 +167,12 @@ class Exchange:
             conclude(self._settings.hooks, event, self._shown, self._secrets)
 
 
+def _merged(extra: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
+    """Return `extra` and `own` headers; where they name the same, in whatever case, `own` holds."""
+    names = {name.lower() for name in own}
+    return {name: value for name, value in extra.items() if name.lower() not in names} | dict(own)
+
+
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds of a Retry-After header, which gives them or a date."""
     text = headers.get("retry-after", "").strip()
@@ -170,8 +180,8 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         return float(text)
     try:
         at = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+        if at.tzinfo is None:
+            at = at.replace(tzinfo=UTC)
+        return max(0.0, (at - datetime.now(UTC)).total_seconds())
+    except (TypeError, ValueError, OverflowError):
         return None
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=UTC)
-    return max(0.0, (at - datetime.now(UTC)).total_seconds())

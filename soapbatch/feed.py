@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable
 from contextlib import suppress
 from email.message import Message
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
 from lxml import etree
@@ -43,6 +43,7 @@ _MARKS: Final = (
     (b"<\0", "utf-16-le"),
     (b"\0<", "utf-16-be"),
 )
+_ANY_MARK: Final = tuple(mark for mark, _ in _MARKS)
 _DECLARED = re.compile(rb"""\s*<\?xml[^>]*?\sencoding\s*=\s*["']([A-Za-z][A-Za-z0-9._-]*)["']""")
 NOT_BASE64: Final = "not base64Binary"
 _BASE64_GROUP: Final = 4
@@ -57,12 +58,22 @@ _DECLARATION_ROOM: Final = 256  # bytes within which an XML declaration names it
 _NOT_TRUNCATED: Final = frozenset({4, 200, 201, 202, 203, 204, 205})
 
 
+@lru_cache(maxsize=64)
 def charset_of(content_type: str | None) -> str | None:
     """Return the charset parameter of a Content-Type header, or None."""
     message = Message()
     message["Content-Type"] = content_type or ""
     charset = message.get_content_charset()
     return charset if isinstance(charset, str) else None
+
+
+@lru_cache(maxsize=64)
+def _known_encoding(name: str) -> str | None:
+    """Return Python's name of an encoding that is read, or None."""
+    try:
+        return _KNOWN_ENCODINGS.get(codecs.lookup(name).name)
+    except (LookupError, ValueError):
+        return None
 
 
 class Utf8:
@@ -98,13 +109,12 @@ class Utf8:
 
     def _begin(self, head: bytes) -> bytes:
         """Decide on the encoding by the first bytes, and return them without a UTF-8 byte order mark."""
-        marked = next((name for mark, name in _MARKS if head.startswith(mark)), None)
+        marked = None
+        if head.startswith(_ANY_MARK):
+            marked = next(name for mark, name in _MARKS if head.startswith(mark))
         declared = _DECLARED.match(head)
         name = marked or self._charset or (declared[1].decode("ascii") if declared else "utf-8")
-        try:
-            encoding = _KNOWN_ENCODINGS.get(codecs.lookup(name).name)
-        except (LookupError, ValueError):
-            encoding = None
+        encoding = _known_encoding(name)
         if encoding is None or (encoding.startswith("utf-16") and not marked):
             message = f"the response says that its encoding is {name[:40]!r}, which it is not or which is not read"
             raise UnreadableResponse(message)
@@ -120,8 +130,10 @@ class XmlFeed:
         """Report start and end events of elements with these `tags`."""
         self._limits = limits
         self._prolog: bytes | None = b""
+        self._look_at = 1
         self._run = 0
         self._tags = 0
+        self._all_tags = 0
         self._is_ended = False
         self._problem: UnreadableResponse | LimitExceeded | None = None
         # No network, no entities, no DTD, no recovery, no huge documents. Comments and processing
@@ -143,13 +155,20 @@ class XmlFeed:
 
     def feed(self, data: bytes) -> list[tuple[str, etree._Element]]:
         """Return the events that `data`, UTF-8, completes; those before an error too, which `check` raises then."""
+        if not data:
+            return []
         if self._prolog is not None:
             data = self._prolog = self._prolog + data
+            if len(data) < self._look_at:
+                return []
             if self._is_in_prolog(data):
+                self._look_at = len(data) + len(data) // 8 + 1  # few looks at what is dribbled
                 return []
             self._prolog = None
         self._check_run(data)
-        self._tags += data.count(b"<")
+        tags = data.count(b"<")
+        self._all_tags += tags
+        self._tags += tags
         if self._tags > self._limits.tags:
             raise limit_exceeded(limit="tags")
         try:
@@ -175,6 +194,8 @@ class XmlFeed:
 
     def check_depth_of(self, element: etree._Element, depth: int) -> None:
         """Refuse an element, itself at `depth`, that nests too deeply to be read by recursion."""
+        if self._all_tags <= 2 * self._limits.depth - 2:
+            return  # each level but the first and the last has two tags
         if _reaches_below(self._limits.depth - depth + 1)(element):
             raise limit_exceeded(limit="depth")
 

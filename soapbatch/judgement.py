@@ -19,6 +19,7 @@ from soapbatch.errors import (
     SoapBatchError,
     TenantMoved,
     UnreadableResponse,
+    UsageError,
     VersionMismatch,
 )
 from soapbatch.limits import Limits
@@ -108,7 +109,10 @@ def _fault(operation: Operation[Any], block: FaultBlock, status: int, secrets: t
     advice = ""
     codes = {block.code, block.subcode}  # WCF's own codes stand in 1.1's code and in 1.2's subcode
     if "ActionNotSupported" in codes:
-        advice = f" The server does not know {operation.name}: it may be older than {operation.since}'s newest pages."
+        advice = (
+            f" The server does not know {operation.name}: it may be older than the newest pages of {operation.since}, "
+            "or serve another version; use an older version= or operation."
+        )
     elif block.code in {"Sender", "Client", "Receiver"}:
         advice = f" {_PIN}"
     kind = VersionMismatch if block.code == "VersionMismatch" else Fault
@@ -180,7 +184,7 @@ def _http_error(
     operation: Operation[Any], reply: Reply, status: int, retry_after: float | None, secrets: tuple[Secret, ...]
 ) -> HttpError:
     kind = _ERROR_BY_STATUS.get(status, HttpError)
-    advice = _ADVICE.get(status, "redirects are not followed: the body holds credentials" if status < 400 else "")  # noqa: PLR2004
+    advice = _ADVICE.get(status, "redirects are not followed: the body holds credentials" if 300 < status < 400 else "")  # noqa: PLR2004
     error = kind(f"{operation.name}: HTTP {status} and no SOAP envelope{advice and ': '}{advice}")
     error.status, error.retry_after = status, retry_after
     error.retryable = status in _RETRYABLE
@@ -221,6 +225,9 @@ def parse_response(
     """
     row = operation_named(operation)
     row.check_version(version)
+    if not isinstance(body, bytes | bytearray | memoryview):
+        message = f"body must be bytes, as received, not {type(body).__name__}"
+        raise UsageError(message)
     parser = ResponseParser(row, version, limits=limits or Limits(), content_type=content_type, report=on_unknown)
     parser.feed(body)
     try:

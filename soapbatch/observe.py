@@ -68,6 +68,8 @@ HeaderHook: TypeAlias = Callable[[], Mapping[str, str]]
 class Hooks:
     """Whom a client tells.
 
+    What `on_request` and `headers` raise ends the call before anything is sent; what `on_response` raises is logged.
+
     Attributes:
         on_request: called before each request is sent.
         on_response: called after each request has ended, however it did.
@@ -106,4 +108,7 @@ def conclude(hooks: Hooks, event: ResponseEvent, body: bytes, secrets: Iterable[
         text = body.decode("utf-8", "replace").replace("\0", "")
         WIRE.debug("< HTTP %s\n%s", event.status, redact_envelope(text, secrets))
     if hooks.on_response is not None:
-        hooks.on_response(event)
+        try:
+            hooks.on_response(event)
+        except Exception:  # an observer must not cost the caller what the server has done
+            LOG.exception("the on_response hook failed")

@@ -54,6 +54,7 @@ class Operation(Generic[R_co]):
         agent: the service it belongs to.
         since: the first version that has it.
         reads: whether it changes nothing on the server.
+        sends_password: whether it must not cross plain HTTP to another host.
         result_name: the element of the result inside the response element; "" where that itself is the result.
         response_name: the response element; by default the operation's name and `Response`.
         allow_nil: whether a nil or absent result is an answer (None, or an empty list) and not a defect.
@@ -65,6 +66,7 @@ class Operation(Generic[R_co]):
     agent: Agent = attrs.field(default=BATCH, kw_only=True)
     since: ServiceVersion = attrs.field(default=ServiceVersion.V75, kw_only=True)
     reads: bool = attrs.field(default=False, kw_only=True)
+    sends_password: bool = attrs.field(default=False, kw_only=True)
     result_name: str = attrs.field(default="Response", kw_only=True)
     response_name: str = attrs.field(default=attrs.Factory(_response_name, takes_self=True), kw_only=True)
     allow_nil: bool = attrs.field(default=False, kw_only=True)
@@ -76,6 +78,9 @@ class Operation(Generic[R_co]):
 
     def check_version(self, version: ServiceVersion) -> None:
         """Raise NotInVersion if `version` lacks the operation."""
+        if not isinstance(version, ServiceVersion):
+            message = "version must be a ServiceVersion, for example ServiceVersion.V88"
+            raise UsageError(message)
         if version >= self.since:
             return
         message = f"{self.name} came with {self.since}; this client speaks {version}"
@@ -102,13 +107,16 @@ def _tasks(name: str, *parameters: Field, since: ServiceVersion = ServiceVersion
     return Operation(name, parameters, ARRAY_OF_BATCH_TASK_INFO, since=since, reads=True, allow_nil=True)
 
 
-def _login(name: str, *parameters: Field, since: ServiceVersion = ServiceVersion.V75) -> Login:
+def _login(
+    name: str, *parameters: Field, since: ServiceVersion = ServiceVersion.V75, sends_password: bool = False
+) -> Login:
     return Operation(
         name,
         parameters,
         AUTHENTICATE_RESPONSE,
         agent=SO_PRINCIPAL,
         since=since,
+        sends_password=sends_password,
         result_name="",
         response_name="AuthenticateResponse",
     )
@@ -136,10 +144,13 @@ GET_SYSTEM_BATCH_TASK_INFOS_BY_NAME_AND_STATE = _tasks(
     "GetSystemBatchTaskInfosByNameAndState", _TASK_NAME, _STATE, since=_V88)
 
 AUTHENTICATE_USERNAME_PASSWORD = _login(
-    "AuthenticateUsernamePassword", parameter("UserName", STRING), parameter("Password", STRING))
+    "AuthenticateUsernamePassword", parameter("UserName", STRING), parameter("Password", STRING), sends_password=True)
 AUTHENTICATE_IMPLICIT = _login("AuthenticateImplicit")
-AUTHENTICATE_GENERIC = _login("AuthenticateGeneric", parameter(
-    "AuthenticationData", Dictionary("AuthenticationGenericData", "AuthenticationGenericDataKeyValuePair")))
+AUTHENTICATE_GENERIC = _login(
+    "AuthenticateGeneric",
+    parameter("AuthenticationData",
+              Dictionary("AuthenticationGenericData", "AuthenticationGenericDataKeyValuePair")),
+    sends_password=True)
 AUTHENTICATE_WITH_ACCESS_TOKEN = _login(
     "AuthenticateWithAccessToken", parameter("AccessToken", STRING), since=_V86)
 GET_SYSTEM_INFO: Operation[SoSystemInfoCarrier | None] = Operation(

@@ -11,6 +11,7 @@ raised: `judgement` decides what the whole answer means.
     </Response></GetBatchTaskInfosByStateResponse></s:Body></s:Envelope>  -> the Reply, from close()
 """
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import attrs
@@ -59,7 +60,6 @@ class Reply:
         fault: the fault, or None.
         result: the operation's result, if nothing is wrong. Without `collect`, what `feed` returns is not in it.
         problem: what is wrong with the body, or None. Its excerpt is masked by shape only, and longer than shown.
-            Judgement takes it out to raise it: an error and a frame that refer to each other live on.
         answers: whether the operation's response element was reached.
     """
 
@@ -103,21 +103,22 @@ class ResponseParser:
         self._base64: Base64 | None = None
         self._result_tag = f"{{{self._namespace}}}{operation.result_name}"
         self._response_tag = f"{{{self._namespace}}}{operation.response_name}"
-        tags = [*_ENVELOPE, *_HEADER, self._response_tag]
+        # In any namespace, which lxml tells faster; `_handle` looks again.
+        tags = ["{*}Envelope", "{*}Header", "{*}Fault", f"{{*}}{operation.response_name}"]
         result = operation.result
         self._item_tag = ""
         self._alike: Alike | None = None
         self._is_behind_item = False
-        self._closed: tuple[etree._Element, object] | None = None
-        self._rest = b""
+        self._closed: list[tuple[etree._Element, object]] = []  # the item that has just ended
+        self._rest: bytes = b""
         if isinstance(result, Array):
             self._item_tag = f"{{{self._namespace}}}{result.item_name}"
             if isinstance(result.item, Record):
-                self._alike = Alike(result.item_name, result.item, self._namespace)
+                self._alike = Alike(result.item_name, result.item, self._namespace, limits)
             self._read_item = reader(result.item, self._namespace)
-            tags.append(self._item_tag)
+            tags.append(f"{{*}}{result.item_name}")
         elif result is BASE64:
-            tags.append(self._result_tag)
+            tags.append(f"{{*}}{operation.result_name}")
         self._xml = XmlFeed(limits, tags)
 
     @property
@@ -155,7 +156,8 @@ class ResponseParser:
                 reply.problem = UnexpectedResponse(f"{self._operation.response_name}.{error.path}: {error.reason}")
         if reply.problem is not None:
             reply.problem.excerpt = redact_envelope(self._excerpt.decode("utf-8", "replace"))
-        self._list = self._closed = None
+        self._list = None
+        self._closed.clear()
         self._xml.release()
         return reply
 
@@ -200,34 +202,33 @@ class ResponseParser:
 
     def _feed_list(self, alike: Alike, data: bytes, found: list[Any], *, final: bool) -> None:
         """Feed lxml whatever does not look like an item that it has read."""
+        start = max(self._rest.rfind(b"<"), 0)  # a tag that ends in `data` begins there, or later
         data, self._rest = self._rest + data, b""
         while data:
-            if self._is_behind_item:
-                before = len(found)
+            is_behind, before = self._is_behind_item, len(found)
+            end = alike.first_end(data, start) if is_behind else alike.last_end(data) if alike.is_worth_it else 0
+            start = 0
+            if is_behind and end:
                 data = alike.take(data, found)
-                self._freed += len(found) - before
-                end = alike.first_end(data)
-                if not end and not final and len(data) <= self._limits.text_length:
-                    self._rest = data
-                    return
-            else:
-                end = alike.last_end(data) if alike.is_worth_it else 0
+                if len(found) > before:
+                    self._freed += len(found) - before
+                    continue
+            elif is_behind and not final and len(data) <= alike.patience:
+                self._rest = data  # no item ends here yet
+                return
             self._is_behind_item = False
             if not end:
                 self._feed_xml(data, found)
                 return
             # Whether a tag closes an item is known once its last byte, fed alone, makes lxml say so.
             self._feed_xml(data[: end - 1], found)
-            closed = self._closed_by(data[end - 1 : end], found)
-            if closed is not None and alike.is_worth_it:
+            self._closed.clear()
+            self._feed_xml(data[end - 1 : end], found)
+            if self._closed and alike.is_worth_it:
                 self._is_behind_item = True
-                alike.learn(data[:end], *closed)
+                if is_behind:
+                    alike.learn(data[:end], *self._closed[-1])
             data = data[end:]
-
-    def _closed_by(self, last_byte: bytes, found: list[Any]) -> tuple[etree._Element, object] | None:
-        self._closed = None
-        self._feed_xml(last_byte, found)
-        return self._closed
 
     def _handle(self, event: str, element: etree._Element, found: list[Any]) -> None:
         tag = element.tag
@@ -239,7 +240,12 @@ class ResponseParser:
         elif tag in _HEADER:
             if event == "end" and element.getparent() is self._xml.root:
                 self._xml.check_depth_of(element, 2)
-                self._reply.header = read_header(element, self._namespace, self._report)
+                header = read_header(element, self._namespace, self._report)
+                if self._reply.header.succeeded is not False:  # a failure once told is not untold
+                    self._reply.header = header
+        elif tag in _FAULT:
+            if event == "end" and self._reply.fault is None:
+                self._reply.fault = read_fault(element, self._namespace)
         elif tag == self._result_tag:
             self._handle_base64(event, element, found)
 
@@ -264,6 +270,7 @@ class ResponseParser:
         # What stands before this item is freed, not the item: libxml2 may still be adding white space behind it.
         while (first := parent[0]) is not element:
             self._report_foreign(first)
+            first.clear()  # removing it with its children takes lxml time that is quadratic in their number
             parent.remove(first)
             self._freed += 1
         self._xml.let_go()
@@ -273,7 +280,7 @@ class ResponseParser:
         try:
             item = self._read_item(element, self._report)
             found.append(item)
-            self._closed = (element, item)
+            self._closed = [(element, item)]
         except BadValue as error:
             raise error.at(self._count + len(found)).under(local_name(parent)) from None
 
@@ -309,17 +316,15 @@ class ResponseParser:
         if envelope.tag not in _ENVELOPE:
             message = f"the response is not a SOAP envelope but <{local_name(envelope)[:40]}>"
             raise UnreadableResponse(message)
-        body: etree._Element | None = None
-        for child in envelope:
-            if child.tag in _BODY and body is None:
-                body = child
-        if body is None or not len(body):
-            message = "the envelope of the response has an empty Body or none"
-            raise UnexpectedResponse(message)
-        answer = body[0]
-        if answer.tag in _FAULT:
-            self._reply.fault = read_fault(answer, self._namespace)
+        if self._reply.fault is not None:
             return
+        answers = [answer for body in envelope if body.tag in _BODY for answer in body]
+        if len(answers) != 1:
+            message = (
+                f"the Body holds {len(answers)} elements, where one answers" if answers else "Body is empty or missing"
+            )
+            raise UnexpectedResponse(message)
+        answer = answers[0]
         if answer.tag != self._response_tag:
             message = (
                 f"expected <{self._operation.response_name}> of {self._namespace}, got <{local_name(answer)[:80]}>: "
@@ -328,17 +333,23 @@ class ResponseParser:
             raise UnexpectedResponse(message)
         self._reply.result = self._read_result(answer)
 
+    def _read_list(self, element: Iterable[etree._Element]) -> list[Any]:
+        if (getattr(element, "text", None) or "").strip():
+            message = f"{self._operation.response_name} holds text where items belong"
+            raise UnexpectedResponse(message)
+        for child in element:
+            self._report_foreign(child)
+        return self._items
+
     def _read_result(self, answer: etree._Element) -> Any:  # noqa: ANN401 - what the row says
         operation = self._operation
         if operation.result is None:
             return None
         if not operation.result_name:
             return reader(operation.result, self._namespace)(answer, self._report)
-        element = answer.find(self._result_tag)
+        element = next(answer.iterchildren(self._result_tag), None)
         if isinstance(operation.result, Array):
-            for child in answer.iterfind(f"{self._result_tag}/*"):
-                self._report_foreign(child)
-            return self._items
+            return self._read_list(() if element is None else element)
         if element is None or is_nil(element):
             if operation.allow_nil:
                 return None
@@ -358,12 +369,6 @@ def parse_request(
     operation: Operation[Any], body: bytes, *, version: ServiceVersion, limits: Limits | None = None
 ) -> tuple[dict[str, Any], RequestHeader]:
     """Read a request, in any binding: what a server does with the bytes that `build_request` makes. Pure.
-
-    Args:
-        operation: the row whose element the body must hold.
-        body: the envelope.
-        version: whose namespace it must be in.
-        limits: how large it may be.
 
     Returns:
         The arguments by parameter name (those sent), and the header blocks.

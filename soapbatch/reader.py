@@ -56,11 +56,13 @@ class BadValue(ValueError):  # noqa: N818 - never leaves the package; the parser
 Element: TypeAlias = etree._Element  # noqa: SLF001 - it has no public name
 Report: TypeAlias = Callable[[Unknown], None]
 Reader: TypeAlias = Callable[[Element, Report], Any]
+FieldsReader: TypeAlias = Callable[[Element, Report], dict[str, Any]]
 
 _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 NIL = f"{{{XSI}}}nil"
 _TRUE = frozenset({"true", "1"})
-_BASE_TYPE_ELEMENTS = ("TableRight", "FieldProperties")
+_FALSE = frozenset({"false", "0"})
+BASE_TYPE_ELEMENTS = ("TableRight", "FieldProperties")
 
 
 def is_nil(element: Element) -> bool:
@@ -86,7 +88,7 @@ def reader(type_: WireType, namespace: str) -> Reader:
         case Array():
             return _array_reader(type_, namespace)
         case Dictionary():
-            return _read_dictionary
+            return _dictionary_reader(type_, namespace)
         case Enumeration():
             return _enumeration_reader(type_)
         case _:
@@ -111,16 +113,18 @@ def _enumeration_reader(type_: Enumeration) -> Reader:
     return read
 
 
-def _rows(fields: tuple[Field, ...], namespace: str) -> dict[str, tuple[str, Callable[[str], Any] | None, Reader]]:
+def _rows(
+    fields: tuple[Field, ...], namespace: str, enclosing: Record | None
+) -> dict[str, tuple[str, Callable[[str], Any] | None, Reader]]:
     """Return what to do with each element: attribute, decoder of a plain text if it is one, reader."""
     rows: dict[str, tuple[str, Callable[[str], Any] | None, Reader]] = {}
     for field in fields:
         type_ = field.type
         decode = None if isinstance(type_, Record | Array | Dictionary | Enumeration) else type_.decode
         # A record inside itself finds its reader when it is needed, not while that is being compiled.
-        row = (field.attribute, decode, partial(_read_late, type_, namespace))
+        read = partial(_read_late, type_, namespace) if type_ is enclosing else reader(type_, namespace)
         # Some stacks leave the namespace out inside a fault's detail.
-        rows[f"{{{field.namespace or namespace}}}{field.name}"] = rows[field.name] = row
+        rows[f"{{{field.namespace or namespace}}}{field.name}"] = rows[field.name] = (field.attribute, decode, read)
     return rows
 
 
@@ -129,17 +133,20 @@ def _read_late(type_: WireType, namespace: str, element: Element, report: Report
 
 
 def _record_reader(type_: Record, namespace: str) -> Reader:
-    carrier, name = type_.carrier, type_.name
-    read_fields = fields_reader(type_.fields, namespace, name)
+    carrier = type_.carrier
+    read_fields = fields_reader(type_.fields, namespace, type_.name, type_)
     return lambda element, report: carrier(**read_fields(element, report))
 
 
 def fields_reader(  # noqa: C901 - one pass over the children, which is where the time goes
-    fields: tuple[Field, ...], namespace: str, where: str
-) -> Callable[[Element, Report], dict[str, Any]]:
-    """Return a reader of the children of an element, by attribute; nil and absent ones are left out."""
-    rows = _rows(fields, namespace)
-    ignored = {f"{{{namespace}}}{name}" for name in _BASE_TYPE_ELEMENTS}
+    fields: tuple[Field, ...], namespace: str, where: str, enclosing: Record | None = None
+) -> FieldsReader:
+    """Return a reader of the children of an element, by attribute; nil and absent ones are left out.
+
+    `enclosing` is the record that the fields make up, if they do. Making a reader takes longer than reading: keep it.
+    """
+    rows = _rows(fields, namespace, enclosing)
+    ignored = {f"{{{namespace}}}{name}" for name in BASE_TYPE_ELEMENTS}
     text_decoder = STRING.decode
 
     def report_unknown(child: Element, report: Report) -> None:
@@ -155,7 +162,7 @@ def fields_reader(  # noqa: C901 - one pass over the children, which is where th
                 continue
             attribute, decode, read_child = row
             text = child.text
-            if text is None and child.get(NIL) is not None and is_nil(child):
+            if text is None and child.keys() and is_nil(child):
                 continue
             try:
                 if decode is None:
@@ -198,24 +205,40 @@ def _array_reader(type_: Array, namespace: str) -> Reader:
     return read
 
 
-def _read_dictionary(element: Element, report: Report) -> dict[str, str | None]:
-    pairs: dict[str, str | None] = {}
-    for pair in element:
-        key: str | None = None
-        value: str | None = None
-        for child in pair:
-            name = local_name(child)
-            if name == "Key":
-                key = _text(child)
-            elif name == "Value":
-                value = None if child.text is None and is_nil(child) else _text(child)
-            else:
-                report(Unknown("element", name, local_name(pair)))
-        if key is None:
-            report(Unknown("nil item", local_name(pair), local_name(element)))
+def _dictionary_reader(type_: Dictionary, namespace: str) -> Reader:
+    key_tag, value_tag = (f"{{{type_.namespace or namespace}}}{name}" for name in ("Key", "Value"))
+
+    def read(element: Element, report: Report) -> dict[str, str | None]:
+        pairs: dict[str, str | None] = {}
+        for pair in element:
+            # Nearly always it is two texts in this order.
+            if [child.tag for child in pair] == [key_tag, value_tag]:
+                key, value = pair
+                if key.text and value.text and not len(key) and not len(value):
+                    pairs[key.text] = value.text
+                    continue
+            _read_pair(pair, local_name(element), pairs, report)
+        return pairs
+
+    return read
+
+
+def _read_pair(pair: Element, where: str, pairs: dict[str, str | None], report: Report) -> None:
+    """Read a pair of the dictionary `where`, in any order and namespace, with anything else in it."""
+    key: str | None = None
+    value: str | None = None
+    for child in pair:
+        name = local_name(child)
+        if name == "Key":
+            key = _text(child)
+        elif name == "Value":
+            value = None if child.text is None and is_nil(child) else _text(child)
         else:
-            pairs[key] = value
-    return pairs
+            report(Unknown("element", name, local_name(pair)))
+    if key is None:
+        report(Unknown("nil item", local_name(pair), where))
+    else:
+        pairs[key] = value
 
 
 @attrs.frozen
@@ -230,6 +253,11 @@ class FaultBlock:
     exception_info: ExceptionInfo | None = None
 
 
+@cache
+def _header_reader(namespace: str) -> FieldsReader:
+    return fields_reader(REPLY_HEADER.fields, namespace, REPLY_HEADER.name, REPLY_HEADER)
+
+
 def read_header(element: Element, namespace: str, report: Report) -> ReplyHeader:
     """Read the header blocks of a reply; unknown ones are reported as such."""
 
@@ -238,7 +266,10 @@ def read_header(element: Element, namespace: str, report: Report) -> ReplyHeader
         report(Unknown("header block", unknown.name, "Header") if is_block else unknown)
 
     try:
-        return ReplyHeader(**fields_reader(REPLY_HEADER.fields, namespace, REPLY_HEADER.name)(element, report_block))
+        values = _header_reader(namespace)(element, report_block)
+        if any((block.text or "").strip() in _FALSE for block in element if local_name(block) == "Succeeded"):
+            values["succeeded"] = False  # whatever a second one says
+        return ReplyHeader(**values)
     except BadValue as error:
         raise error.under(REPLY_HEADER.name) from None
 

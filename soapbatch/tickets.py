@@ -5,7 +5,7 @@ A ticket lasts 6 hours from its last use. `TicketKeeper` hands out the current o
 - Any number of callers that need a ticket at once cause one login and share its outcome.
 - After a failed login none is tried for a while: 5 s, twice as long after each further one, at most 60 s; 1 s to
   begin with when the failure is one of those that pass (`retryable`), and never less than the server's
-  Retry-After. Until then callers get the same failure.
+  Retry-After, of which at most 5 minutes are honoured. Until then callers get the same failure.
 - Renewal is ahead of the end, in the background, while the old ticket still serves; at most 10 minutes ahead (a
   sixth of a shorter lifetime), and at a random point in the second half of that so that many processes do not
   renew at once. Only a ticket that has ended is renewed while callers wait.
@@ -13,7 +13,6 @@ A ticket lasts 6 hours from its last use. `TicketKeeper` hands out the current o
 """
 
 import asyncio
-import copy
 import logging
 import math
 import random
@@ -24,7 +23,7 @@ from typing import Any, Final
 import attrs
 
 from soapbatch.credentials import Authenticate, Provider, Ticket
-from soapbatch.endings import ended
+from soapbatch.endings import again, ended
 from soapbatch.errors import AuthenticationFailed, ClientClosed, HttpError, SoapBatchError
 from soapbatch.secret import Secret
 from soapbatch.services import ServiceVersion
@@ -38,6 +37,7 @@ _AHEAD_SHARE: Final = 1 / 6  # of a lifetime, where that is less
 _COOL_DOWN: Final = 5  # seconds without a login after a failed one
 _COOL_DOWN_RETRYABLE: Final = 1  # likewise, after a failure that passes
 _COOL_DOWN_LONGEST: Final = 60
+_RETRY_AFTER_LONGEST: Final = 300.0  # seconds: one stray header must not keep a client out for a day
 _SAVE_EVERY: Final = 300.0  # seconds between two writes of a moved expiry
 _STORE_TIMEOUT: Final = 5.0  # seconds that a store may take
 
@@ -148,7 +148,7 @@ class TicketKeeper:
                 self._start_login(is_ahead=True)
             return held
         if self._login is None and self._failure is not None and now < self._retry_at:
-            raise _again(self._failure)
+            raise _for_one_more(self._failure)
         return await self._wait_for(self._login or self._start_login(is_ahead=False))
 
     def used(self, ticket: IssuedTicket) -> None:
@@ -233,7 +233,7 @@ class TicketKeeper:
             message = "the login was cancelled by something other than its callers"
             raise _closed() if self._closed else AuthenticationFailed(message)
         if error := login.task.exception():
-            raise _again(error)
+            raise _for_one_more(error)
         return login.task.result()
 
     async def _log_in(self, login: _Login) -> IssuedTicket:
@@ -277,11 +277,11 @@ class TicketKeeper:
         self._renew_at = ends_at - self._jitter * min(_AHEAD, _AHEAD_SHARE * (ends_at - now))
 
     def _cool_down(self, error: Exception, login: _Login) -> None:
-        self._failure = _again(error)
+        self._failure = _for_one_more(error)
         first = _COOL_DOWN_RETRYABLE if getattr(error, "retryable", False) else _COOL_DOWN
         seconds: float = min(first << min(self._failures, 6), _COOL_DOWN_LONGEST)
         if isinstance(error, HttpError) and error.retry_after is not None:
-            seconds = max(seconds, error.retry_after)
+            seconds = max(seconds, min(error.retry_after, _RETRY_AFTER_LONGEST))
         self._failures += 1
         self._retry_at = asyncio.get_running_loop().time() + seconds
         level = logging.WARNING if login.is_ahead else logging.INFO
@@ -340,16 +340,13 @@ def _closed() -> ClientClosed:
     return ClientClosed("the client was closed; make another one")
 
 
-def _again(error: BaseException) -> BaseException:
-    """Return `error` for one more caller: a copy, since each raise adds to an exception's traceback."""
+def _for_one_more(error: BaseException) -> BaseException:
+    """Return a failed login's error for one more caller, whose own call was not sent."""
     if not isinstance(error, SoapBatchError):
-        return error
-    again = copy.copy(error)
-    again.__cause__ = error.__cause__
-    again.applied = "no"
-    if notes := getattr(error, "__notes__", None):
-        again.__notes__ = [*notes]
-    return again
+        return error  # nobody knows how to copy it
+    other = again(error)
+    other.applied = "no"
+    return other
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:

@@ -32,12 +32,13 @@ ILLEGAL_CHARACTER = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\u
 _WHITE_SPACE = " \t\r\n"
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _DATE_TIME = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})T([0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]+)?(Z|[+-](?:0[0-9]|1[0-4]):[0-5][0-9])?"
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-](?:0[0-9]|1[0-4]):[0-5][0-9])?"
 )
 _NEVER = "0001-01-01T00:00:00"
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _MAX_OFFSET = timedelta(hours=14)  # XML Schema Part 2, 3.2.7.3
 _MIDNIGHT_AT_END_OF_DAY = "24:00:00"
+_TIME_OF_DAY = len("2024-02-29T")  # where it begins
 
 
 @attrs.frozen
@@ -62,9 +63,13 @@ def _integer(name: str, bits: int) -> Scalar[int]:
             raise ValueError(message)
         return f"{value:d}"
 
+    surely = len(str(highest)) - 1  # digits that are within the range whatever they are
+
     def decode(text: str) -> int:
-        # The first test is the common case and cheap; the pattern decides about signs and white space.
-        if not (text.isdecimal() and text.isascii()) and not _INTEGER.fullmatch(text := text.strip(_WHITE_SPACE)):
+        if text.isdecimal() and text.isascii():
+            if len(text) <= surely:
+                return int(text)  # the common case
+        elif not _INTEGER.fullmatch(text := text.strip(_WHITE_SPACE)):
             message = f"not a valid {name}"
             raise ValueError(message)
         if len(text) > bits or not lowest <= (value := int(text)) <= highest:
@@ -129,13 +134,14 @@ def _decode_date_time(text: str) -> datetime | None:
     if not matched:
         message = "not a dateTime"
         raise ValueError(message)
-    date, time, fraction, zone = matched.groups()
-    if time == _MIDNIGHT_AT_END_OF_DAY and not (fraction or "").strip(".0"):
-        try:
-            return datetime.fromisoformat(f"{date}T00:00:00{zone or ''}") + timedelta(days=1)
-        except OverflowError:
-            message = "a dateTime past the year 9999"
-            raise ValueError(message) from None
+    if text.startswith(_MIDNIGHT_AT_END_OF_DAY, _TIME_OF_DAY):
+        date, fraction, zone = matched.groups(default="")
+        if not fraction.strip(".0"):
+            try:
+                return datetime.fromisoformat(f"{date}T00:00:00{zone}") + timedelta(days=1)
+            except OverflowError:
+                message = "a dateTime past the year 9999"
+                raise ValueError(message) from None
     # .NET writes seven fraction digits, Python keeps six: cut, never round (9999-12-31T23:59:59.9999999).
     value = datetime.fromisoformat(text)
     return None if value.year == 1 and _means_never(value) else value

@@ -95,8 +95,10 @@ def field(row: Field, version: ServiceVersion) -> st.SearchStrategy[Any]:
 
 
 def arguments(operation: Operation[Any], version: ServiceVersion) -> st.SearchStrategy[dict[str, Any]]:
-    """Return a strategy for the arguments of an operation."""
-    return st.fixed_dictionaries({row.attribute: field(row, version) for row in operation.parameters})
+    """Return a strategy for the arguments of an operation: None is not one."""
+    return st.fixed_dictionaries(
+        {row.attribute: field(row, version).filter(lambda value: value is not None) for row in operation.parameters}
+    )
 
 
 def results(operation: Operation[Any], version: ServiceVersion) -> st.SearchStrategy[Any]:

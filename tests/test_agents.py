@@ -65,7 +65,7 @@ PYTHON_TYPES: dict[str, Any] = {
     "ArrayOfBatchTaskInfo": list[BatchTaskInfo],
     "AuthenticateResponse": AuthenticateResponse,
     "SoSystemInfoCarrier": SoSystemInfoCarrier,
-    "AuthenticationGenericData": Mapping[str, Secret | str],
+    "AuthenticationGenericData": Mapping[str, Secret | str | None],
 }
 SECRETS = {"password", "access_token"}
 

@@ -29,6 +29,7 @@ STAIR = [
     ["principals", "errors"],
     ["operations"],
     ["template", "feed", "reader", "rules"],
+    ["quick"],
     ["builder", "alike"],
     ["parser"],
     ["judgement", "failures", "observe", "decoding"],

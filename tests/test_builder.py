@@ -447,3 +447,30 @@ def test_a_bad_result_is_refused_with_its_path(
         build_response(operation, result, version=V88)
     assert isinstance(caught.value, EncodeError)
     assert caught.value.path == path
+
+
+@pytest.mark.parametrize("name", ["associate_ids", "id", "batch_task_info"])
+def test_none_is_no_argument(name: str) -> None:
+    """A parameter that is None is refused by name: left out, the server would make of it what it likes."""
+    operation = {
+        "associate_ids": "GetBatchTaskInfosByAssociates",
+        "id": "StopBatchJob",
+        "batch_task_info": "StartBatchJob",
+    }[name]
+    with pytest.raises(UsageError, match=f"{name} must not be None"):
+        build_request(operation, {name: None}, version=ServiceVersion.V88)
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        pytest.param({"version": 88}, "ServiceVersion.V88", id="version"),
+        pytest.param({"binding": "SOAP11"}, "Binding.SOAP11", id="binding"),
+        pytest.param({"arguments": [1]}, "mapping by parameter name", id="arguments"),
+    ],
+)
+def test_arguments_of_the_wrong_type_are_usage_errors(changed: dict[str, Any], says: str) -> None:
+    """What is no version, binding or mapping is refused with what to pass instead."""
+    usual: dict[str, Any] = {"operation": "StopBatchJob", "arguments": {"id": 1}, "version": ServiceVersion.V88}
+    with pytest.raises(UsageError, match=says):
+        build_request(**usual | changed)

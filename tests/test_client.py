@@ -30,7 +30,7 @@ from soapbatch import (
 from soapbatch.secret import Secret
 from soapbatch.stores import MemoryTicketStore
 from soapbatch.testing import DEMO_USER, ManualClock, NetServer, ServerException, User, failing
-from tests.wiring import BASE, Script, in_process, now, virtual
+from tests.wiring import BASE, Script, in_process, now, scripted, virtual
 
 OSLO = SoTimeZone(so_time_zone_location_code="Europe/Oslo")
 
@@ -262,3 +262,49 @@ async def test_a_session_error_of_ones_own_is_understood() -> None:
                 with pytest.raises(OperationFailed, match="no seat"):
                     await client.batch.get_batch_task_info(1)
         assert server.tickets.logins == logins
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        pytest.param({"base_url": 3}, "base_url= takes str", id="base_url"),
+        pytest.param({"base_url": "https://exa mple.com"}, "white space", id="white space"),
+        pytest.param({"base_url": "https://example.com:99999"}, "not a URL", id="port"),
+        pytest.param({"base_url": "https://x/Remote/Services88/Batch.svc"}, "everything before", id="endpoint"),
+        pytest.param({"application_token": b"hush"}, "application_token= takes", id="application_token"),
+        pytest.param({"version": 88}, "version= takes ServiceVersion", id="version"),
+        pytest.param({"binding": "SOAP11"}, "binding= takes", id="binding"),
+        pytest.param({"timeout": "5"}, "timeout= takes", id="timeout"),
+        pytest.param({"timeout": float("nan")}, "number of seconds", id="nan"),
+        pytest.param({"limits": {}}, "limits= takes", id="limits"),
+        pytest.param({"path_prefix": "Remote"}, "begins with a slash", id="path_prefix"),
+        pytest.param({"session_errors": "SoSessionException"}, "list of names", id="session_errors"),
+        pytest.param({"transport": httpx.AsyncHTTPTransport()}, "http_client=httpx.AsyncClient", id="transport"),
+        pytest.param({"http_client": object()}, "http_client= takes", id="http_client"),
+    ],
+)
+def test_a_wrong_argument_is_refused_at_once(changed: dict[str, Any], says: str) -> None:
+    """What cannot work is refused when the client is made, in words that say what to pass, and without its value."""
+    with pytest.raises(UsageError, match=says) as caught:
+        Client(**{"base_url": "https://crm.example.com"} | changed)
+    assert "hush" not in str(caught.value)
+
+
+async def test_a_timeout_of_a_call_is_a_number() -> None:
+    """A call's own timeout that is none is refused before anything is sent."""
+    client, script = scripted()
+    async with client:
+        with pytest.raises(UsageError, match="number of seconds"):
+            await client.batch.stop_batch_job(1, timeout="5")  # type: ignore[arg-type]
+    assert script.requests == []
+
+
+@pytest.mark.parametrize("method", ["authenticate_username_password", "authenticate_generic"])
+async def test_a_password_does_not_cross_plain_http(method: str) -> None:
+    """A login by hand is refused over plain HTTP to another host, as it is with `credentials=`."""
+    arguments: dict[str, Any] = (
+        {"user_name": "u", "password": "p"} if "username" in method else {"authentication_data": {"k": "p"}}
+    )
+    async with Client("http://far.example") as client:
+        with pytest.raises(InsecureTransport, match="https"):
+            await getattr(client.principal, method)(**arguments)

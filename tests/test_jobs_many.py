@@ -200,6 +200,13 @@ async def test_a_chunk_with_unknown_ids_is_halved(world: World, version: Service
         pytest.param(answering(403), AccessDenied, "no", 1, id="403"),
         pytest.param(failing(SessionRefused("no")), OperationFailed, "no", 1, id="the ticket is refused"),
         pytest.param(
+            failing(ServerException("SuperOffice.Exceptions.SoSentryException", "no")),
+            OperationFailed,
+            "unknown",
+            1,
+            id="the caller may not",
+        ),
+        pytest.param(
             failing(ServerException("System.Exception", "no")), OperationFailed, "unknown", 7, id="says no to each"
         ),
     ],

@@ -11,6 +11,7 @@ import pytest
 from soapbatch import AccessDenied, BatchTaskInfo, BatchTaskState, ClientClosed, JobGone, ServiceVersion
 from soapbatch.jobs.polling import Polling
 from soapbatch.jobs.reading import LIST_SHARE, Plan, Wanted, plan
+from soapbatch.jobs.watching import Poller
 from soapbatch.operations import GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES
 from soapbatch.testing import Answer, Call, ServerException, answering, delayed, failing, lost_request
 from soapbatch.testing.interceptors import Proceed
@@ -394,8 +395,9 @@ async def test_a_task_that_nobody_waits_for_any_more(world: World) -> None:
 
 
 @in_world
-async def test_who_joins_gets_a_fresh_reading_only(world: World) -> None:
+async def test_who_joins_gets_a_fresh_reading_only(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was read less than two seconds ago is shown at once; anything older is read again."""
+    monkeypatch.setattr("random.random", lambda: 0.5)
     (id_,) = started(world, 1000)
     first = asyncio.create_task(world.client.jobs.attach(id_).wait())
     await asyncio.sleep(601)
@@ -426,3 +428,36 @@ async def test_closing_in_the_middle_of_many_readings(world: World) -> None:
         errors = await asyncio.gather(*waits, return_exceptions=True)
         assert {type(error) for error in errors} == {ClientClosed}
         assert len(asyncio.all_tasks()) == 1
+
+
+@in_world
+async def test_a_defect_of_the_poller_reaches_who_waits_and_nobody_after_that(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits when it happens is told what it was; the next wait has a poller of its own, and works."""
+    (id_,) = started(world, 50)
+
+    def broken() -> float:
+        message = "broken"
+        raise ZeroDivisionError(message)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("random.random", broken)
+        ends = await asyncio.gather(*(world.client.jobs.attach(id_).wait() for _ in range(2)), return_exceptions=True)
+    for end in ends:
+        assert isinstance(end, ExceptionGroup)
+        assert end.subgroup(ZeroDivisionError) is not None
+    assert (await world.client.jobs.attach(id_).wait()).state == S.SUCCEEDED
+
+
+@in_world
+async def test_a_watch_that_fails_to_begin_is_not_left_behind(world: World) -> None:
+    """What goes wrong on the way into a watch leaves nothing that a later reading could trip over."""
+    (id_,) = started(world, 50)
+    poller = Poller(world.client.batch)
+    with pytest.raises(AttributeError):
+        async with poller.watch(id_, 2):  # type: ignore[arg-type]  # what goes wrong
+            pytest.fail("it never begins")  # pragma: no cover - not reached
+    assert len(asyncio.all_tasks()) == 1
+    async with poller.watch(id_, Polling()) as watch:
+        assert (await watch.change()).id == id_

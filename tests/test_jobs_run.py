@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -338,6 +339,25 @@ async def test_a_block_can_refuse_to_run_beside_another(world: World) -> None:
         async with world.client.jobs.run(ENDLESS, if_running="fail"):
             pytest.fail("it never starts")  # pragma: no cover - not reached
     assert state(world, other) != S.FAILED
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param({"if_running": "attach"}, "if_running is 'start' or 'fail'", id="attach"),
+        pytest.param({"stop_timeout": "5"}, "stop_timeout", id="stop_timeout"),
+        pytest.param({"timout": 1}, "timout", id="a misspelt option"),
+    ],
+)
+@in_world
+async def test_what_a_block_refuses(world: World, arguments: dict[str, Any], words: str) -> None:
+    """It is a UsageError before anything is sent; attaching above all: it would stop somebody else's job."""
+    other = await world.client.jobs.start(ENDLESS)
+    with pytest.raises(UsageError, match=words):
+        async with world.client.jobs.run(ENDLESS, **arguments):
+            pytest.fail("it never starts")  # pragma: no cover - not reached
+    assert state(world, other) != S.FAILED
+    assert world.server.requests == 1
 
 
 @in_world

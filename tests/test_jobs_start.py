@@ -15,6 +15,7 @@ from soapbatch import (
     ConnectionLost,
     DeadlineExceeded,
     EncodeError,
+    Fault,
     OperationFailed,
     ServiceBusy,
     ServiceVersion,
@@ -34,6 +35,7 @@ from soapbatch.testing import (
     ConnectionDropped,
     Interceptor,
     ServerException,
+    SessionRefused,
     answering,
     cut_reply,
     delayed,
@@ -51,6 +53,9 @@ STARTED = b"""<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s
 xmlns:h="http://www.superoffice.net/ws/crm/NetServer/Services88">true</h:Succeeded></s:Header><s:Body><StartBatchJobResponse
 xmlns="http://www.superoffice.net/ws/crm/NetServer/Services88"><Response>?</Response></StartBatchJobResponse></s:Body>
 </s:Envelope>"""
+
+FAULT = b"""<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><s:Fault><faultcode>s:Server</faultcode>
+<faultstring>The backend did not answer in time</faultstring></s:Fault></s:Body></s:Envelope>"""
 
 markers = pytest.mark.parametrize("marker", [*Marker])
 
@@ -213,17 +218,21 @@ async def test_a_listing_that_fails_for_good_proves_nothing(world: World, marker
 
 @in_world
 async def test_a_listing_that_fails_for_a_while_is_repeated(world: World) -> None:
-    """Nine failures in a row are borne, with Retry-After honoured; the tenth ends it."""
+    """Nine failures in a row are borne, with Retry-After honoured, up to a minute; the tenth ends it."""
     world.server.intercept(START_BATCH_JOB, lost_reply)
     world.server.intercept(LIST, answering(503, {"Retry-After": "40"}), times=9)
     job = await world.client.jobs.start(NAME, marker=Marker.PARAMETER)
     assert [task.id for task in world.tasks()] == [job.id]
     assert world.now == 9 * 40
     world.server.intercept(START_BATCH_JOB, lost_reply)
+    world.server.intercept(LIST, answering(503, {"Retry-After": "86400"}))
+    await world.client.jobs.start(NAME, marker=Marker.PARAMETER)
+    assert world.now == 9 * 40 + 60
+    world.server.intercept(START_BATCH_JOB, lost_reply)
     world.server.intercept(LIST, lost_request, times=10)
     with pytest.raises(StartOutcomeUnknown):
         await world.client.jobs.start(NAME, marker=Marker.PARAMETER)
-    assert world.server.counts["StartBatchJob"] == 2
+    assert world.server.counts["StartBatchJob"] == 3
 
 
 @in_world
@@ -274,12 +283,87 @@ async def test_several_tasks_with_the_marker(world: World, caplog: pytest.LogCap
     assert str([job.id, job.id + 1]) in caplog.text
 
 
+def proxy_fault(*, is_started: bool) -> Interceptor:
+    """Return an interceptor that faults as something else than NetServer would, with the job started or not."""
+
+    async def intercept(_: Call, proceed: Proceed) -> Answer:
+        if is_started:
+            await proceed()
+        return Answer(500, {"Content-Type": "text/xml"}, (FAULT,))
+
+    return intercept
+
+
+async def failed_late(_: Call, proceed: Proceed) -> Answer:
+    """Start the job, and then fail as NetServer does."""
+    await proceed()
+    raise ServerException("System.Exception", "too late")  # noqa: EM101 - the type's own name
+
+
+EITHER_WAY = [
+    # how the server fails, the error of the call, and the seconds until it is known not to be started; None: it was
+    pytest.param(failing(ServerException("System.Exception", "no")), OperationFailed, 2, id="says no"),
+    pytest.param(failed_late, OperationFailed, None, id="says no, started"),
+    pytest.param(proxy_fault(is_started=False), Fault, 120, id="a fault of somebody's"),
+    pytest.param(proxy_fault(is_started=True), Fault, None, id="a fault of somebody's, started"),
+]
+
+
+@pytest.mark.parametrize("told", ["header", "fault"])
+@pytest.mark.parametrize(("trouble", "kind", "seconds"), EITHER_WAY)
+@in_world
+async def test_a_failure_that_may_have_come_after_the_start(
+    world: World,
+    trouble: Interceptor,
+    kind: type[SoapBatchError],
+    seconds: float | None,
+    told: str,
+) -> None:
+    """With a marker it is settled: the handle, or the server's error, which is an answer: nothing is sent again."""
+    world.server.failures = told  # type: ignore[assignment]  # one of its values
+    kind = Fault if told == "fault" else kind
+    world.server.intercept(START_BATCH_JOB, trouble)
+    if seconds is None:
+        job = await world.client.jobs.start(NAME, marker=Marker.PARAMETER, resend=True)
+        assert [task.id for task in world.tasks()] == [job.id]
+    else:
+        with pytest.raises(kind) as caught:
+            await world.client.jobs.start(NAME, marker=Marker.PARAMETER, resend=True)
+        assert caught.value.applied == "no"
+        assert caught.value.__notes__ == [f"listings for {seconds} s after it do not show the job: it was not started"]
+    assert world.now == (seconds or 0)
+    assert world.server.counts["StartBatchJob"] == 1
+
+
+@pytest.mark.parametrize(("trouble", "kind", "seconds"), EITHER_WAY)
+@in_world
+async def test_a_failure_without_a_marker_is_the_servers_own(
+    world: World, trouble: Interceptor, kind: type[SoapBatchError], seconds: float | None
+) -> None:
+    """It is raised as it is, and says that the job may have been started."""
+    world.server.intercept(START_BATCH_JOB, trouble)
+    with pytest.raises(kind) as caught:
+        await world.client.jobs.start(NAME)
+    assert caught.value.applied == "unknown"
+    assert world.server.counts == {"StartBatchJob": 1}
+    assert len(world.tasks()) == (seconds is None)
+
+
+@in_world
+async def test_a_failure_that_cannot_be_settled(world: World) -> None:
+    """Where listing fails as well nothing is proven, and the server's error is the cause."""
+    world.server.intercept(START_BATCH_JOB, failed_late)
+    world.server.intercept(LIST, failing(ServerException("SuperOffice.SoSentryException", "no lists")), times=None)
+    with pytest.raises(StartOutcomeUnknown, match=r"StartBatchJob failed \(OperationFailed\)") as caught:
+        await world.client.jobs.start(NAME, marker=Marker.PARAMETER)
+    assert isinstance(caught.value.__cause__, OperationFailed)
+    assert caught.value.marker is not None
+
+
 @pytest.mark.parametrize(
     ("trouble", "kind"),
     [
-        pytest.param(
-            failing(ServerException("System.ArgumentException", "no")), OperationFailed, id="the server says no"
-        ),
+        pytest.param(failing(SessionRefused("no")), OperationFailed, id="the ticket is refused"),
         pytest.param(answering(429), ServiceBusy, id="429: refused before dispatch"),
     ],
 )
@@ -287,7 +371,7 @@ async def test_several_tasks_with_the_marker(world: World, caplog: pytest.LogCap
 async def test_an_answer_that_says_no_is_an_answer(
     world: World, trouble: Interceptor, kind: type[SoapBatchError]
 ) -> None:
-    """Nothing was lost: the error comes out as it is, with a marker as without one, and nothing is listed."""
+    """Nothing was applied: the error comes out as it is, with a marker as without one, and nothing is listed."""
     for marker in (None, Marker.PARAMETER):
         world.server.intercept(START_BATCH_JOB, trouble)
         with pytest.raises(kind):
@@ -320,6 +404,14 @@ async def test_what_is_wrong_before_sending(world: World) -> None:
     ("arguments", "words"),
     [
         pytest.param({"name": " "}, "blank", id="a blank name"),
+        pytest.param({"name": None}, "not a NoneType", id="no name"),
+        pytest.param({"name": ""}, "blank", id="an empty name"),
+        pytest.param({"parameters": ["a"]}, "parameters is a mapping", id="parameters"),
+        pytest.param({"description": 5}, "description is text", id="description"),
+        pytest.param({"marker": "parameter"}, r"Marker\.PARAMETER", id="a marker as text"),
+        pytest.param({"settle": "5"}, "settle is a number", id="settle"),
+        pytest.param({"if_running": "atach"}, "if_running is 'start' or 'attach' or 'fail'", id="if_running"),
+        pytest.param({"timout": 1, "if_running": "fail"}, "no timout: options are on_header, timeout", id="an option"),
         pytest.param({"resend": True}, "needs a marker", id="resend without a marker"),
         pytest.param({"marker": Marker.PARAMETER, "parameters": {MARKER_KEY: "x"}}, MARKER_KEY, id="the key is taken"),
         pytest.param(

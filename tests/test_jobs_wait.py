@@ -5,7 +5,9 @@ import copy
 import functools
 import itertools
 import pickle
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import attrs
 import pytest
@@ -26,7 +28,7 @@ from soapbatch import (
     WaitTimeout,
 )
 from soapbatch.jobs import Jobs
-from soapbatch.jobs.polling import Polling
+from soapbatch.jobs.polling import LONGEST_RETRY_AFTER, Polling
 from soapbatch.jobs.reading import NOT_FOUND, has_ended, is_gone
 from soapbatch.operations import GET_BATCH_TASK_INFO
 from soapbatch.testing import (
@@ -199,13 +201,64 @@ async def test_the_deadline_raises_with_what_was_last_seen(world: World) -> None
 
 @in_world
 async def test_a_deadline_before_the_first_reading(world: World) -> None:
-    """Then there is nothing to show."""
+    """Then there is nothing to show, and nothing is claimed."""
     job = await started(world)
-    with pytest.raises(WaitTimeout, match="could not be read") as caught:
+    with pytest.raises(WaitTimeout, match=r"\(it was never seen\); it may run on") as caught:
         await job.wait(timeout=1)
     assert (caught.value.info, caught.value.seen_at) == (None, None)
     with pytest.raises(WaitTimeout):
         await anext(job.watch(timeout=1))
+
+
+@pytest.mark.parametrize(
+    ("trouble_at", "words"),
+    [
+        pytest.param(0, r"\(it could not be read\); it may run on", id="never read"),
+        pytest.param(
+            20, r"\(last seen as Started; since then it could not be read\); it may run on", id="not read lately"
+        ),
+        pytest.param(60, r"\(last seen as Started\); it runs on", id="read"),
+    ],
+)
+@in_world
+async def test_what_a_deadline_says_of_the_job(world: World, trouble_at: float, words: str) -> None:
+    """That it runs on is said only where the last reading showed it."""
+    job = await started(world, duration=DAY)
+    trouble = functools.partial(world.server.intercept, GET_BATCH_TASK_INFO, lost_request, times=None)
+    asyncio.get_running_loop().call_later(trouble_at, trouble)
+    with pytest.raises(WaitTimeout, match=words):
+        await job.wait(timeout=50)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param({"polling": 2}, "polling is a Polling", id="polling"),
+        pytest.param({"timeout": "5"}, "timeout is a number", id="timeout: text"),
+        pytest.param({"timeout": True}, "timeout is a number", id="timeout: a truth"),
+        pytest.param({"timeout": float("nan")}, "timeout is a number", id="timeout: no number"),
+        pytest.param({"on_progress": 5}, "on_progress is a function", id="on_progress"),
+    ],
+)
+@in_world
+async def test_what_a_wait_refuses(world: World, arguments: dict[str, Any], words: str) -> None:
+    """It is a UsageError before anything is read, and no other wait is the worse for it."""
+    job = await started(world, duration=20)
+    waiting = asyncio.create_task(job.wait())
+    await asyncio.sleep(1)
+    jobs = world.client.jobs
+    waits: list[Callable[..., Awaitable[object]]] = [job.wait, functools.partial(jobs.wait_all, [job])]
+    if "on_progress" not in arguments:
+        waits += [
+            lambda **options: anext(job.watch(**options)),
+            lambda **options: anext(jobs.as_finished([job], **options)),
+        ]
+    for wait in waits:
+        with pytest.raises(UsageError, match=words):
+            await wait(**arguments)
+    assert world.reads == 0
+    assert (await waiting).state == S.SUCCEEDED
+    assert (await job.wait()).state == S.SUCCEEDED
 
 
 @in_world
@@ -357,6 +410,16 @@ async def test_who_joins_in_a_storm_waits_with_the_others(world: World) -> None:
     await asyncio.gather(*waits)
     times = [call.at for call in world.server.calls if call.operation == "GetBatchTaskInfo"]
     assert times[1] >= times[0] + 60
+
+
+@in_world
+async def test_an_unreasonable_retry_after_is_not_obeyed(world: World) -> None:
+    """One answer that asks for a day of silence costs five minutes, and not the readings of a day."""
+    first, second = [await started(world, duration=100) for _ in range(2)]
+    world.server.intercept(GET_BATCH_TASK_INFO, busy(86400))
+    outcomes = await world.client.jobs.wait_all([first, second])
+    assert all(outcome.ok for outcome in outcomes)
+    assert LONGEST_RETRY_AFTER <= world.now <= LONGEST_RETRY_AFTER + 10
 
 
 @in_world

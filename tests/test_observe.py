@@ -182,19 +182,32 @@ async def test_a_hook_adds_headers() -> None:
     assert {request.headers["Content-Type"] for request in script.requests} == {"text/xml; charset=utf-8"}
 
 
-@pytest.mark.parametrize("which", ["on_request", "on_response", "headers"])
-async def test_what_a_hook_raises_is_raised(which: str) -> None:
-    """A hook that fails ends the call with its own error; the reply is closed, and the next call works."""
+@pytest.mark.parametrize("which", ["on_request", "headers"])
+async def test_what_a_hook_raises_before_sending_is_raised(which: str) -> None:
+    """A hook that fails before anything is sent ends the call with its own error, and nothing is sent."""
 
     def fail(*_: object) -> Any:  # noqa: ANN401 - whatever a hook returns
         raise LookupError(which)
 
-    reply = replying(START_BATCH_JOB, 7)
-    client, script = scripted(reply, hooks=Hooks(**{which: fail}))
+    client, script = scripted(replying(START_BATCH_JOB, 7), hooks=Hooks(**{which: fail}))
     async with client:
         with pytest.raises(LookupError, match=which):
             await client.batch.start_batch_job(BatchTaskInfo(name="Export"))
-    assert reply.closed == len(script.requests) == (which == "on_response")
+    assert script.requests == []
+
+
+async def test_what_an_observer_raises_costs_no_result(caplog: pytest.LogCaptureFixture) -> None:
+    """What `on_response` raises is logged: the id of a job that was started is returned all the same."""
+
+    def fail(_: object) -> None:
+        raise LookupError
+
+    reply = replying(START_BATCH_JOB, 7)
+    client, _ = scripted(reply, hooks=Hooks(on_response=fail))
+    async with client:
+        assert await client.batch.start_batch_job(BatchTaskInfo(name="Export")) == 7
+    assert reply.closed == 1
+    assert "on_response hook failed" in caplog.text
 
 
 # --- Records --------------------------------------------------------------------------------------------------------

@@ -6,9 +6,17 @@ from typing import Any
 
 import pytest
 
-from soapbatch.builder import build_request, build_response
+from soapbatch.builder import build_response
 from soapbatch.carriers import BatchTaskInfo, BatchTaskState, RequestHeader
-from soapbatch.errors import LimitExceeded, ProtocolError, SoapBatchError, UnexpectedResponse, UnreadableResponse
+from soapbatch.errors import (
+    Fault,
+    LimitExceeded,
+    OperationFailed,
+    ProtocolError,
+    SoapBatchError,
+    UnexpectedResponse,
+    UnreadableResponse,
+)
 from soapbatch.judgement import judge, parse_response
 from soapbatch.limits import Limits
 from soapbatch.operations import OPERATIONS, Operation
@@ -154,10 +162,10 @@ def test_dialects(body: str) -> None:
 @pytest.mark.parametrize(
     ("operation", "body", "message"),
     [
-        pytest.param("StopBatchJob", envelope(""), "empty Body or none", id="empty Body"),
-        pytest.param("StopBatchJob", envelope("text"), "empty Body or none", id="text in Body"),
+        pytest.param("StopBatchJob", envelope(""), "empty or missing", id="empty Body"),
+        pytest.param("StopBatchJob", envelope("text"), "empty or missing", id="text in Body"),
         pytest.param(
-            "StopBatchJob", answer("StopBatchJob", "").replace(b"s:Body", b"s:Bod"), "empty Body or none", id="no Body"
+            "StopBatchJob", answer("StopBatchJob", "").replace(b"s:Body", b"s:Bod"), "empty or missing", id="no Body"
         ),
         pytest.param(
             "StopBatchJob", answer("StartBatchJob", ""), r"expected <StopBatchJobResponse>.*got <StartBatch", id="other"
@@ -209,12 +217,53 @@ def test_a_response_that_does_not_answer(operation: str, body: bytes, message: s
     assert (caught.value.operation, caught.value.version, caught.value.status) == (operation, V88, 200)
 
 
-def test_only_the_first_body_counts() -> None:
-    """A second Body, which SOAP does not have, changes nothing."""
+def test_a_second_answer_is_no_answer() -> None:
+    """A second Body, or a second element in it, which SOAP does not have, is refused: which one would count?"""
     body = answer("StopBatchJob", "<Response>true</Response>").replace(
         b"</s:Envelope>", b"<s:Body><x/></s:Body></s:Envelope>"
     )
-    assert parse_response("StopBatchJob", body, version=V88) is True
+    with pytest.raises(UnexpectedResponse, match="2 elements, where one answers"):
+        parse_response("StopBatchJob", body, version=V88)
+
+
+_TASKS = "<GetBatchTaskInfosByStateResponse><Response>{}</Response>{}</GetBatchTaskInfosByStateResponse>{}"
+_LATE = "<s:Fault><faultcode>s:Server</faultcode><faultstring>late</faultstring></s:Fault>"
+_ITEM = "<BatchTaskInfo><Id>1</Id></BatchTaskInfo>"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(_TASKS.format(_ITEM + _LATE, "", ""), id="among the items"),
+        pytest.param(_TASKS.format(_ITEM, _LATE, ""), id="behind the list"),
+        pytest.param(_TASKS.format(_ITEM, "", _LATE), id="behind the response"),
+        pytest.param(_TASKS.format(_ITEM, "", "") + "</s:Body><s:Body>" + _LATE, id="in a second body"),
+    ],
+)
+def test_a_fault_counts_wherever_it_stands(body: str) -> None:
+    """A fault after some items is raised: it never looks like a short list."""
+    with pytest.raises(Fault, match="late"):
+        parse_response("GetBatchTaskInfosByState", envelope(body), version=V88)
+
+
+def test_text_in_the_place_of_items_is_no_empty_list() -> None:
+    """A list element that holds a text is refused, not taken for an empty list."""
+    with pytest.raises(UnexpectedResponse, match="text where items belong"):
+        parse_response("GetBatchTaskInfosByState", envelope(_TASKS.format("oops", "", "")), version=V88)
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        pytest.param("<Succeeded>false</Succeeded><Succeeded>true</Succeeded>", id="twice"),
+        pytest.param("<Succeeded>0</Succeeded></s:Header><s:Header>", id="in another header"),
+    ],
+)
+def test_a_failure_once_told_is_not_untold(blocks: str) -> None:
+    """Succeeded=false stays a failure, whatever a later block or header says."""
+    body = answer("StopBatchJob", "<Response>true</Response>", blocks)
+    with pytest.raises(OperationFailed):
+        parse_response("StopBatchJob", body, version=V88)
 
 
 def test_header_blocks() -> None:
@@ -518,8 +567,8 @@ def test_a_request_without_anything_optional() -> None:
     arguments, header = parse_request(OPERATIONS["StartBatchJob"], body, version=V88)
     assert arguments == {"batch_task_info": BatchTaskInfo(name="")}
     assert header == RequestHeader()
-    request = build_request("StopBatchJob", {"id": None}, version=V88)
-    assert parse_request(OPERATIONS["StopBatchJob"], request.body, version=V88) == ({}, RequestHeader())
+    absent = envelope("<StopBatchJob/>")
+    assert parse_request(OPERATIONS["StopBatchJob"], absent, version=V88) == ({}, RequestHeader())
 
 
 @pytest.mark.parametrize("size", [1, 500, 10**6])

@@ -137,6 +137,9 @@ def test_rounding_never_brings_a_reading_forward_by_more_than_a_tenth(when: floa
         pytest.param({"first": math.inf}, id="never a first"),
         pytest.param({"ceiling": math.inf}, id="no ceiling"),
         pytest.param({"failures": 0}, id="no trouble at all"),
+        pytest.param({"failures": None}, id="failures is no number"),
+        pytest.param({"first": "2"}, id="first is text"),
+        pytest.param({"ceiling": None}, id="ceiling is nothing"),
     ],
 )
 def test_what_cannot_be_polled_with_is_refused(fields: dict[str, Any]) -> None:

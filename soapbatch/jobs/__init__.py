@@ -20,12 +20,12 @@ from soapbatch.calls import CallOptions
 from soapbatch.carriers import BatchTaskInfo
 from soapbatch.endings import undisturbed
 from soapbatch.errors import DeadlineExceeded, JobGone, JobRunning, SoapBatchError, UsageError
-from soapbatch.jobs.job import POLLING, WAIT_TIMEOUT, Desk, Job, OnProgress
+from soapbatch.jobs.job import POLLING, WAIT_TIMEOUT, Desk, Job, OnProgress, check_wait
 from soapbatch.jobs.many import delete, stop_each
-from soapbatch.jobs.outcomes import Outcome, ended, gathered, raise_group
-from soapbatch.jobs.polling import Polling
+from soapbatch.jobs.outcomes import Outcome, called_off, gathered, raise_errors
+from soapbatch.jobs.polling import Polling, is_seconds
 from soapbatch.jobs.reading import job_error
-from soapbatch.jobs.starting import SETTLE, Marker, start, unfinished
+from soapbatch.jobs.starting import SETTLE, Marker, check, start, unfinished
 from soapbatch.jobs.watching import Poller
 from soapbatch.services import ServiceVersion
 
@@ -64,7 +64,8 @@ class Jobs:
         """Start a job and return a handle on it.
 
         StartBatchJob is never sent twice blindly. Where its answer is lost and there is a marker, the tasks of the
-        job are listed to find out what happened; that may take `settle` seconds and somewhat more. Cancelled on its
+        job are listed to find out what happened; that may take `settle` seconds and somewhat more. The same is done,
+        mostly within two seconds, where the server fails with an error whose `applied` is "unknown". Cancelled on its
         way it may have been started, and nothing looks; with a marker, DEBUG records of `soapbatch` name it.
 
         Args:
@@ -72,7 +73,7 @@ class Jobs:
             parameters: as the job defines them.
             description: for people; at most 254 characters, the marker included.
             marker: what the task carries so that it can be found if the answer is lost; None: nothing.
-            resend: send it once more if it is proven that nothing was started. Needs a marker.
+            resend: send it once more if the answer was lost and it is proven that nothing was started. Needs a marker.
             settle: seconds after which no server, and no proxy before it, still works on a lost request.
             if_running: what to do if a job of that name has not ended: start another one, attach to the newest of
                 them, or fail. It is looked for first and started then: two who do so at once may both start one.
@@ -83,14 +84,19 @@ class Jobs:
                 message say what to look for.
             JobRunning: there is one already, and `if_running` is "fail".
             TransportError, ProtocolError: it was not started (`applied` is "no").
-            ServiceError: the server says no.
+            ServiceError: the server says no. With a marker `applied` is "no" then; without one it may be "unknown".
+            UsageError: an argument is not what it should be; nothing was sent.
         """
-        if not name.strip():
-            message = "name: a job has one; a blank name would stand for every job"
-            raise UsageError(message)
-        if resend and marker is None:
-            message = "resend=True needs a marker: without one nothing proves that the job was not started"
-            raise UsageError(message)
+        check(
+            name=name,
+            parameters=parameters,
+            description=description,
+            marker=marker,
+            resend=resend,
+            settle=settle,
+            options=options,
+        )
+        _check_if_running(if_running, "start", "attach", "fail")
         if if_running != "start" and (info := await unfinished(self._desk.batch, name)) is not None:
             id_ = info.id or 0
             if if_running == "attach":
@@ -130,12 +136,17 @@ class Jobs:
             parameters: as the job defines them.
             description: for people.
             marker: what the task carries.
-            resend: send it once more if it is proven that nothing was started.
+            resend: send it once more if the answer was lost and it is proven that nothing was started.
             settle: seconds after which no server still works on a lost request.
-            if_running: what to do if a job of that name has not ended.
+            if_running: what to do if a job of that name has not ended: start another one, or fail. There is no
+                "attach": leaving the block would stop a job that somebody else has started.
             stop_timeout: seconds that stopping may take.
             options: of the StartBatchJob call.
         """
+        _check_if_running(if_running, "start", "fail")
+        if not is_seconds(stop_timeout):
+            message = "stop_timeout is a number of seconds"
+            raise UsageError(message)
         starting = asyncio.ensure_future(
             self.start(
                 name,
@@ -179,13 +190,14 @@ class Jobs:
             polling: how often to read.
             raise_group: raise an ExceptionGroup with the errors, if there are any.
         """
+        check_wait(timeout, polling, on_progress)
 
         async def one(job: Job) -> Outcome[BatchTaskInfo]:
             return await _outcome(job, timeout, on_progress, polling)
 
         outcomes = await gathered(map(one, self._handles(jobs)))
         if raise_group:
-            _raise_group(outcomes, "waited for")
+            raise_errors(outcomes, "waited for")
         return outcomes
 
     async def as_finished(
@@ -200,6 +212,7 @@ class Jobs:
         Leaving the loop early ends the waits as soon as the generator is closed: `contextlib.aclosing` does that at
         once.
         """
+        check_wait(timeout, polling)
         finished: asyncio.Queue[asyncio.Task[Outcome[BatchTaskInfo]]] = asyncio.Queue()
         tasks = [asyncio.create_task(_outcome(job, timeout, None, polling)) for job in self._handles(jobs)]
         try:
@@ -208,14 +221,14 @@ class Jobs:
             for _ in tasks:
                 yield (await finished.get()).result()
         finally:
-            await ended(tasks)
+            await called_off(tasks)
 
     async def delete_many(self, ids: Iterable[Job | int], *, raise_group: bool = False) -> list[Outcome[bool]]:
         """Delete tasks, 100 in one call and four such calls at a time; return one outcome for each id, in order.
 
         Where the server refuses a chunk, which one unknown id may be enough for, its halves are tried, down to the
-        ids that it refuses. A task that was gone already is JobGone. Where the answer to a chunk is lost, each of
-        its ids has the error, whose `applied` is "unknown".
+        ids that it refuses. A task that was gone already is JobGone. Where it is the caller whom it refuses, each id
+        of the chunk has that error at once; and where the answer to a chunk is lost, too: `applied` is "unknown" then.
 
         Args:
             ids: which ones; repeated ones are deleted once and reported each time.
@@ -223,7 +236,7 @@ class Jobs:
         """
         outcomes = await delete(self._desk.batch, [job.id for job in self._handles(ids)])
         if raise_group:
-            _raise_group(outcomes, "deleted")
+            raise_errors(outcomes, "deleted")
         return outcomes
 
     async def stop_many(
@@ -248,7 +261,7 @@ class Jobs:
             confirm=confirm,
         )
         if raise_group:
-            _raise_group(outcomes, "stopped")
+            raise_errors(outcomes, "stopped")
         return outcomes
 
     async def aclose(self) -> None:
@@ -259,7 +272,10 @@ class Jobs:
         return [job if isinstance(job, Job) else self.attach(job) for job in jobs]
 
 
-_raise_group = raise_group  # the parameter of the same name hides it
+def _check_if_running(value: str, *choices: str) -> None:
+    if value not in choices:
+        message = f"if_running is {' or '.join(map(repr, choices))} here"
+        raise UsageError(message)
 
 
 async def _outcome(
@@ -305,7 +321,7 @@ async def _stop_early(job: Job, seconds: float, error: BaseException) -> None:
 async def _abandon(starting: asyncio.Task[Job], seconds: float, error: BaseException) -> None:
     """Wait for a start that is on its way, and stop what it started; `error` gets a note if that does not work."""
     await asyncio.wait([starting], timeout=seconds)
-    await ended([starting])
+    await called_off([starting])
     trouble = None if starting.cancelled() else starting.exception()
     if trouble is None and not starting.cancelled():
         await _stop_early(starting.result(), seconds, error)

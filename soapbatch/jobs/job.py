@@ -11,9 +11,9 @@ import attrs
 
 from soapbatch.agents import BatchAgent, BlobAgent
 from soapbatch.carriers import BatchTaskInfo, BatchTaskState
-from soapbatch.errors import JobFailed, JobGone, SoapBatchError, WaitTimeout
+from soapbatch.errors import JobFailed, JobGone, SoapBatchError, UsageError, WaitTimeout
 from soapbatch.jobs.many import stop
-from soapbatch.jobs.polling import Polling
+from soapbatch.jobs.polling import Polling, is_seconds
 from soapbatch.jobs.reading import gone, has_ended, is_gone, job_error
 from soapbatch.jobs.watching import Poller, Watch
 from soapbatch.operations import CLEANUP_BATCH_TASK, GET_OUTPUT_FROM_BATCH, Operation
@@ -31,6 +31,17 @@ _EXCERPT: Final = 200  # characters of a job's result that an error shows
 
 OnProgress: TypeAlias = Callable[[BatchTaskInfo], object]
 """Told of each change of a task; may be `async`. What it raises ends the wait."""
+
+
+def check_wait(timeout: object, polling: object, on_progress: object = None) -> None:
+    """Refuse what a wait cannot be asked for, before anything is sent."""
+    for is_right, message in (
+        (timeout is None or is_seconds(timeout), "timeout is a number of seconds, or None"),
+        (isinstance(polling, Polling), "polling is a Polling, for example Polling(ceiling=10)"),
+        (on_progress is None or callable(on_progress), "on_progress is a function of a BatchTaskInfo, or None"),
+    ):
+        if not is_right:
+            raise UsageError(message)
 
 
 @attrs.frozen
@@ -104,9 +115,10 @@ class Job:
         Raises:
             JobFailed: it ended as Failed.
             JobGone: the server does not know the task (any more).
-            WaitTimeout: it has not ended within `timeout`; it still runs.
+            WaitTimeout: it has not ended within `timeout`; it may still run.
             SoapBatchError: it cannot be read: for a reason that does not pass, or too often in a row.
         """
+        check_wait(timeout, polling, on_progress)
         scope = asyncio.timeout(timeout)
         async with self._watch(polling) as watch:
             try:
@@ -134,6 +146,7 @@ class Job:
         latest. Leaving the loop early ends the watch as soon as the generator is closed: `contextlib.aclosing` does
         that at once. Arguments and errors: see `wait`; JobFailed is not raised.
         """
+        check_wait(timeout, polling)
         ends = None if timeout is None else asyncio.get_running_loop().time() + timeout
         async with self._watch(polling) as watch:
             while True:
@@ -234,8 +247,11 @@ class Job:
         operation.check_version(self._desk.version)
 
     def _too_late(self, watch: Watch, timeout: float | None) -> SoapBatchError:
-        seen = "it could not be read" if watch.info is None else f"last seen as {watch.info.state}"
-        message = f"task {self._id} has not ended within {timeout} s ({seen}); it runs on: wait again, or stop it"
+        seen = "it was never seen" if watch.info is None else f"last seen as {watch.info.state}"
+        if watch.is_failing:
+            seen = f"{seen}; since then it could not be read" if watch.info is not None else "it could not be read"
+        runs_on = "may run on" if watch.info is None or watch.is_failing else "runs on"
+        message = f"task {self._id} has not ended within {timeout} s ({seen}); it {runs_on}: wait again, or stop it"
         error = job_error(WaitTimeout, message, id=self._id, info=watch.info)
         error.seen_at = watch.seen_at
         return self._place(error)

@@ -7,7 +7,7 @@ from soapbatch.agents import BatchAgent
 from soapbatch.carriers import BatchTaskCancellationBehaviour, BatchTaskInfo
 from soapbatch.errors import Fault, OperationFailed, SoapBatchError, UsageError
 from soapbatch.jobs.outcomes import Outcome, each
-from soapbatch.jobs.reading import gone, has_ended, is_gone, read_many
+from soapbatch.jobs.reading import error_type, gone, has_ended, is_gone, read_many
 
 CHUNK: Final = 100
 """Ids in one DeleteBatchTasks; and so many tasks are read, then stopped, before the next are."""
@@ -15,6 +15,8 @@ CHUNKS_AT_A_TIME: Final = 4
 """DeleteBatchTasks calls under way at the same time."""
 CALLS_AT_A_TIME: Final = 8
 """Other calls under way at the same time."""
+NOT_ALLOWED: Final = frozenset({"SoSentryException", "SoSessionException"})
+"""The `error_type`s that are about the caller: what is refused so for many ids is refused for each of them."""
 
 
 async def delete(batch: BatchAgent, ids: Sequence[int]) -> list[Outcome[bool]]:
@@ -34,13 +36,15 @@ async def _delete(batch: BatchAgent, ids: Sequence[int]) -> dict[int, SoapBatchE
     """Delete tasks in one call and return what went wrong, by id.
 
     Where the server says no to a chunk, its halves are tried, down to single ids: a task that the chunk has
-    deleted all the same is only reported as gone, since numbers are not used again. Where there is no answer, or
-    none that can be read, nothing is sent again: what the error says holds for each id.
+    deleted all the same is only reported as gone, since numbers are not used again. Where it is the caller who is
+    refused, or there is no answer, or none that can be read, nothing is sent again: what the error says holds for
+    each id.
     """
     try:
         await batch.delete_batch_tasks(ids)
     except (OperationFailed, Fault) as error:
-        if error.applied == "no" or (len(ids) == 1 and not is_gone(error)):
+        is_final = error.applied == "no" or error_type(error) in NOT_ALLOWED
+        if is_final or (len(ids) == 1 and not is_gone(error)):
             return dict.fromkeys(ids, error)
         if len(ids) == 1:
             missing = gone(ids[0])

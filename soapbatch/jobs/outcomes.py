@@ -31,7 +31,7 @@ class Outcome(Generic[T]):
         return self.error is None
 
 
-def raise_group(outcomes: Sequence[Outcome[Any]], what: str) -> None:
+def raise_errors(outcomes: Sequence[Outcome[Any]], what: str) -> None:
     """Raise an ExceptionGroup with the errors of `outcomes`, each once and with the ids that it is about."""
     errors: dict[int, SoapBatchError] = {}
     ids: dict[int, list[int]] = {}
@@ -53,10 +53,10 @@ async def gathered(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     try:
         return await asyncio.gather(*tasks)
     finally:
-        await ended(tasks)
+        await called_off(tasks)
 
 
-async def ended(tasks: Sequence[asyncio.Task[Any]]) -> None:
+async def called_off(tasks: Sequence[asyncio.Task[Any]]) -> None:
     """Cancel what still runs of `tasks`, and wait until all have ended."""
     for task in tasks:
         task.cancel()

@@ -9,16 +9,18 @@ Whoever waits so long learns of a job's end with a delay of a tenth of its durat
 """
 
 import math
-from typing import Final
+from typing import Final, TypeGuard
 
 import attrs
 
-from soapbatch.errors import UsageError
+from soapbatch.errors import HttpError, UsageError
 
 TICK: Final = 2.0
 """Seconds between two looks of a server for new work: reading faster shows nothing more (CONTRACT, section 2)."""
 LATE: Final = 0.1
 """The share of the grid by which a reading may miss its line: timers are never quite on time."""
+LONGEST_RETRY_AFTER: Final = 300.0
+"""Seconds of a server's Retry-After that waits honour at most: a day in one stray header must not blind them all."""
 
 _SHARE: Final = 0.1  # of the age: the delay with which an end is noticed, as a share of the job's duration
 _MOVING: Final = 0.5  # of the delay that is left where something moves
@@ -35,7 +37,8 @@ class Polling:
         ceiling: seconds between two readings at most. All waits of a client read on one grid of 2 seconds (of
             `floor`, where that is less): times are rounded up to it.
         failures: how many readings may fail in a row, for reasons that may pass, before a wait gives up; with the
-            defaults that takes three to four minutes, and longer where the server asks for it with Retry-After.
+            defaults that takes three to four minutes, and longer where the server asks for it with Retry-After
+            (at most 5 minutes of which are honoured).
     """
 
     first: float = 2.0
@@ -45,15 +48,29 @@ class Polling:
 
     def __attrs_post_init__(self) -> None:
         """Refuse what cannot be waited for."""
+        if not all(map(is_seconds, (self.first, self.floor, self.ceiling))):
+            message = "Polling: first, floor and ceiling are numbers of seconds"
+            raise UsageError(message)
         if not (math.isfinite(self.first) and math.isfinite(self.ceiling) and self.first >= 0):
             message = "Polling: first and ceiling are finite numbers of seconds, first is zero or more"
             raise UsageError(message)
         if not 0 < self.floor <= self.ceiling:
             message = "Polling: floor is more than zero seconds, and no more than ceiling"
             raise UsageError(message)
-        if self.failures < 1:
-            message = "Polling: failures is one or more"
+        if not is_seconds(self.failures) or self.failures < 1:
+            message = "Polling: failures is a number, one or more"
             raise UsageError(message)
+
+
+def is_seconds(value: object) -> TypeGuard[float]:
+    """Return whether `value` is a number, as seconds are."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def retry_after(error: Exception, longest: float = LONGEST_RETRY_AFTER) -> float | None:
+    """Return the seconds for which the server asks to be left alone, `longest` at most; None if it does not."""
+    seconds = error.retry_after if isinstance(error, HttpError) else None
+    return None if seconds is None else min(seconds, longest)
 
 
 def delay(polling: Polling, *, age: float, moved: bool, left: float | None, jitter: float) -> float:

@@ -40,11 +40,16 @@ def has_ended(info: BatchTaskInfo) -> bool:
     return info.state in TERMINAL
 
 
+def error_type(error: Exception) -> str | None:
+    """Return the last dotted part of the type of NetServer's own exception, if that is what `error` tells of."""
+    if not isinstance(error, OperationFailed | Fault) or error.exception_info is None:
+        return None
+    return error.exception_info.error_type
+
+
 def is_gone(error: Exception) -> bool:
     """Return whether `error` says that the server does not know the task."""
-    if not isinstance(error, OperationFailed | Fault) or error.exception_info is None:
-        return False
-    return error.exception_info.error_type in NOT_FOUND
+    return error_type(error) in NOT_FOUND
 
 
 def job_error(kind: type[E], message: str, *, id: int | None, info: BatchTaskInfo | None = None) -> E:  # noqa: A002 - the field's own word

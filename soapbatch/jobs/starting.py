@@ -8,6 +8,11 @@ seconds, and for a last time when `settle` seconds have passed since the answer 
     none does, the last one included              it was not started: by then no server still works on the request
     listing fails for good, or again and again    nothing is proven: StartOutcomeUnknown
 
+A server that fails may have started the job before it did: an OperationFailed or a Fault whose `applied` is
+"unknown" is settled likewise, and is raised where the job was not started; it is an answer, so nothing is sent
+again. Where it is an exception of NetServer's own, nothing works on the request any more, and two seconds are
+enough. Without a marker the server's error is raised as it is.
+
 The proof rests on two things. The server does not begin with a request so late: ASP.NET ends one after 110 seconds
 (httpRuntime executionTimeout), hence the default of 120; a proxy that holds requests back for longer needs more.
 And it does not forget a finished task between two of these listings.
@@ -17,6 +22,7 @@ import asyncio
 import contextlib
 import logging
 import uuid
+from collections.abc import Mapping
 from enum import Enum
 from typing import Final
 
@@ -25,8 +31,8 @@ import attrs
 from soapbatch.agents import BatchAgent
 from soapbatch.calls import CallOptions
 from soapbatch.carriers import BATCH_TASK_INFO, BatchTaskInfo
-from soapbatch.errors import HttpError, ServiceError, SoapBatchError, StartOutcomeUnknown, UsageError
-from soapbatch.jobs.polling import Polling, delay_after_failure
+from soapbatch.errors import Fault, ServiceError, SoapBatchError, StartOutcomeUnknown, UsageError
+from soapbatch.jobs.polling import TICK, Polling, delay_after_failure, is_seconds, retry_after
 from soapbatch.jobs.reading import has_ended, job_error, tasks_of
 
 MARKER_KEY: Final = "soapbatch.marker"
@@ -36,6 +42,8 @@ SETTLE: Final = 120.0
 
 _LONGEST: Final = next(row.max_length for row in BATCH_TASK_INFO.fields if row.attribute == "description") or 0
 _LISTINGS: Final = Polling(first=0.0)
+_RETRY_AFTER_LONGEST: Final = 60.0  # seconds of a Retry-After that listings honour: somebody waits for the start
+_OPTIONS: Final = frozenset(CallOptions.__annotations__)
 _LOG: Final = logging.getLogger("soapbatch")
 
 
@@ -75,6 +83,32 @@ class Marker(Enum):
         return f"a task of that job whose description ends in [soapbatch:{text}]"
 
 
+def check(
+    *,
+    name: object,
+    parameters: object,
+    description: object,
+    marker: object,
+    resend: bool,
+    settle: object,
+    options: Mapping[str, object],
+) -> None:
+    """Refuse what `Jobs.start` cannot be asked for, before anything is sent."""
+    unknown = sorted(options.keys() - _OPTIONS)
+    for is_right, message in (
+        (isinstance(name, str), f"name: a job's name is text, not a {type(name).__name__}"),
+        (not isinstance(name, str) or name.strip(), "name: a job has one; a blank name would stand for every job"),
+        (parameters is None or isinstance(parameters, Mapping), "parameters is a mapping of names to texts, or None"),
+        (description is None or isinstance(description, str), "description is text, or None"),
+        (marker is None or isinstance(marker, Marker), "marker is Marker.PARAMETER, Marker.DESCRIPTION or None"),
+        (not resend or marker, "resend=True needs a marker: without one nothing proves that the job was not started"),
+        (is_seconds(settle), "settle is a number of seconds"),
+        (not unknown, f"a start takes no {', '.join(unknown)}: options are {', '.join(sorted(_OPTIONS))}"),
+    ):
+        if not is_right:
+            raise UsageError(message)
+
+
 async def start(
     batch: BatchAgent,
     info: BatchTaskInfo,
@@ -89,7 +123,7 @@ async def start(
         try:
             return await batch.start_batch_job(info, **options)
         except SoapBatchError as error:
-            if not _is_lost(error):
+            if error.applied == "no" or isinstance(error, ServiceError):
                 raise
             raise _unknown(error, info, None, "start it with a marker to have that settled") from error
     text = uuid.uuid4().hex
@@ -99,14 +133,15 @@ async def start(
         try:
             return await batch.start_batch_job(sent, **options)
         except SoapBatchError as error:
-            if not _is_lost(error):
+            if error.applied == "no":
                 raise
-            id_ = await _settled(batch, info, marker, text, settle, lost=error)
+            seconds = min(settle, TICK) if _is_over(error) else settle
+            id_ = await _settled(batch, info, marker, text, seconds, lost=error)
             if id_ is not None:
                 return id_
-            if not resend:
+            if not resend or isinstance(error, ServiceError):
                 error.applied = "no"
-                error.add_note(f"listings for {settle:g} s after it do not show the job: it was not started")
+                error.add_note(f"listings for {seconds:g} s after it do not show the job: it was not started")
                 raise
         _LOG.info("StartBatchJob: it was not started, and is sent once more")
         resend = False
@@ -122,9 +157,9 @@ async def unfinished(batch: BatchAgent, name: str) -> BatchTaskInfo | None:
     return newest
 
 
-def _is_lost(error: SoapBatchError) -> bool:
-    """Return whether there was no answer, or none that can be read, to a request that may have been applied."""
-    return error.applied != "no" and not isinstance(error, ServiceError)
+def _is_over(error: SoapBatchError) -> bool:
+    """Return whether NetServer itself has answered, so that it works on the request no more: a proxy may fault, too."""
+    return isinstance(error, ServiceError) and not (isinstance(error, Fault) and error.exception_info is None)
 
 
 async def _settled(
@@ -132,7 +167,7 @@ async def _settled(
 ) -> int | None:
     """Return the id of the task that was started; None if it is proven that there is none."""
     hint = f"look for {marker.hint(text)}"
-    _LOG.info("StartBatchJob: no answer (%s); if nothing else is said, %s", type(lost).__name__, hint)
+    _LOG.info("StartBatchJob: %s; if nothing else is said, %s", type(lost).__name__, hint)
     try:
         id_ = await _found(batch, info.name or "", marker, text, settle)
     except SoapBatchError as error:
@@ -158,8 +193,8 @@ async def _found(batch: BatchAgent, name: str, marker: Marker, text: str, settle
             failures += 1
             if not error.retryable or failures >= _LISTINGS.failures:
                 raise
-            retry_after = error.retry_after if isinstance(error, HttpError) else None
-            await asyncio.sleep(delay_after_failure(_LISTINGS, failures, retry_after))
+            quiet = retry_after(error, _RETRY_AFTER_LONGEST)
+            await asyncio.sleep(delay_after_failure(_LISTINGS, failures, quiet))
             continue
         if ids:
             return _first(ids)
@@ -178,7 +213,8 @@ def _first(ids: list[int]) -> int:
 
 def _unknown(lost: SoapBatchError, info: BatchTaskInfo, marker: str | None, advice: str) -> StartOutcomeUnknown:
     known = "the job was started, but its id" if lost.applied == "yes" else "whether the job was started"
-    message = f"the answer to StartBatchJob was lost ({type(lost).__name__}), and {known} is unknown: {advice}"
+    what = "StartBatchJob failed" if isinstance(lost, ServiceError) else "the answer to StartBatchJob was lost"
+    message = f"{what} ({type(lost).__name__}), and {known} is unknown: {advice}"
     error = job_error(StartOutcomeUnknown, message, id=None)
     error.operation, error.version, error.applied = lost.operation, lost.version, lost.applied
     error.name, error.marker = info.name, marker

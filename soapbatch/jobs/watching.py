@@ -9,7 +9,6 @@ The poller's task begins with the first watch and ends with the last one; nothin
 
 import asyncio
 import contextlib
-import copy
 import math
 import random
 from collections.abc import AsyncGenerator, Callable, Iterable
@@ -20,9 +19,10 @@ import attrs
 
 from soapbatch.agents import BatchAgent
 from soapbatch.carriers import BatchTaskInfo
-from soapbatch.errors import ClientClosed, HttpError, SoapBatchError
-from soapbatch.jobs.outcomes import ended
-from soapbatch.jobs.polling import LATE, TICK, Polling, align, delay, delay_after_failure, seconds_left
+from soapbatch.endings import again
+from soapbatch.errors import ClientClosed, SoapBatchError
+from soapbatch.jobs.outcomes import called_off
+from soapbatch.jobs.polling import LATE, TICK, Polling, align, delay, delay_after_failure, retry_after, seconds_left
 from soapbatch.jobs.reading import Reader, Wanted, gone, has_ended
 
 CONCURRENCY: Final = 8
@@ -51,6 +51,11 @@ class Watch:
     def is_over(self) -> bool:
         """Whether it has nothing more to show."""
         return self._end is not None
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last reading failed."""
+        return self._failures > 0
 
     async def change(self) -> BatchTaskInfo:
         """Return the task as soon as it differs from what was returned before.
@@ -84,10 +89,10 @@ class Watch:
         may_pass = isinstance(error, SoapBatchError) and error.retryable
         if may_pass and self._failures < self.polling.failures:
             return
-        again = _again(error)
+        end = again(error) if isinstance(error, SoapBatchError) else error  # nobody knows how to copy any other
         if may_pass:
-            again.add_note(f"task {self.id} could not be read {self._failures} times in a row; it may still run")
-        self._finish(again)
+            end.add_note(f"task {self.id} could not be read {self._failures} times in a row; it may still run")
+        self._finish(end)
 
     def _finish(self, end: Exception) -> None:
         self._end = end
@@ -131,12 +136,12 @@ class _Entry:
             age = asked - self.began
             self._next(asked, lambda polling: delay(polling, age=age, moved=moved, left=left, jitter=jitter))
 
-    def fail(self, error: Exception, asked: float, retry_after: float | None) -> None:
+    def fail(self, error: Exception, asked: float) -> None:
         """Take a reading that began at `asked` and failed."""
         self.failures += 1
         for watch in self.watches:
             watch.fail(error)
-        self._next(asked, lambda polling: delay_after_failure(polling, self.failures, retry_after))
+        self._next(asked, lambda polling: delay_after_failure(polling, self.failures, retry_after(error)))
 
     def lose(self) -> None:
         """Take that the server does not know the task (any more)."""
@@ -193,14 +198,14 @@ class Poller:
             began = now if started_at is None else started_at
             entry = self._entries[id] = _Entry(id, name, math.inf, began, self._origin)
         watch = Watch(id, polling)
-        entry.watches.add(watch)
-        if entry.info is not None and entry.seen_at is not None and now - entry.asked < polling.floor:
-            watch.see(entry.info, entry.seen_at)
-        else:
-            late = 0 if self._has_begun else LATE  # who comes with the first one is read with it; later, with the next
-            entry.due = min(entry.due, align(when, self._origin, min(TICK, polling.floor), late=late))
-            self._wake.set()
         try:
+            entry.watches.add(watch)
+            if entry.info is not None and entry.seen_at is not None and now - entry.asked < polling.floor:
+                watch.see(entry.info, entry.seen_at)
+            else:
+                late = 0 if self._has_begun else LATE  # who comes with the first is read with it; later, with the next
+                entry.due = min(entry.due, align(when, self._origin, min(TICK, polling.floor), late=late))
+                self._wake.set()
             yield watch
         finally:
             entry.watches.discard(watch)
@@ -217,44 +222,50 @@ class Poller:
     async def _stop(self) -> None:
         task, self._task = self._task, None
         if task is not None:
-            await ended([task])
+            await called_off([task])
 
-    def _end_watches(self) -> None:
+    def _end_watches(self, defect: Exception | None = None) -> None:
         entries, self._entries = self._entries, {}
         for entry in entries.values():
             message = f"the wait for task {entry.id} was ended, since the client was closed; the task may still run"
             for watch in entry.watches:
-                watch.fail(ClientClosed(message))
+                watch.fail(defect or ClientClosed(message))
 
     async def _run(self) -> None:
-        reader = Reader(self._batch)
-        loop = asyncio.get_running_loop()
+        defect: Exception | None = None
         try:
-            async with asyncio.TaskGroup() as group:
-                while True:
-                    self._wake.clear()
-                    idle = [entry for entry in self._entries.values() if not entry.is_reading]
-                    when = max(self._quiet_until, min((entry.due for entry in idle), default=math.inf))
-                    now = loop.time()
-                    if when > now:
-                        with contextlib.suppress(TimeoutError):
-                            async with asyncio.timeout_at(None if math.isinf(when) else when):
-                                await self._wake.wait()
-                        continue
-                    self._has_begun = True
-                    self._jitter = random.random()  # noqa: S311 - spreads load, protects nothing
-                    due = {entry.id: entry for entry in idle if entry.due <= now}
-                    for entry in due.values():
-                        entry.is_reading = True
-                    calls = reader.plan(entry.wanted for entry in due.values())
-                    for name, ids in calls.lists.items():
-                        group.create_task(self._read_list(reader, name, [due[id_] for id_ in ids]))
-                    for id_ in calls.singles:
-                        group.create_task(self._read_one(reader, due[id_]))
+            await self._rounds()
+        except Exception as error:  # noqa: BLE001 - a defect is for those to know who wait; the next one begins anew
+            defect = error
         finally:
             if self._task is asyncio.current_task():  # not the last watch has ended it, but somebody else
                 self._task = None
-                self._end_watches()
+                self._end_watches(defect)
+
+    async def _rounds(self) -> None:
+        reader = Reader(self._batch)
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._wake.clear()
+                idle = [entry for entry in self._entries.values() if not entry.is_reading]
+                when = max(self._quiet_until, min((entry.due for entry in idle), default=math.inf))
+                now = loop.time()
+                if when > now:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout_at(None if math.isinf(when) else when):
+                            await self._wake.wait()
+                    continue
+                self._has_begun = True
+                self._jitter = random.random()  # noqa: S311 - spreads load, protects nothing
+                due = {entry.id: entry for entry in idle if entry.due <= now}
+                for entry in due.values():
+                    entry.is_reading = True
+                calls = reader.plan(entry.wanted for entry in due.values())
+                for name, ids in calls.lists.items():
+                    group.create_task(self._read_list(reader, name, [due[id_] for id_ in ids]))
+                for id_ in calls.singles:
+                    group.create_task(self._read_one(reader, due[id_]))
 
     async def _read_one(self, reader: Reader, entry: _Entry, *, is_missing: bool = False) -> None:
         """Read one task by itself; `is_missing`: a list did not show it."""
@@ -295,18 +306,8 @@ class Poller:
         await asyncio.gather(*(self._read_one(reader, entry, is_missing=is_whole) for entry in missing))
 
     def _failed(self, entries: Iterable[_Entry], error: Exception, asked: float) -> None:
-        retry_after = error.retry_after if isinstance(error, HttpError) else None
-        if retry_after is not None:  # the server means the client, not one task
-            self._quiet_until = max(self._quiet_until, asyncio.get_running_loop().time() + retry_after)
+        quiet = retry_after(error)
+        if quiet is not None:  # the server means the client, not one task
+            self._quiet_until = max(self._quiet_until, asyncio.get_running_loop().time() + quiet)
         for entry in entries:
-            entry.fail(error, asked, retry_after)
-
-
-def _again(error: Exception) -> Exception:
-    """Return `error` for one more waiter: a copy, since raising adds to an exception's traceback."""
-    if not isinstance(error, SoapBatchError):
-        return error  # nobody knows how to copy it
-    again = copy.copy(error)
-    again.__cause__ = error.__cause__
-    again.__notes__ = [*getattr(error, "__notes__", ())]
-    return again
+            entry.fail(error, asked)

@@ -1,0 +1,56 @@
+"""Runs cases: contenders in turn, round after round, each round beginning with another."""
+
+import gc
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+
+from tests.bench import build, calls, hygiene, imports, memory, parse
+from tests.bench.case import Case, Figure, Plan, Row
+
+TOPICS = {
+    "build": build.cases,
+    "parse": parse.cases,
+    "hygiene": hygiene.cases,
+    "memory": memory.cases,
+    "imports": imports.cases,
+    "calls": calls.cases,
+}
+
+
+def cases(plan: Plan, topics: Iterable[str] = TOPICS) -> Iterator[Case]:
+    """Yield the cases of some topics."""
+    for topic in topics:
+        yield from TOPICS[topic](plan)
+
+
+def run(case: Case, plan: Plan, advance: Callable[[float], None]) -> list[Row]:
+    """Run a case; tell `advance` which share of it was done just now."""
+    rounds = case.rounds or plan.rounds
+    with ExitStack() as stack:
+        contenders = case.contenders(stack)
+        taken: dict[str, list[tuple[float, ...]]] = {name: [] for name in contenders}
+        order = deque(contenders)
+        for _ in range(rounds):
+            for name in order:
+                if not (taken[name] and name in case.once):
+                    gc.collect()  # nobody pays for what another left behind
+                    taken[name].append(contenders[name]())
+                advance(1 / rounds / len(order))
+            order.rotate()
+    rows = []
+    for index, unit in enumerate(case.units):
+        figures = {name: Figure(tuple(sample[index] for sample in samples)) for name, samples in taken.items()}
+        targets = tuple(target for target in case.targets if target.unit == unit)
+        rows.append(
+            Row(
+                topic=case.topic,
+                name=case.name,
+                size=case.size,
+                of=case.of,
+                unit=unit,
+                figures=figures,
+                targets=targets,
+            )
+        )
+    return rows

@@ -1,0 +1,92 @@
+"""The benchmarks run, from the command line to the picture; what they measure is not judged here."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.bench.__main__ import main
+from tests.bench.case import QUICK, Case, Figure, Row, Target, timed
+from tests.bench.report import as_markdown
+from tests.bench.runner import TOPICS, cases, run
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_a_topic_runs(topic: str) -> None:
+    """Each case of a topic gives a row for each of its units, with samples of every contender."""
+    for case in cases(QUICK, [topic]):
+        shares: list[float] = []
+        rows = run(case, QUICK, shares.append)
+        assert [row.unit for row in rows] == list(case.units)
+        assert sum(shares) == pytest.approx(1)
+        for row in rows:
+            assert all(figure.samples for figure in row.figures.values())
+            assert all(target.of in row.figures for target in row.targets)
+
+
+def test_results_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run prints its tables, and writes them as Markdown, every sample as JSON, and a picture."""
+    main(["--quick", "--out", str(tmp_path), "build"])
+    assert "DeleteBatchTasks" in capsys.readouterr().out
+    assert "| UpdateBatchTask | 1 task | us |" in (tmp_path / "results.md").read_text(encoding="utf-8")
+    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert results["command"] == f"python -m tests.bench --quick --out {tmp_path} build"
+    assert results.keys() >= {"date", "machine", "python", "libraries", "rows"}
+    assert len(results["rows"][0]["figures"]["soapbatch"]["samples"]) == QUICK.rounds
+    assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_contenders_take_turns() -> None:
+    """Each round begins with another contender; one that is sampled once is left out after that."""
+    taken: list[str] = []
+
+    def contender(name: str) -> tuple[float]:
+        taken.append(name)
+        return (float(len(taken)),)
+
+    case = Case(
+        topic="t",
+        name="n",
+        size=1,
+        of="things",
+        contenders=lambda _: {name: partial(contender, name) for name in "abc"},
+        once=frozenset("c"),
+        rounds=3,
+    )
+    (row,) = run(case, QUICK, lambda _: None)
+    assert "".join(taken) == "abcabba"
+    assert {name: len(figure.samples) for name, figure in row.figures.items()} == {"a": 3, "b": 3, "c": 1}
+
+
+FIGURES = {"a": Figure((1.0, 2.0, 9.0)), "b": Figure((4.0,))}
+
+
+@pytest.mark.parametrize(
+    ("target", "text", "value", "is_met"),
+    [
+        pytest.param(Target(of="b", to="a", at_least=2), "b / a >= 2", 2.0, True, id="ratio of medians"),
+        pytest.param(Target(of="b", to="a", at_least=2.5), "b / a >= 2.5", 2.0, False, id="too low"),
+        pytest.param(Target(of="a", at_most=2, unit="ms"), "a <= 2 ms", 2.0, True, id="median"),
+        pytest.param(Target(of="a", at_most=1, unit="ms"), "a <= 1 ms", 2.0, False, id="too high"),
+    ],
+)
+def test_targets(target: Target, text: str, value: float, is_met: bool) -> None:  # noqa: FBT001 - a column
+    """A target compares a median, or the ratio of two, with its bound, and says so."""
+    assert (str(target), target.value(FIGURES), target.is_met(FIGURES)) == (text, value, is_met)
+
+
+def test_a_missed_target_stands_out() -> None:
+    """The table of targets says NO where one is missed."""
+    row = Row(topic="t", name="n", size=1, of="x", unit="us", figures=FIGURES, targets=(Target(of="a", at_most=1),))
+    about = {"command": "c", "date": "d", "machine": "m", "python": "p", "libraries": {}}
+    assert "| t | n | 1 x | a <= 1 us | 2 | NO |" in as_markdown(about, [row])
+
+
+def test_time_is_counted_for_each_thing() -> None:
+    """A sample does its work once to warm up and at least once more, and divides by the things that it does."""
+    calls: list[None] = []
+    sample = timed(lambda: calls.append(None), seconds=0.0, per=10)
+    (figure,) = sample()
+    assert len(calls) == 2
+    assert figure >= 0

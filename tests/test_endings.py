@@ -1,0 +1,154 @@
+"""Work that comes to its end although whoever waits for it is cancelled, again and again."""
+
+import asyncio
+import contextlib
+import gc
+from typing import Any
+
+import pytest
+
+from soapbatch.endings import ended, undisturbed
+
+
+class Work:
+    """Something that runs until it is let go."""
+
+    def __init__(self, outcome: object) -> None:
+        """Return `outcome` in the end; raise it, if it is an exception."""
+        self.outcome = outcome
+        self.gate = asyncio.Event()
+        self.is_done = False
+
+    async def run(self) -> object:
+        """Wait to be let go."""
+        await self.gate.wait()
+        self.is_done = True
+        if isinstance(self.outcome, BaseException):
+            raise self.outcome
+        return self.outcome
+
+
+async def settle() -> None:
+    """Let every task take the steps that it can take."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+OUTCOMES = [pytest.param(7, id="result"), pytest.param(KeyError("k"), id="error")]
+
+
+@pytest.mark.parametrize("outcome", [*OUTCOMES, pytest.param(asyncio.CancelledError("own"), id="cancelled itself")])
+async def test_the_outcome_is_the_works(outcome: object) -> None:
+    """Without a cancellation, `undisturbed` returns or raises what the work does, and `ended` returns."""
+    work = Work(outcome)
+    work.gate.set()
+    if isinstance(outcome, BaseException):
+        with pytest.raises(type(outcome)):
+            await undisturbed(work.run())
+    else:
+        assert await undisturbed(work.run()) == outcome
+    task = asyncio.ensure_future(work.run())
+    await ended(task)
+    assert task.done()
+    assert task.cancelled() == isinstance(outcome, asyncio.CancelledError)
+    if not task.cancelled():
+        assert (task.exception() or task.result()) == outcome
+
+
+async def test_what_has_ended_is_not_waited_for() -> None:
+    """`ended` of a task that is done returns at once, without giving way to others."""
+    task = asyncio.ensure_future(asyncio.sleep(0))
+    await task
+    others = asyncio.ensure_future(asyncio.sleep(0))
+    await ended(task)
+    assert not others.done()
+    await others
+
+
+@pytest.mark.parametrize("times", [1, 2, 5])
+@pytest.mark.parametrize("outcome", [*OUTCOMES, pytest.param(asyncio.CancelledError("own"), id="cancelled itself")])
+@pytest.mark.parametrize("way", [undisturbed, ended])
+async def test_cancellations_wait(way: Any, outcome: object, times: int) -> None:  # noqa: ANN401 - either function
+    """However often the waiting task is cancelled, the work goes on to its end; then the last one is raised."""
+    work = Work(outcome)
+    inner = asyncio.ensure_future(work.run()) if way is ended else work.run()
+    waiting = asyncio.ensure_future(way(inner))
+    await settle()
+    for number in range(times):
+        waiting.cancel(f"cancellation {number}")
+        await settle()
+        assert not waiting.done()
+        assert not work.is_done
+    work.gate.set()
+    with pytest.raises(asyncio.CancelledError, match=f"cancellation {times - 1}"):
+        await waiting
+    assert work.is_done
+    if isinstance(inner, asyncio.Future) and not isinstance(outcome, asyncio.CancelledError):
+        assert (inner.exception() or inner.result()) == outcome
+
+
+async def test_a_cancellation_as_the_work_ends() -> None:
+    """A cancellation in the very step in which the work ends is raised, and nothing is left behind."""
+    work = Work(7)
+    waiting = asyncio.ensure_future(undisturbed(work.run()))
+    await settle()
+    work.gate.set()
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert work.is_done
+
+
+async def test_a_cancellation_before_the_first_step() -> None:
+    """A task that is cancelled before it runs never starts the work."""
+    work = Work(7)
+    inner = work.run()
+    waiting = asyncio.ensure_future(undisturbed(inner))
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert not work.is_done
+    inner.close()
+
+
+async def test_a_timeout_is_late_but_comes() -> None:
+    """A deadline that passes meanwhile becomes a TimeoutError once the work has ended, and no cancellation is left."""
+    work = Work(7)
+    asyncio.get_running_loop().call_later(0.01, work.gate.set)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await undisturbed(work.run())
+    assert work.is_done
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_an_error_that_a_cancellation_hides_is_not_complained_about() -> None:
+    """The loop does not report the error of work whose place a cancellation took as never retrieved."""
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    work = Work(KeyError("k"))
+    waiting = asyncio.ensure_future(undisturbed(work.run()))
+    await settle()
+    waiting.cancel()
+    await settle()
+    work.gate.set()
+    with contextlib.suppress(asyncio.CancelledError):
+        await waiting
+    del waiting
+    gc.collect()
+    await settle()
+    assert complaints == []
+
+
+async def test_being_closed_while_waiting() -> None:
+    """A coroutine that is closed while it waits, as those of a dead loop are, goes quietly; the work goes on."""
+    work = Work(7)
+    waiting = undisturbed(work.run())
+    waiting.send(None)
+    waiting.close()
+    work.gate.set()
+    await settle()
+    assert work.is_done
