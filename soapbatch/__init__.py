@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:  # what type checkers and editors read; a test holds it to _HOMES, which Python reads
+    from soapbatch.aiohttp import aiohttp_transport as aiohttp_transport
     from soapbatch.builder import (
         Request as Request,
         build_request as build_request,
@@ -129,8 +130,16 @@ if TYPE_CHECKING:  # what type checkers and editors read; a test holds it to _HO
         MemoryTicketStore as MemoryTicketStore,
         TicketStore as TicketStore,
     )
+    from soapbatch.transport import (
+        HttpReply as HttpReply,
+        HttpRequest as HttpRequest,
+        Progress as Progress,
+        Transport as Transport,
+    )
+
 
 _HOMES: Final = {
+    "aiohttp": ("aiohttp_transport",),
     "builder": ("Request", "build_request"),
     "calls": ("CallOptions",),
     "carriers": (
@@ -210,6 +219,7 @@ _HOMES: Final = {
     "secret": ("Secret",),
     "services": ("Binding", "ServiceVersion"),
     "stores": ("FileTicketStore", "MemoryTicketStore", "TicketStore"),
+    "transport": ("HttpReply", "HttpRequest", "Progress", "Transport"),
 }
 _HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -1,6 +1,7 @@
 """One typed, documented method for each operation; `client.batch`, `client.principal`, `client.blob`.
 
-Every method takes the call's options (`timeout`, `on_header`) as further keyword arguments, and raises what
+Every method takes the call's options (`timeout`, `on_header`) as further keyword arguments (`stream` takes them as
+`options={...}`, beside the operation's own), and raises what
 `soapbatch.errors` draws: a UsageError before anything is sent (NotInVersion where the service version lacks the
 operation), a TransportError where there is no answer, a ProtocolError where the answer cannot be read, and a
 ServiceError where the service says no. Only what differs from that is said below.
@@ -195,7 +196,7 @@ class PrincipalAgent(_Agent):
         return await self._call(rows.AUTHENTICATE_WITH_ACCESS_TOKEN, options, access_token)
 
     async def get_system_info(self, **options: Unpack[CallOptions]) -> SoSystemInfoCarrier | None:
-        """Return what the server, its database and its licence are. Needs no ticket."""
+        """Return what the server, its database and its licence are; None where it tells nothing. Needs no ticket."""
         return await self._call(rows.GET_SYSTEM_INFO, options)
 
 

@@ -87,7 +87,7 @@ class Client:
             base_url: everything before `/Remote/...`, for example `https://crm.example.com/SuperOffice`.
             ticket: the short form of `credentials=Ticket(ticket)`.
             credentials: where tickets come from: Ticket, UsernamePassword, AccessToken, Implicit, Generic, or any
-                async callable that returns one. Without any only `client.principal` can be used.
+                async callable that returns one. Without any, requests carry no ticket: enough for `client.principal`.
             application_token: the app's client secret; SuperOffice Online requires it.
             version: of the services to call.
             binding: which form of envelope to send. None: the documented one, and SOAP 1.1 from then on if the
@@ -100,7 +100,8 @@ class Client:
             time_zone: which zone times without one are in; for Batch, and only with a pinned SOAP11 or SOAP12.
             path_prefix: what stands between the base URL and `Services88`; "" on a NetServer without `Remote`.
             transport: what carries requests instead of the default; closed with the client.
-            http_client: an httpx.AsyncClient to send through; it stays yours to close.
+            http_client: an httpx.AsyncClient to send through; it stays yours to close, and its own timeouts hold
+                beside `timeout` (httpx's default: 5 seconds).
             ticket_store: where to share the ticket with other processes.
             session_errors: types of exception with which the server says that a ticket is not valid (any more).
             allow_insecure: let passwords cross plain HTTP to other hosts.

@@ -221,6 +221,11 @@ class Fault(ServiceError):  # noqa: N818 - the field's own word
     exception_info: ExceptionInfo | None = None
     status: int | None = None
 
+    @property
+    def error_type(self) -> str | None:
+        """The last dotted part of the exception's type, where the detail is one of NetServer's own."""
+        return self.exception_info.error_type if self.exception_info else None
+
 
 class VersionMismatch(Fault):
     """A fault about the envelope's version: the form was refused before dispatch."""
@@ -279,7 +284,7 @@ class JobGone(JobError):  # noqa: N818 - says what happened
 
 
 class WaitTimeout(JobError, TimeoutError):  # noqa: N818 - says what happened
-    """The job was still running when the wait ended; it runs on.
+    """The job was not seen to end before the wait did; it may run on.
 
     Attributes:
         seen_at: when `info` was read (aware, UTC), or None.

@@ -113,7 +113,7 @@ def _fault(operation: Operation[Any], block: FaultBlock, status: int, secrets: t
             f" The server does not know {operation.name}: it may be older than the newest pages of {operation.since}, "
             "or serve another version; use an older version= or operation."
         )
-    elif block.code in {"Sender", "Client", "Receiver"}:
+    elif block.exception_info is None and block.code in {"Sender", "Client", "Receiver"}:
         advice = f" {_PIN}"
     kind = VersionMismatch if block.code == "VersionMismatch" else Fault
     code = redact(block.code, secrets)

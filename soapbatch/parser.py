@@ -320,9 +320,7 @@ class ResponseParser:
             return
         answers = [answer for body in envelope if body.tag in _BODY for answer in body]
         if len(answers) != 1:
-            message = (
-                f"the Body holds {len(answers)} elements, where one answers" if answers else "Body is empty or missing"
-            )
+            message = f"the Body of the response is empty or missing, or holds more than one answer: {len(answers)}"
             raise UnexpectedResponse(message)
         answer = answers[0]
         if answer.tag != self._response_tag:

@@ -222,7 +222,7 @@ def test_a_second_answer_is_no_answer() -> None:
     body = answer("StopBatchJob", "<Response>true</Response>").replace(
         b"</s:Envelope>", b"<s:Body><x/></s:Body></s:Envelope>"
     )
-    with pytest.raises(UnexpectedResponse, match="2 elements, where one answers"):
+    with pytest.raises(UnexpectedResponse, match="more than one answer: 2"):
         parse_response("StopBatchJob", body, version=V88)
 
 

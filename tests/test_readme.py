@@ -15,9 +15,9 @@ from typing import Any
 import httpx
 import pytest
 
-from soapbatch import ALL_USER_TASKS, BatchTaskInfo, BatchTaskState, Client, ServiceVersion, UsernamePassword
+from soapbatch import BatchTaskInfo, Client, ServiceVersion, UsernamePassword
 from soapbatch.judgement import judge
-from soapbatch.operations import GET_BATCH_TASK_INFOS_BY_STATE, OPERATIONS
+from soapbatch.operations import OPERATIONS
 from soapbatch.testing import NetServer
 
 ROOT = Path(__file__).parents[1]
@@ -76,9 +76,6 @@ async def test_further_examples_run(example: str, tmp_path: Path, monkeypatch: p
         names: dict[str, Any] = {
             "client": client,
             "show": repr,
-            "ALL_USER_TASKS": ALL_USER_TASKS,
-            "BatchTaskState": BatchTaskState,
-            "GET_BATCH_TASK_INFOS_BY_STATE": GET_BATCH_TASK_INFOS_BY_STATE,
         }
         async with client:
             for _ in range(42):
