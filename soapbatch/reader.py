@@ -267,8 +267,9 @@ def read_header(element: Element, namespace: str, report: Report) -> ReplyHeader
 
     try:
         values = _header_reader(namespace)(element, report_block)
-        if any((block.text or "").strip() in _FALSE for block in element if local_name(block) == "Succeeded"):
-            values["succeeded"] = False  # whatever a second one says
+        for block in element.iterchildren("{*}Succeeded"):
+            if block.text in _FALSE:
+                values["succeeded"] = False  # whatever a second one says
         return ReplyHeader(**values)
     except BadValue as error:
         raise error.under(REPLY_HEADER.name) from None

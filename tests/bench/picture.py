@@ -41,31 +41,29 @@ def _series(rows: Sequence[Row], topic: str, unit: str) -> list[Row]:
 
 
 def _bars(axes: Axes, rows: Iterable[Row]) -> None:
-    """Draw groups of bars: what building and parsing cost."""
-    shown = [
-        row
-        for row in rows
-        if row.unit == "us" and row.topic in {"build", "parse"} and (row.size in {1, 1_000, 10_000, 20_000})
-    ]
-    shown = [
-        row for row in shown if not (row.topic == "build" and row.name == "DeleteBatchTasks" and row.size < 10_000)
-    ]
-    names = [SOAPBATCH, ZEEP, LXML]
-    for index, name in enumerate(names):
+    """Draw groups of bars, from top to bottom: what building and parsing cost."""
+    shown = [row for row in rows if row.unit == "us" and _is_shown(row)]
+    for index, name in enumerate((SOAPBATCH, ZEEP, LXML)):
         places = [place for place, row in enumerate(shown) if name in row.figures]
-        heights = [shown[place].figures[name].median for place in places]
-        axes.bar(
+        axes.barh(
             [place + (index - 1) * 0.27 for place in places],
-            heights,
+            [shown[place].figures[name].median for place in places],
             0.25,
             color=_COLOURS[name],
             label=_LABELS.get(name, name),
         )
-    axes.set_xticks(range(len(shown)), [f"{row.topic}\n{row.name}\n{row.size:,} {row.of}" for row in shown])
-    axes.tick_params(axis="x", labelsize=6)
-    axes.set_yscale("log")
+    axes.set_yticks(range(len(shown)), [f"{row.topic} {row.name}\n{row.size:,} {row.of}" for row in shown])
+    axes.tick_params(axis="y", labelsize=7)
+    axes.invert_yaxis()
+    axes.set_xscale("log")
     axes.set_title("CPU time: us a call to build, us a task to parse")
+    axes.grid(visible=True, axis="x", alpha=0.3)
     axes.legend()
+
+
+def _is_shown(row: Row) -> bool:
+    """Return whether a row is among the bars: what the targets are about."""
+    return row.topic in {"build", "parse"} and bool(row.targets)
 
 
 def _curves(axes: Axes, rows: Sequence[Row], title: str, x: str) -> None:
