@@ -38,7 +38,7 @@ format: $(INSTALLED) ## lay out the code, and mend what ruff can mend by itself
 	@$(BIN)/ruff format .
 
 clean: ## remove .venv and everything else that a command here made
-	rm -rf .venv .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist htmlcov
+	rm -rf .bench .venv .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist htmlcov
 	find soapbatch tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # .venv/bin/pip is the last thing that venv writes: without it an earlier attempt was cut short.

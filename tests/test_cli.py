@@ -84,6 +84,17 @@ def test_an_error_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert capsys.readouterr() == ("", "soapbatch: it cannot be done\n")
 
 
+def test_success_is_status_0(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A command that does its work gives exit status 0, and what it does not write, nobody does."""
+
+    async def working() -> None:
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(cli, "demo", working)
+    assert cli.main(["demo"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("module", ["rich.console", "rich.table", "rich.progress", "uvicorn"])
 def test_without_the_extra(module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Where rich or uvicorn is not installed, the error names the extra that brings it."""
