@@ -177,17 +177,16 @@ class Alike:
         for child in element:
             start, position = position, _behind_element(tags, position)
             form = self._form_of(tags[start:position], child)
-            if form is None or child.tag in children:
+            if form is None:
                 return None
-            children[str(child.tag)] = form
+            children[str(child.tag)] = form  # of a child that comes twice, one is missing: the pattern matches nothing
         return children
 
     def _form_of(self, tags: _Tags, child: etree._Element) -> _Forms | None:
         opened, closed = re.escape(tags[0].group()), re.escape(tags[-1].group())
         if is_nil(child):
-            # With something in it, it would not be nil to the reader.
-            is_absent = child.tag in self._nillable and child.text is None and not len(child)
-            return {opened if len(tags) == 1 else f"{opened}{closed}": None} if is_absent else None
+            # With something in it, which no such pattern matches, it would not be nil to the reader.
+            return {opened if len(tags) == 1 else f"{opened}{closed}": None} if child.tag in self._nillable else None
         type_ = self._types.get(str(child.tag))
         hole = _pairs_pattern(tags[1:-1], child) if isinstance(type_, Dictionary) else _HOLE
         if type_ is None or hole is None:

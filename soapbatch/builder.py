@@ -119,13 +119,13 @@ def _problem_of(arguments: Mapping[str, object], binding: Binding, time_zone: So
     """Return why a request cannot be built of these, or None."""
     if not isinstance(binding, Binding):
         return "binding must be a Binding, for example Binding.SOAP11"
-    if type(arguments) is not dict and not isinstance(arguments, Mapping):  # the first is ten times as fast
+    if not isinstance(arguments, dict | Mapping):  # a dict is told ten times as fast
         return "arguments must be a mapping by parameter name"
     if time_zone is not None and binding.is_documented:
         return "the documented envelope has no place for a time zone: use Binding.SOAP11 or Binding.SOAP12"
     if None in arguments.values():
         # A field may be left out; of a parameter that is left out the server makes what it likes: every task, say.
-        return f"{', '.join(name for name, value in arguments.items() if value is None)} must not be None"
+        return f"{', '.join(name for name in arguments if arguments[name] is None)} must not be None"
     return None
 
 
