@@ -38,6 +38,11 @@ class _Agent:
 
     async def _call(self, operation: Operation[R], options: CallOptions, *values: object) -> R:
         arguments = {row.attribute: value for row, value in zip(operation.parameters, values, strict=True)}
+        if None in values:
+            # A field may be left out; of a parameter that is left out the server makes what it likes: every task, say.
+            absent = ", ".join(name for name, value in arguments.items() if value is None)
+            message = f"{operation.name}: {absent} must not be None"
+            raise UsageError(message)
         return await self._caller.call(operation, arguments, options)
 
 

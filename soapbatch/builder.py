@@ -123,9 +123,6 @@ def _problem_of(arguments: Mapping[str, object], binding: Binding, time_zone: So
         return "arguments must be a mapping by parameter name"
     if time_zone is not None and binding.is_documented:
         return "the documented envelope has no place for a time zone: use Binding.SOAP11 or Binding.SOAP12"
-    if None in arguments.values():
-        # A field may be left out; of a parameter that is left out the server makes what it likes: every task, say.
-        return f"{', '.join(name for name in arguments if arguments[name] is None)} must not be None"
     return None
 
 

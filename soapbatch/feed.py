@@ -155,8 +155,14 @@ class XmlFeed:
 
     def feed(self, data: bytes) -> list[tuple[str, etree._Element]]:
         """Return the events that `data`, UTF-8, completes; those before an error too, which `check` raises then."""
-        if not data:
-            return []
+        return self._take(data) if data else []
+
+    def flush(self) -> list[tuple[str, etree._Element]]:
+        """Return the events of what was held back for a later look at the prolog."""
+        self._look_at = 0
+        return self._take(b"") if self._prolog else []
+
+    def _take(self, data: bytes) -> list[tuple[str, etree._Element]]:
         if self._prolog is not None:
             data = self._prolog = self._prolog + data
             if len(data) < self._look_at:
@@ -201,6 +207,7 @@ class XmlFeed:
 
     def close(self) -> etree._Element:
         """Return the root element of the complete document."""
+        self.flush()
         self.check()
         if self._prolog is not None and not self._prolog.strip():
             message = "the response has no body"

@@ -18,7 +18,7 @@ import attrs
 from lxml import etree
 
 from soapbatch.alike import Alike
-from soapbatch.carriers import REQUEST_HEADER, ReplyHeader, RequestHeader
+from soapbatch.carriers import ReplyHeader
 from soapbatch.errors import ProtocolError, UnexpectedResponse, UnreadableResponse
 from soapbatch.feed import NOT_BASE64, Base64, Utf8, XmlFeed, limit_exceeded
 from soapbatch.limits import Limits
@@ -28,7 +28,6 @@ from soapbatch.reader import (
     FaultBlock,
     Report,
     Unknown,
-    fields_reader,
     ignore,
     is_nil,
     local_name,
@@ -170,6 +169,8 @@ class ResponseParser:
             if len(self._excerpt) < _EXCERPT:
                 self._excerpt += data[: _EXCERPT - len(self._excerpt)]
             self._feed_body(data, found, final=final)
+            if final:
+                self._feed_events(self._xml.flush(), found)
         except ProtocolError as error:
             self._reply.problem = error.with_traceback(None)  # its frames would keep the tree alive
         except BadValue as error:
@@ -196,7 +197,10 @@ class ResponseParser:
             self._feed_xml(data, found)
 
     def _feed_xml(self, data: bytes, found: list[Any]) -> None:
-        for event, element in self._xml.feed(data):
+        self._feed_events(self._xml.feed(data), found)
+
+    def _feed_events(self, events: list[tuple[str, etree._Element]], found: list[Any]) -> None:
+        for event, element in events:
             self._handle(event, element, found)
         self._xml.check()
 
@@ -361,40 +365,3 @@ class ResponseParser:
             raise error.under(operation.result_name) from None
         except ValueError as error:
             raise BadValue(str(error), operation.result_name) from None
-
-
-def parse_request(
-    operation: Operation[Any], body: bytes, *, version: ServiceVersion, limits: Limits | None = None
-) -> tuple[dict[str, Any], RequestHeader]:
-    """Read a request, in any binding: what a server does with the bytes that `build_request` makes. Pure.
-
-    Returns:
-        The arguments by parameter name (those sent), and the header blocks.
-
-    Raises:
-        UnreadableResponse: it is not XML.
-        UnexpectedResponse: it is not this operation's request.
-    """
-    limits = limits or Limits()
-    namespace = version.namespace
-    utf8 = Utf8(limits, streamed=False, content_type=None)
-    feed = XmlFeed(limits, _ENVELOPE)
-    feed.feed(utf8.feed(body, final=True))
-    feed.check()
-    envelope = feed.close()
-    call: etree._Element | None = None
-    blocks = envelope
-    for child in envelope:
-        if child.tag in _BODY and len(child):
-            call = child[0]
-        elif child.tag in _HEADER:
-            blocks = child
-    if call is None or call.tag != f"{{{namespace}}}{operation.name}":
-        message = f"the Body holds no <{operation.name}> of {namespace}"
-        raise UnexpectedResponse(message)
-    try:
-        header = fields_reader(REQUEST_HEADER.fields, namespace, "Header")(blocks, ignore)
-        return fields_reader(operation.parameters, namespace, operation.name)(call, ignore), RequestHeader(**header)
-    except BadValue as error:
-        message = f"{error.path}: {error.reason}"
-        raise UnexpectedResponse(message) from None

@@ -31,7 +31,7 @@ STAIR = [
     ["template", "feed", "reader", "rules"],
     ["quick"],
     ["builder", "alike"],
-    ["parser"],
+    ["parser", "request_parser"],
     ["judgement", "failures", "observe", "decoding"],
     ["transport"],
     ["lanes", "credentials", "exchange"],

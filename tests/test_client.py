@@ -308,3 +308,12 @@ async def test_a_password_does_not_cross_plain_http(method: str) -> None:
     async with Client("http://far.example") as client:
         with pytest.raises(InsecureTransport, match="https"):
             await getattr(client.principal, method)(**arguments)
+
+
+async def test_none_is_no_argument() -> None:
+    """A parameter that is None is refused by name: left out, the server would make of it what it likes."""
+    client, script = scripted()
+    async with client:
+        with pytest.raises(UsageError, match="associate_ids must not be None"):
+            await client.batch.get_batch_task_infos_by_associates(None)  # type: ignore[arg-type]
+    assert script.requests == []

@@ -10,7 +10,7 @@ import pytest
 from soapbatch.builder import build_request, build_response
 from soapbatch.judgement import parse_response
 from soapbatch.operations import OPERATIONS, Operation
-from soapbatch.parser import parse_request
+from soapbatch.request_parser import parse_request
 from soapbatch.schema import Array
 from soapbatch.services import ServiceVersion
 from tests.documented import TIME, Pages

@@ -12,7 +12,7 @@ from soapbatch.errors import SoapBatchError
 from soapbatch.judgement import parse_response
 from soapbatch.limits import Limits
 from soapbatch.operations import OPERATIONS
-from soapbatch.parser import parse_request
+from soapbatch.request_parser import parse_request
 from soapbatch.services import ServiceVersion
 from tests.hostile import CASES, LIST, START, TASK, endless, outcome
 

@@ -379,3 +379,17 @@ def test_real_errors_can_be_pickled() -> None:
 def test_every_error_below_the_base_is_in_the_module() -> None:
     """All classes of the tree are public names of soapbatch.errors."""
     assert all(getattr(errors, cls.__name__) is cls for cls in error_classes() if cls.__module__ == errors.__name__)
+
+
+def test_a_body_is_bytes() -> None:
+    """A body that is text is refused with what to pass."""
+    with pytest.raises(UsageError, match="must be bytes"):
+        parse_response("StopBatchJob", "<a/>", version=ServiceVersion.V88)  # type: ignore[arg-type]
+
+
+def test_a_fault_tells_its_error_type() -> None:
+    """A fault has the type of NetServer's own exception where its detail is one, and none where it is not."""
+    fault = Fault("no")
+    assert fault.error_type is None
+    fault.exception_info = ExceptionInfo(exception_type="SuperOffice.Exceptions.SoSentryException")
+    assert fault.error_type == "SoSentryException"

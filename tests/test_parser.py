@@ -20,8 +20,9 @@ from soapbatch.errors import (
 from soapbatch.judgement import judge, parse_response
 from soapbatch.limits import Limits
 from soapbatch.operations import OPERATIONS, Operation
-from soapbatch.parser import CHUNK, Reply, ResponseParser, parse_request
+from soapbatch.parser import CHUNK, Reply, ResponseParser
 from soapbatch.reader import Unknown
+from soapbatch.request_parser import parse_request
 from soapbatch.services import Binding, ServiceVersion
 from tests.envelopes import OK, TNS, XSI, answer, envelope, fault11, fault12, task_list
 

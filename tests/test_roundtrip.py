@@ -12,7 +12,8 @@ from soapbatch.carriers import ReplyHeader, RequestHeader, SoCredentials, SoTime
 from soapbatch.judgement import judge, parse_response
 from soapbatch.limits import Limits
 from soapbatch.operations import OPERATIONS, Operation
-from soapbatch.parser import ResponseParser, parse_request
+from soapbatch.parser import ResponseParser
+from soapbatch.request_parser import parse_request
 from soapbatch.services import Binding, ServiceVersion
 from tests.plain_lxml import PlainBuilder
 from tests.strategies import TEXT, arguments, reply_headers, results, values

@@ -13,7 +13,7 @@ from lxml import etree
 from soapbatch.builder import build_request, build_response
 from soapbatch.carriers import BatchTaskInfo, BatchTaskState, ReplyHeader, SoTimeZone
 from soapbatch.operations import OPERATIONS, Operation
-from soapbatch.parser import parse_request
+from soapbatch.request_parser import parse_request
 from soapbatch.schema import Array, Dictionary, Record, WireType
 from soapbatch.services import SOAP11_ENVELOPE, Binding, ServiceVersion
 from tests.strategies import documented

@@ -33,7 +33,7 @@ from soapbatch.errors import ProtocolError, UnexpectedResponse, UnreadableRespon
 from soapbatch.feed import Utf8, XmlFeed
 from soapbatch.limits import Limits
 from soapbatch.operations import OPERATIONS, Operation
-from soapbatch.parser import parse_request
+from soapbatch.request_parser import parse_request
 from soapbatch.services import AGENTS, SOAP11_ENVELOPE, SOAP12_ENVELOPE, Agent, Binding, ServiceVersion
 from soapbatch.testing.answers import Answer
 from soapbatch.testing.failures import Refusal, fault
