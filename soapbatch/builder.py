@@ -202,7 +202,6 @@ class _Fields:
 
 @cache
 def _request_template(operation: Operation[Any], version: ServiceVersion, binding: Binding) -> _Template:
-    operation.check_version(version)
     pieces = template(operation, version, binding, REQUEST_HEADER.fields, operation.parameters, is_response=False)
     action = operation.agent.action(version, operation.name)
     headers = MappingProxyType(binding.http_headers(action))

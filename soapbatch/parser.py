@@ -24,6 +24,10 @@ from soapbatch.feed import NOT_BASE64, Base64, Utf8, XmlFeed, limit_exceeded
 from soapbatch.limits import Limits
 from soapbatch.operations import Operation
 from soapbatch.reader import (
+    BODY,
+    ENVELOPE,
+    FAULT,
+    HEADER,
     BadValue,
     FaultBlock,
     Report,
@@ -37,17 +41,13 @@ from soapbatch.reader import (
 )
 from soapbatch.schema import Array, Record
 from soapbatch.secret import redact_envelope
-from soapbatch.services import SOAP11_ENVELOPE, SOAP12_ENVELOPE, ServiceVersion
+from soapbatch.services import ServiceVersion
 from soapbatch.xsd import BASE64
 
 CHUNK: Final = 64 * 1024
 """Bytes that are parsed in one go: about a millisecond's work, so that an event loop can breathe between."""
 
 _EXCERPT: Final = 800  # bytes of an unreadable body that are kept for an error
-_ENVELOPE, _HEADER, _BODY, _FAULT = (
-    tuple(f"{{{namespace}}}{name}" for namespace in (SOAP11_ENVELOPE, SOAP12_ENVELOPE))
-    for name in ("Envelope", "Header", "Body", "Fault")
-)
 
 
 @attrs.define
@@ -241,13 +241,13 @@ class ResponseParser:
                 self._handle_item(element, found)
         elif tag == self._response_tag:
             self._reply.answers = self._reply.answers or self._is_response(element)
-        elif tag in _HEADER:
+        elif tag in HEADER:
             if event == "end" and element.getparent() is self._xml.root:
                 self._xml.check_depth_of(element, 2)
                 header = read_header(element, self._namespace, self._report)
                 if self._reply.header.succeeded is not False:  # a failure once told is not untold
                     self._reply.header = header
-        elif tag in _FAULT:
+        elif tag in FAULT:
             if event == "end" and self._reply.fault is None:
                 self._reply.fault = read_fault(element, self._namespace)
         elif tag == self._result_tag:
@@ -295,7 +295,7 @@ class ResponseParser:
 
     def _is_response(self, element: etree._Element) -> bool:
         body = element.getparent()
-        return body is not None and body.tag in _BODY and body.getparent() is self._xml.root
+        return body is not None and body.tag in BODY and body.getparent() is self._xml.root
 
     def _is_result(self, element: etree._Element) -> bool:
         response = element.getparent()
@@ -317,12 +317,12 @@ class ResponseParser:
 
     def _finish(self, envelope: etree._Element) -> None:
         """Read what is left in the tree once it is complete."""
-        if envelope.tag not in _ENVELOPE:
+        if envelope.tag not in ENVELOPE:
             message = f"the response is not a SOAP envelope but <{local_name(envelope)[:40]}>"
             raise UnreadableResponse(message)
         if self._reply.fault is not None:
             return
-        answers = [answer for body in envelope if body.tag in _BODY for answer in body]
+        answers = [answer for body in envelope if body.tag in BODY for answer in body]
         if len(answers) != 1:
             message = f"the Body of the response is empty or missing, or holds more than one answer: {len(answers)}"
             raise UnexpectedResponse(message)

@@ -17,7 +17,7 @@ from lxml import etree
 
 from soapbatch.carriers import EXCEPTION_INFO, REPLY_HEADER, ExceptionInfo, ReplyHeader
 from soapbatch.schema import Array, Dictionary, Enumeration, Field, Record, WireType
-from soapbatch.services import XSI
+from soapbatch.services import SOAP11_ENVELOPE, SOAP12_ENVELOPE, XSI
 from soapbatch.xsd import STRING
 
 
@@ -59,6 +59,12 @@ Reader: TypeAlias = Callable[[Element, Report], Any]
 FieldsReader: TypeAlias = Callable[[Element, Report], dict[str, Any]]
 
 _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
+ENVELOPE, HEADER, BODY, FAULT = (
+    tuple(f"{{{namespace}}}{name}" for namespace in (SOAP11_ENVELOPE, SOAP12_ENVELOPE))
+    for name in ("Envelope", "Header", "Body", "Fault")
+)
+"""The tags of each part of an envelope, in SOAP 1.1 and 1.2."""
+
 NIL = f"{{{XSI}}}nil"
 _TRUE = frozenset({"true", "1"})
 _FALSE = frozenset({"false", "0"})

@@ -9,13 +9,8 @@ from soapbatch.errors import UnexpectedResponse
 from soapbatch.feed import Utf8, XmlFeed
 from soapbatch.limits import Limits
 from soapbatch.operations import Operation
-from soapbatch.reader import BadValue, fields_reader, ignore
-from soapbatch.services import SOAP11_ENVELOPE, SOAP12_ENVELOPE, ServiceVersion
-
-_ENVELOPE, _HEADER, _BODY = (
-    tuple(f"{{{namespace}}}{name}" for namespace in (SOAP11_ENVELOPE, SOAP12_ENVELOPE))
-    for name in ("Envelope", "Header", "Body")
-)
+from soapbatch.reader import BODY, ENVELOPE, HEADER, BadValue, fields_reader, ignore
+from soapbatch.services import ServiceVersion
 
 
 def parse_request(
@@ -33,16 +28,16 @@ def parse_request(
     limits = limits or Limits()
     namespace = version.namespace
     utf8 = Utf8(limits, streamed=False, content_type=None)
-    feed = XmlFeed(limits, _ENVELOPE)
+    feed = XmlFeed(limits, ENVELOPE)
     feed.feed(utf8.feed(body, final=True))
     feed.check()
     envelope = feed.close()
     call: etree._Element | None = None
     blocks = envelope
     for child in envelope:
-        if child.tag in _BODY and len(child):
+        if child.tag in BODY and len(child):
             call = child[0]
-        elif child.tag in _HEADER:
+        elif child.tag in HEADER:
             blocks = child
     if call is None or call.tag != f"{{{namespace}}}{operation.name}":
         message = f"the Body holds no <{operation.name}> of {namespace}"
