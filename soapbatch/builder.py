@@ -7,11 +7,11 @@ escapes and joins. The bytes equal what lxml would serialise for the same values
 The embedded NetServer writes its responses with the same writers, in the other direction.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, KeysView, Mapping
 from functools import cache
 from operator import attrgetter
 from types import MappingProxyType
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, NoReturn, TypeAlias, TypeVar, cast
 
 import attrs
 
@@ -33,6 +33,8 @@ from soapbatch.template import Pieces, is_hole, template
 from soapbatch.xsd import BASE64, BOOLEAN, DATE_TIME, INT, SHORT, STRING, Scalar
 
 R = TypeVar("R")
+
+_ValuesWriter: TypeAlias = Callable[[Iterable[object]], str]
 
 _PLAIN = (INT, SHORT, BOOLEAN, DATE_TIME, BASE64)  # their text never needs escaping
 
@@ -100,11 +102,7 @@ def build_request(
         raise UsageError(problem)
     agent = row.agent
     credentials = SoCredentials(ticket=ticket) if ticket is not None and agent.takes_ticket else None
-    header = {
-        "application_token": application_token,
-        "credentials": credentials,
-        "time_zone": time_zone if agent.takes_time_zone else None,
-    }
+    header = application_token, credentials, time_zone if agent.takes_time_zone else None  # the fields of RequestHeader
     try:
         compiled = _request_template(row, version, binding)
         body = compiled.fill(header, arguments)
@@ -112,7 +110,7 @@ def build_request(
         error.operation, error.version = row.name, version
         error.__context__ = None  # it and the frames below hold revealed secrets
         raise error.with_traceback(None) from None
-    return Request(agent.path(version, path_prefix), compiled.http_headers, body, row.name, version, binding)
+    return Request(f"{path_prefix}{compiled.path}", compiled.http_headers, body, row.name, version, binding)
 
 
 def _problem_of(arguments: Mapping[str, object], binding: Binding, time_zone: SoTimeZone | None) -> str | None:
@@ -147,65 +145,73 @@ def build_response(
         values: Mapping[str, object] = {"result": result} if operation.result else {}
     else:
         values = attrs.asdict(cast(attrs.AttrsInstance, result), recurse=False)
-    blocks = None if header is None else attrs.asdict(header, recurse=False)
+    blocks = None if header is None else attrs.astuple(header, recurse=False)
     return _response_template(operation, version, binding).fill(blocks, values)
 
 
 @attrs.frozen
 class _Template:
-    """A compiled envelope."""
+    """A compiled envelope, and how it is announced."""
 
     before: str
     header: "_Fields"
     call: "_Fields"
-    names: frozenset[str]
+    path: str
     http_headers: Mapping[str, str]
 
-    def fill(self, header: Mapping[str, object] | None, values: Mapping[str, object]) -> bytes:
-        if frozenset(values) != self.names:
-            wrong = [*(f"{name} is missing" for name in self.names - values.keys())]
-            wrong += (f"{name} is unknown" for name in values.keys() - self.names)
-            message = f"the arguments are {sorted(self.names)}: {', '.join(sorted(wrong))}"
+    def fill(self, header: Iterable[object] | None, values: Mapping[str, object]) -> bytes:
+        names = self.call.names
+        if names != values.keys():
+            wrong = [*(f"{name} is missing" for name in names - values.keys())]
+            wrong += (f"{name} is unknown" for name in values.keys() - names)
+            message = f"the arguments are {sorted(names)}: {', '.join(sorted(wrong))}"
             raise UsageError(message)
-        blocks = self.header.write(map(header.__getitem__, self.header.names)) if header is not None else ""
-        return f"{self.before}{blocks}{self.call.write(map(values.__getitem__, self.call.names))}".encode()
+        blocks = "" if header is None else self.header.write(header)
+        return f"{self.before}{blocks}{self.call.write(map(values.__getitem__, names))}".encode()
 
 
 @attrs.frozen
 class _Fields:
-    """The optional elements between two literals, for values in the order of `names`."""
+    """A run of optional elements."""
 
-    head: str
-    names: tuple[str, ...]
+    names: KeysView[str]
     writers: tuple[Writer, ...]
-    tail: str
-
-    def write(self, values: Iterable[object]) -> str:
-        return f"{self.head}{self.content(values)}{self.tail}"
-
-    def content(self, values: Iterable[object]) -> str:
-        parts: list[str] = []
-        try:
-            for write, value in zip(self.writers, values, strict=True):
-                parts.append("" if value is None else write(value))
-        except EncodeError as error:
-            error.path = f"{self.names[len(parts)]}{'' if error.path.startswith('[') else '.'}{error.path}"
-            raise
-        except ValueError as error:
-            raise EncodeError(str(error), self.names[len(parts)]) from None
-        return "".join(parts)
+    write: "_ValuesWriter"
+    """Takes values in the order of `names` to the elements, between the literals before and behind them."""
 
     def values_of(self) -> Callable[[object], Iterable[object]]:
         """Return a function from a carrier to the values of its fields."""
-        return attrgetter(*self.names) if len(self.names) > 1 else lambda carrier: (getattr(carrier, self.names[0]),)
+        get: Callable[[object], Any] = attrgetter(*self.names)
+        return get if len(self.names) > 1 else lambda carrier: (get(carrier),)
+
+
+def _values_writer(names: Iterable[str], writers: Iterable[Writer], head: str, tail: str) -> _ValuesWriter:
+    """Return what writes the values of `names`, None for "not written", between two literals."""
+    rows = tuple(zip(names, writers, strict=True))
+
+    def write(values: Iterable[object]) -> str:
+        parts = [head]
+        name = ""
+        try:
+            for (name, write_value), value in zip(rows, values):  # noqa: B007, B905 - for errors; equally long
+                if value is not None:
+                    parts.append(write_value(value))
+        except EncodeError as error:
+            error.path = f"{name}{'' if error.path.startswith('[') else '.'}{error.path}"
+            raise
+        except ValueError as error:
+            raise EncodeError(str(error), name) from None
+        parts.append(tail)
+        return "".join(parts)
+
+    return write
 
 
 @cache
 def _request_template(operation: Operation[Any], version: ServiceVersion, binding: Binding) -> _Template:
     pieces = template(operation, version, binding, REQUEST_HEADER.fields, operation.parameters, is_response=False)
-    action = operation.agent.action(version, operation.name)
-    headers = MappingProxyType(binding.http_headers(action))
-    return _compile(pieces, version, REQUEST_HEADER, operation.parameters, headers)
+    headers = binding.http_headers(operation.agent.action(version, operation.name))
+    return _compile(pieces, version, REQUEST_HEADER, operation.parameters, operation.agent.path(version, ""), headers)
 
 
 @cache
@@ -219,16 +225,21 @@ def _response_template(operation: Operation[Any], version: ServiceVersion, bindi
         assert isinstance(operation.result, Record)  # noqa: S101 - the only type without an element of its own
         rows = operation.result.fields
     pieces = template(operation, version, binding, REPLY_HEADER.fields, rows, is_response=True)
-    return _compile(pieces, version, REPLY_HEADER, rows, MappingProxyType(binding.http_headers("")))
+    return _compile(pieces, version, REPLY_HEADER, rows, "", binding.http_headers(""))
 
 
-def _compile(
-    pieces: Pieces, version: ServiceVersion, header: Record, rows: tuple[Field, ...], http_headers: Mapping[str, str]
+def _compile(  # noqa: PLR0917 - what the two kinds of template have in common
+    pieces: Pieces,
+    version: ServiceVersion,
+    header: Record,
+    rows: tuple[Field, ...],
+    path: str,
+    http_headers: Mapping[str, str],
 ) -> _Template:
     compiler = _Compiler(pieces, version)
     before = next(pieces)
     blocks = compiler.fields(header.fields)
-    return _Template(before, blocks, compiler.fields(rows), frozenset(row.attribute for row in rows), http_headers)
+    return _Template(before, blocks, compiler.fields(rows), path, MappingProxyType(http_headers))
 
 
 @attrs.frozen
@@ -247,7 +258,8 @@ class _Compiler:
         for row in rows:
             writers.append(self.field(row))
             tail = next(self.pieces)
-        return _Fields(head, tuple(row.attribute for row in rows), tuple(writers), tail)
+        names = dict.fromkeys(row.attribute for row in rows).keys()
+        return _Fields(names, tuple(writers), _values_writer(names, writers, head, tail))
 
     def field(self, row: Field) -> Writer:
         """Compile one optional element with the rules of its row."""
@@ -278,7 +290,7 @@ class _Compiler:
 
         def write(value: object) -> str:
             fields = compiled[0]
-            return f"{open_}{fields.content(fields.values_of()(value))}{close}"
+            return _values_writer(fields.names, fields.writers, open_, close)(fields.values_of()(value))
 
         return write
 
