@@ -10,11 +10,11 @@ Read: UTF-8, UTF-16, US-ASCII, ISO-8859-1, Windows-1252. Refused: everything els
 import binascii
 import codecs
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from email.message import Message
-from functools import cache, lru_cache
-from typing import Final
+from functools import cache, cached_property, lru_cache
+from typing import Any, Final
 
 from lxml import etree
 
@@ -53,6 +53,19 @@ _SMALL: Final = 1000  # tags of a document that may wait for the garbage collect
 _UNDECLARED = re.compile(rb".{0,8}\Z|(?:\xef\xbb\xbf)?<\?xml[^>]*\Z", re.DOTALL)  # may yet name an encoding
 _PROLOG = re.compile(rb"(?:\s++|<\?.*?\?>|<!--.*?-->)*+", re.DOTALL)
 _UNDECIDED = re.compile(rb"<?|<!-?|<\?.*|<!--.*", re.DOTALL)  # begins what may yet turn out to belong to the prolog
+# No network, no entities, no DTD, no recovery, no huge documents. Comments and processing instructions go, so that the
+# text of an element is one piece.
+_SAFE: Final[Mapping[str, Any]] = {
+    "encoding": "utf-8",
+    "no_network": True,
+    "resolve_entities": False,
+    "load_dtd": False,
+    "recover": False,
+    "huge_tree": False,
+    "remove_comments": True,
+    "remove_pis": True,
+    "collect_ids": False,
+}
 _DECLARATION_ROOM: Final = 256  # bytes within which an XML declaration names its encoding
 # libxml2 reports these at the end of a document that may well be complete: no element at all, and namespace errors.
 _NOT_TRUNCATED: Final = frozenset({4, 200, 201, 202, 203, 204, 205})
@@ -129,6 +142,7 @@ class XmlFeed:
     def __init__(self, limits: Limits, tags: Iterable[str]) -> None:
         """Report start and end events of elements with these `tags`."""
         self._limits = limits
+        self._names = tuple(tags)
         self._prolog: bytes | None = b""
         self._look_at = 1
         self._run = 0
@@ -136,26 +150,33 @@ class XmlFeed:
         self._all_tags = 0
         self._is_ended = False
         self._problem: UnreadableResponse | LimitExceeded | None = None
-        # No network, no entities, no DTD, no recovery, no huge documents. Comments and processing
-        # instructions go, so that the text of an element is one piece.
-        self._parser = etree.XMLPullParser(
-            events=("start", "end"),
-            tag=tuple(tags),
-            encoding="utf-8",
-            no_network=True,
-            resolve_entities=False,
-            load_dtd=False,
-            recover=False,
-            huge_tree=False,
-            remove_comments=True,
-            remove_pis=True,
-            collect_ids=False,
-        )
+        self._whole: etree._Element | None = None
         self.root: etree._Element | None = None
+
+    @cached_property
+    def _parser(self) -> etree.XMLPullParser:
+        return etree.XMLPullParser(events=("start", "end"), tag=self._names, **_SAFE)
 
     def feed(self, data: bytes) -> list[tuple[str, etree._Element]]:
         """Return the events that `data`, UTF-8, completes; those before an error too, which `check` raises then."""
         return self._take(data) if data else []
+
+    def whole(self, data: bytes) -> list[tuple[str, etree._Element]]:
+        """Return the end events of a whole document, in the order of its start tags; what is no XML is fed.
+
+        It takes a third of the time of `feed`: lxml calls nobody back, and leaves no reference cycle behind.
+        """
+        if not (data := self._admitted(data)):
+            return []
+        parser = etree.XMLParser(**_SAFE)
+        try:
+            parser.feed(data)
+            root = parser.close()
+        except etree.XMLSyntaxError:
+            return self._pulled(data)  # which tells what is wrong, and what was there before it
+        self.check_depth_of(root, 1)
+        self._whole = self.root = root
+        return [("end", element) for element in root.iter(*self._names)]
 
     def flush(self) -> list[tuple[str, etree._Element]]:
         """Return the events of what was held back for a later look at the prolog."""
@@ -163,13 +184,18 @@ class XmlFeed:
         return self._take(b"") if self._prolog else []
 
     def _take(self, data: bytes) -> list[tuple[str, etree._Element]]:
+        data = self._admitted(data)
+        return self._pulled(data) if data else []
+
+    def _admitted(self, data: bytes) -> bytes:
+        """Return what lxml may have of `data`, once it exceeds no limit: nothing before the root element begins."""
         if self._prolog is not None:
             data = self._prolog = self._prolog + data
             if len(data) < self._look_at:
-                return []
+                return b""
             if self._is_in_prolog(data):
                 self._look_at = len(data) + len(data) // 8 + 1  # few looks at what is dribbled
-                return []
+                return b""
             self._prolog = None
         self._check_run(data)
         tags = data.count(b"<")
@@ -177,6 +203,9 @@ class XmlFeed:
         self._tags += tags
         if self._tags > self._limits.tags:
             raise limit_exceeded(limit="tags")
+        return data
+
+    def _pulled(self, data: bytes) -> list[tuple[str, etree._Element]]:
         try:
             self._parser.feed(data)
         except etree.XMLSyntaxError as error:
@@ -207,6 +236,8 @@ class XmlFeed:
 
     def close(self) -> etree._Element:
         """Return the root element of the complete document."""
+        if self._whole is not None:
+            return self._whole
         self.flush()
         self.check()
         if self._prolog is not None and not self._prolog.strip():
@@ -222,7 +253,7 @@ class XmlFeed:
 
     def release(self) -> None:
         """Free a large document now: lxml keeps it in a reference cycle, and no garbage collector knows its size."""
-        self.root = None
+        self._whole = self.root = None
         if self._tags <= _SMALL:
             return
         with suppress(etree.XMLSyntaxError):

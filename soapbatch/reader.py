@@ -8,7 +8,7 @@ guessing would begin (a value that is not of its type raises `BadValue` with its
     -> BatchTaskInfo(id=42, state=BatchTaskState.ACQUIRED, last_started=None)
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
 from typing import Any, Literal, TypeAlias
 
@@ -56,7 +56,7 @@ class BadValue(ValueError):  # noqa: N818 - never leaves the package; the parser
 Element: TypeAlias = etree._Element  # noqa: SLF001 - it has no public name
 Report: TypeAlias = Callable[[Unknown], None]
 Reader: TypeAlias = Callable[[Element, Report], Any]
-FieldsReader: TypeAlias = Callable[[Element, Report], dict[str, Any]]
+FieldsReader: TypeAlias = Callable[[Iterable[Element], Report], dict[str, Any]]
 
 _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 ENVELOPE, HEADER, BODY, FAULT = (
@@ -147,7 +147,7 @@ def _record_reader(type_: Record, namespace: str) -> Reader:
 def fields_reader(  # noqa: C901 - one pass over the children, which is where the time goes
     fields: tuple[Field, ...], namespace: str, where: str, enclosing: Record | None = None
 ) -> FieldsReader:
-    """Return a reader of the children of an element, by attribute; nil and absent ones are left out.
+    """Return a reader of the children of an element, given by itself, by attribute; nil and absent ones are left out.
 
     `enclosing` is the record that the fields make up, if they do. Making a reader takes longer than reading: keep it.
     """
@@ -159,9 +159,9 @@ def fields_reader(  # noqa: C901 - one pass over the children, which is where th
         if child.tag not in ignored:
             report(Unknown("element", local_name(child), where))
 
-    def read(element: Element, report: Report) -> dict[str, Any]:
+    def read(children: Iterable[Element], report: Report) -> dict[str, Any]:
         values: dict[str, Any] = {}
-        for child in element:
+        for child in children:
             row = rows.get(child.tag)  # type: ignore[arg-type]  # comments and instructions are gone, so it is a string
             if row is None:
                 report_unknown(child, report)
@@ -218,10 +218,12 @@ def _dictionary_reader(type_: Dictionary, namespace: str) -> Reader:
         pairs: dict[str, str | None] = {}
         for pair in element:
             # Nearly always it is two texts in this order.
-            if [child.tag for child in pair] == [key_tag, value_tag]:
-                key, value = pair
-                if key.text and value.text and not len(key) and not len(value):
-                    pairs[key.text] = value.text
+            children = [*pair]
+            if len(children) == 2 and children[0].tag == key_tag and children[1].tag == value_tag:  # noqa: PLR2004 - two
+                key, value = children
+                key_text, text = key.text, value.text
+                if key_text and text and not len(key) and not len(value):
+                    pairs[key_text] = text
                     continue
             _read_pair(pair, local_name(element), pairs, report)
         return pairs
@@ -264,7 +266,7 @@ def _header_reader(namespace: str) -> FieldsReader:
     return fields_reader(REPLY_HEADER.fields, namespace, REPLY_HEADER.name, REPLY_HEADER)
 
 
-def read_header(element: Element, namespace: str, report: Report) -> ReplyHeader:
+def read_header(blocks: Element | list[Element], namespace: str, report: Report) -> ReplyHeader:
     """Read the header blocks of a reply; unknown ones are reported as such."""
 
     def report_block(unknown: Unknown) -> None:
@@ -272,10 +274,11 @@ def read_header(element: Element, namespace: str, report: Report) -> ReplyHeader
         report(Unknown("header block", unknown.name, "Header") if is_block else unknown)
 
     try:
-        values = _header_reader(namespace)(element, report_block)
-        for block in element.iterchildren("{*}Succeeded"):
-            if block.text in _FALSE:
-                values["succeeded"] = False  # whatever a second one says
+        values = _header_reader(namespace)(blocks, report_block)
+        if len(values) != len(blocks) and any(
+            local_name(block) == "Succeeded" and block.text in _FALSE for block in blocks
+        ):
+            values["succeeded"] = False  # whatever a second one says
         return ReplyHeader(**values)
     except BadValue as error:
         raise error.under(REPLY_HEADER.name) from None

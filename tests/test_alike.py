@@ -55,12 +55,14 @@ def said(chunks: Iterable[bytes], limits: Limits | None = None, *, collect: bool
 
 
 def twins(chunks: list[bytes]) -> tuple[Any, ...]:
-    """Return what a parser says of a list once it has said the same without the fast path, collected and streamed."""
+    """Return what a parser says of a list, once all its ways to read one have said the same."""
     streamed = said(chunks)
     collected = said(chunks, collect=True)
-    with mock.patch.object(Alike, "is_worth_it", new=False):
-        assert said(chunks) == streamed
+    with mock.patch("soapbatch.parser._SHORT", -1):
         assert said(chunks, collect=True) == collected
+        with mock.patch.object(Alike, "is_worth_it", new=False):
+            assert said(chunks) == streamed
+            assert said(chunks, collect=True) == collected
     return streamed
 
 

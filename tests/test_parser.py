@@ -277,7 +277,8 @@ def test_header_blocks() -> None:
     )
     parser = ResponseParser(OPERATIONS["StopBatchJob"], V88, limits=Limits(), report=told.append)
     parser.feed(answer("StopBatchJob", "<Response>false</Response>", blocks))
-    header = parser.header
+    reply = parser.close()
+    header = reply.header
     assert (header.exception_info, header.extra_info, header.succeeded) == (None, {"k": "v"}, True)
     assert header.time_zone is not None
     assert header.time_zone.so_time_zone_id == 5
@@ -286,7 +287,30 @@ def test_header_blocks() -> None:
         Unknown("header block", "Later", "Header"),
         Unknown("header block", "Security", "Header"),
     ]
-    assert judge(OPERATIONS["StopBatchJob"], parser.close(), 200) is False
+    assert judge(OPERATIONS["StopBatchJob"], reply, 200) is False
+
+
+@pytest.mark.parametrize("header", [None, "<Succeeded>true</Succeeded>", "<TimeZone/>"])
+def test_header_blocks_beside_the_body(header: str | None) -> None:
+    """Where the documented requests have their header blocks, a reply's count too: a failure is no success."""
+    body = answer("StopBatchJob", "<Response>true</Response>", header)
+    for before in (b"<s:Body>", b"</s:Envelope>"):
+        blocks = (
+            f"<ExceptionInfo xmlns='{TNS}'><Message>no</Message></ExceptionInfo><Succeeded xmlns='{TNS}'>0</Succeeded>"
+        )
+        failed = body.replace(before, blocks.encode() + before)
+        with pytest.raises(OperationFailed, match="StopBatchJob: no"):
+            parse_response("StopBatchJob", failed, version=V88)
+
+
+def test_what_stands_beside_the_body_and_is_no_header_block() -> None:
+    """A stranger beside the Body is told of, and changes nothing."""
+    told: list[Unknown] = []
+    body = answer("StopBatchJob", "<Response>true</Response>").replace(
+        b"<s:Body>", b"<x:Stranger xmlns:x='urn:x'/><s:Body>"
+    )
+    assert parse_response("StopBatchJob", body, version=V88, on_unknown=told.append) is True
+    assert told == [Unknown("header block", "Stranger", "Header")]
 
 
 def test_exceptions_inside_exceptions_have_an_end() -> None:

@@ -213,9 +213,13 @@ def summary(value: Any) -> str:  # noqa: ANN401 - any outcome
     return f"{type(value).__name__} {about}, applied {value.applied}"
 
 
+@pytest.mark.parametrize("short", [16384, -1], ids=["whole", "incrementally"])
 @pytest.mark.parametrize(("name", "operation", "expected"), ROWS, ids=[row[0] for row in ROWS])
-def test_what_a_recorded_answer_means(name: str, operation: str, expected: str) -> None:
-    """Each recorded answer gives the value or the error of its row."""
+def test_what_a_recorded_answer_means(
+    name: str, operation: str, expected: str, short: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each recorded answer gives the value or the error of its row, whether it is read as a whole or as it comes."""
+    monkeypatch.setattr("soapbatch.parser._SHORT", short)
     status, content_type, body = read(WIRE / f"{name}.http")
     unknown: list[Any] = []
     try:
