@@ -21,17 +21,16 @@ from typing import Any, Final, TypeAlias
 import attrs
 from lxml import etree
 
+from soapbatch.late import is_late, late_pairs, pairs
 from soapbatch.limits import Limits
 from soapbatch.reader import BASE_TYPE_ELEMENTS, is_nil, local_name
+from soapbatch.references import resolved
 from soapbatch.schema import Dictionary, Enumeration, Record
-from soapbatch.xsd import ILLEGAL_CHARACTER, STRING, Scalar
+from soapbatch.xsd import STRING, Scalar
 
 Decode: TypeAlias = Callable[[str], Any]
 
 _TAG = re.compile(r"""<(/?)[^\s<>/"'=!?]+(?:\s+[^\s<>/"'=]+\s*=\s*(?:"[^"<>]*"|'[^'<>]*'))*\s*(/?)>""")
-_PAIR = re.compile(r"<[^<>]*>\s*<[^<>]*>([^<]*)</[^<>]*>\s*<[^<>]*?(?:/>|>([^<]*)</[^<>]*>)\s*</[^<>]*>")
-_REFERENCE = re.compile("&([^;&]*);?")
-_NAMED: Final = {"lt": "<", "gt": ">", "amp": "&", "quot": '"', "apos": "'"}
 _SPACE: Final = r"[ \t\n]*"
 _HOLE: Final = "[^<]*"
 # What a block must not hold: control characters, and carriage returns, which lxml would normalise.
@@ -40,7 +39,6 @@ _MAX_LESSONS: Final = 32  # patterns made for one list; a server with more shape
 _MAX_REST: Final = 16 * 1024  # bytes, which are searched again with every chunk; a documented item has 2,000
 _MAX_PATTERN: Final = 8192  # characters, which compile in some 10 ms; a documented item makes 2,300
 _MAX_PAIRS: Final = 4  # ways to mark up a pair, each of which is tried for every pair
-_MAX_DIGITS: Final = 7  # of a character reference: 1114111 is the highest
 
 _Tags: TypeAlias = list[re.Match[str]]
 _Forms: TypeAlias = dict[str, Decode | None]  # pattern of a child -> what decodes its hole, if it has one
@@ -191,7 +189,8 @@ class Alike:
         hole = _pairs_pattern(tags[1:-1], child) if isinstance(type_, Dictionary) else _HOLE
         if type_ is None or hole is None:
             return None
-        return {f"{opened}()" if len(tags) == 1 else f"{opened}({hole}){closed}": _decoder(type_)}
+        decode = _decoder(type_, may_wait=is_late(self._carrier, self._attributes[str(child.tag)]))
+        return {f"{opened}()" if len(tags) == 1 else f"{opened}({hole}){closed}": decode}
 
 
 def _behind_element(tags: _Tags, start: int) -> int:
@@ -222,16 +221,12 @@ def _pairs_pattern(tags: _Tags, dictionary: etree._Element) -> str | None:
     return f"{_SPACE}(?:(?:{'|'.join(sorted(forms))}){_SPACE})*" if forms else _SPACE
 
 
-def _decode_pairs(hole: str) -> dict[str, str | None]:
-    return {_resolved(match[1]): None if match[2] is None else _resolved(match[2]) for match in _PAIR.finditer(hole)}
-
-
-def _decoder(type_: Scalar[Any] | Dictionary) -> Decode:
+def _decoder(type_: Scalar[Any] | Dictionary, *, may_wait: bool) -> Decode:
     """Return what decodes a hole. ValueError: let lxml and the reader see to it."""
     if isinstance(type_, Dictionary):
-        return _decode_pairs
+        return late_pairs if may_wait else pairs
     if type_ is STRING:
-        return _resolved
+        return resolved
     if isinstance(type_, Enumeration):
         members = type_.members
 
@@ -243,27 +238,3 @@ def _decoder(type_: Scalar[Any] | Dictionary) -> Decode:
 
         return decode
     return type_.decode
-
-
-def _resolved(text: str) -> str:
-    """Return `text` with the five entities of XML and its character references resolved."""
-    if "&" not in text:
-        return text
-    # The common five, in C; no text holds a NUL, so that it can stand for "&" meanwhile.
-    plain = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"').replace("&amp;", "\0")
-    return _REFERENCE.sub(_character, text) if "&" in plain else plain.replace("\0", "&")
-
-
-def _character(reference: re.Match[str]) -> str:
-    name = reference[1]
-    if not reference[0].endswith(";"):
-        raise ValueError
-    if name in _NAMED:
-        return _NAMED[name]
-    digits, base = (name[2:], 16) if name.startswith("#x") else (name[1:], 10)
-    if not name.startswith("#") or not digits.isascii() or not digits.isalnum() or len(digits) > _MAX_DIGITS:
-        raise ValueError
-    character = chr(int(digits, base))
-    if ILLEGAL_CHARACTER.match(character):
-        raise ValueError
-    return character

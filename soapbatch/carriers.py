@@ -14,6 +14,7 @@ from typing import Final
 
 import attrs
 
+from soapbatch.late import late
 from soapbatch.schema import ITSELF, STRING_DICTIONARY, Array, Dictionary, Record, enumeration, wire
 from soapbatch.secret import Secret
 from soapbatch.services import ServiceVersion
@@ -64,6 +65,7 @@ BATCH_TASK_STATE = enumeration("BatchTaskState", BatchTaskState, {BatchTaskState
 BATCH_TASK_CANCELLATION_BEHAVIOUR = enumeration("BatchTaskCancellationBehaviour", BatchTaskCancellationBehaviour)
 
 
+@late("parameter_object")
 @attrs.frozen(kw_only=True)
 class BatchTaskInfo:
     """A batch task: what `start_batch_job` takes and what every reading operation returns.

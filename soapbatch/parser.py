@@ -12,7 +12,7 @@ raised: `judgement` decides what the whole answer means.
 """
 
 from collections.abc import Iterable
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, Final
 
 import attrs
@@ -21,6 +21,7 @@ from lxml import etree
 from soapbatch.alike import Alike
 from soapbatch.carriers import ReplyHeader
 from soapbatch.errors import ProtocolError, UnexpectedResponse, UnreadableResponse
+from soapbatch.expected import expected
 from soapbatch.feed import NOT_BASE64, Base64, Utf8, XmlFeed, limit_exceeded
 from soapbatch.limits import Limits
 from soapbatch.operations import Operation
@@ -31,7 +32,6 @@ from soapbatch.reader import (
     HEADER,
     BadValue,
     FaultBlock,
-    Reader,
     Report,
     Unknown,
     ignore,
@@ -39,7 +39,6 @@ from soapbatch.reader import (
     local_name,
     read_fault,
     read_header,
-    reader,
 )
 from soapbatch.schema import Array, Record
 from soapbatch.secret import redact_envelope
@@ -75,34 +74,6 @@ class Reply:
     answers: bool = False
 
 
-@attrs.frozen
-class _Names:
-    """The tags that matter in every response of an operation."""
-
-    namespace: str
-    response: str
-    result: str
-    item: str
-    wanted: tuple[str, ...]
-    """Those that lxml tells of: in any namespace, which takes it less time."""
-    read: Reader
-    """Reads an item, or a result that is no list."""
-
-
-@cache
-def _names(operation: Operation[Any], version: ServiceVersion) -> _Names:
-    namespace, result = version.namespace, operation.result
-    wanted = ["{*}Envelope", "{*}Header", "{*}Fault", f"{{*}}{operation.response_name}"]
-    item, type_ = "", result or BASE64
-    if isinstance(result, Array):
-        wanted.append(f"{{*}}{result.item_name}")
-        item, type_ = f"{{{namespace}}}{result.item_name}", result.item
-    elif result is BASE64:
-        wanted.append(f"{{*}}{operation.result_name}")
-    response, name = f"{{{namespace}}}{operation.response_name}", f"{{{namespace}}}{operation.result_name}"
-    return _Names(namespace, response, name, item, tuple(wanted), reader(type_, namespace))
-
-
 class ResponseParser:
     """Reads one response. Feed it chunks of any size, then close it.
 
@@ -121,7 +92,7 @@ class ResponseParser:
     ) -> None:
         """Read the response of `operation`; unless `collect`, `feed` returns what it finds."""
         self._operation = operation
-        self._names = names = _names(operation, version)
+        self._expected = expected(operation, version)
         self._limits = limits
         self._report = report
         self._collect = collect
@@ -138,14 +109,14 @@ class ResponseParser:
         self._is_behind_item = False
         self._closed: list[tuple[etree._Element, object]] = []  # the item that has just ended
         self._rest: bytes = b""
-        self._xml = XmlFeed(limits, names.wanted)
+        self._xml = XmlFeed(limits, self._expected.wanted)
 
     @cached_property
     def _alike(self) -> Alike | None:
         result = self._operation.result
         if not isinstance(result, Array) or not isinstance(result.item, Record):
             return None
-        return Alike(result.item_name, result.item, self._names.namespace, self._limits)
+        return Alike(result.item_name, result.item, self._expected.namespace, self._limits)
 
     @property
     def problem(self) -> ProtocolError | None:
@@ -268,10 +239,10 @@ class ResponseParser:
 
     def _handle(self, event: str, element: etree._Element, found: list[Any]) -> None:
         tag = element.tag
-        if tag == self._names.item:
+        if tag == self._expected.item:
             if event == "end":
                 self._handle_item(element, found)
-        elif tag == self._names.response:
+        elif tag == self._expected.response:
             self._reply.answers = self._reply.answers or self._is_response(element)
         elif tag in HEADER:
             if event == "end" and element.getparent() is self._xml.root:
@@ -279,12 +250,12 @@ class ResponseParser:
                 self._handle_blocks(element)
         elif tag in FAULT:
             if event == "end" and self._reply.fault is None:
-                self._reply.fault = read_fault(element, self._names.namespace)
-        elif tag == self._names.result:
+                self._reply.fault = read_fault(element, self._expected.namespace)
+        elif tag == self._expected.result:
             self._handle_base64(event, element, found)
 
     def _handle_blocks(self, blocks: etree._Element | list[etree._Element]) -> None:
-        header = read_header(blocks, self._names.namespace, self._report)
+        header = read_header(blocks, self._expected.namespace, self._report)
         if self._reply.header.succeeded is not False:  # a failure once told is not untold
             self._reply.header = header
 
@@ -317,7 +288,7 @@ class ResponseParser:
             self._report(Unknown("nil item", local_name(element), local_name(parent)))
             return
         try:
-            item = self._names.read(element, self._report)
+            item = self._expected.read(element, self._report)
             found.append(item)
             self._closed = [(element, item)]
         except BadValue as error:
@@ -325,7 +296,7 @@ class ResponseParser:
 
     def _report_foreign(self, element: etree._Element) -> None:
         """Tell of an element in a list that is no item of it."""
-        if element.tag != self._names.item:
+        if element.tag != self._expected.item:
             self._report(Unknown("element", local_name(element), self._operation.result_name))
 
     def _is_response(self, element: etree._Element) -> bool:
@@ -335,9 +306,9 @@ class ResponseParser:
     def _is_result(self, element: etree._Element) -> bool:
         response = element.getparent()
         return (
-            element.tag == self._names.result
+            element.tag == self._expected.result
             and response is not None
-            and response.tag == self._names.response
+            and response.tag == self._expected.response
             and self._is_response(response)
         )
 
@@ -364,9 +335,9 @@ class ResponseParser:
             message = f"the Body of the response is empty or missing, or holds more than one answer: {len(answers)}"
             raise UnexpectedResponse(message)
         answer = answers[0]
-        if answer.tag != self._names.response:
+        if answer.tag != self._expected.response:
             message = (
-                f"expected <{self._operation.response_name}> of {self._names.namespace}, "
+                f"expected <{self._operation.response_name}> of {self._expected.namespace}, "
                 f"got <{local_name(answer)[:80]}>: is this the endpoint of that version?"
             )
             raise UnexpectedResponse(message)
@@ -385,8 +356,8 @@ class ResponseParser:
         if operation.result is None:
             return None
         if not operation.result_name:
-            return self._names.read(answer, self._report)
-        element = next(answer.iterchildren(self._names.result), None)
+            return self._expected.read(answer, self._report)
+        element = next(answer.iterchildren(self._expected.result), None)
         if isinstance(operation.result, Array):
             return self._read_list(() if element is None else element)
         if element is None or is_nil(element):
@@ -397,7 +368,7 @@ class ResponseParser:
         if operation.result is BASE64:
             return b"".join(self._items)
         try:
-            return self._names.read(element, self._report)
+            return self._expected.read(element, self._report)
         except BadValue as error:
             raise error.under(operation.result_name) from None
         except ValueError as error:

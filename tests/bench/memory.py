@@ -16,8 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import attrs
-
 from soapbatch.carriers import BatchTaskInfo, BatchTaskState
 from soapbatch.limits import MIB
 from soapbatch.operations import GET_BATCH_TASK_INFOS_BY_STATE, GET_OUTPUT_FROM_BATCH
@@ -135,7 +133,7 @@ def _size(value: object, seen: set[int]) -> int:
     elif isinstance(value, list):
         inner = value
     elif isinstance(value, BatchTaskInfo):
-        inner = (getattr(value, row.name) for row in attrs.fields(BatchTaskInfo))
+        inner = (held for held in gc.get_referents(value) if held is not BatchTaskInfo)  # parameters may be unread
     return sys.getsizeof(value) + sum(_size(item, seen) for item in inner)
 
 
