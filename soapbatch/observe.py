@@ -5,6 +5,7 @@ attempt, milliseconds, bytes and outcome; INFO where the client decides somethin
 `soapbatch.wire`: the envelopes, redacted, and only when it is enabled for DEBUG.
 """
 
+import codecs
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, TypeAlias
@@ -12,7 +13,7 @@ from typing import Final, TypeAlias
 import attrs
 
 from soapbatch.builder import Request
-from soapbatch.secret import Secret, redact_envelope
+from soapbatch.secret import Secret, redact, redact_envelope
 from soapbatch.services import Binding, ServiceVersion
 
 LOG: Final = logging.getLogger("soapbatch")
@@ -104,11 +105,27 @@ def conclude(hooks: Hooks, event: ResponseEvent, body: bytes, secrets: Iterable[
         event.bytes_received,
     )
     if body:
-        # In UTF-16 a NUL beside each character would hide what must be masked.
-        text = body.decode("utf-8", "replace").replace("\0", "")
-        WIRE.debug("< HTTP %s\n%s", event.status, redact_envelope(text, secrets))
+        WIRE.debug("< HTTP %s\n%s", event.status, _shown(body, tuple(secrets)))
     if hooks.on_response is not None:
         try:
             hooks.on_response(event)
         except Exception:  # an observer must not cost the caller what the server has done
             LOG.exception("the on_response hook failed")
+
+
+def _shown(body: bytes, secrets: tuple[Secret, ...]) -> str:
+    """Return the text of an answer without secrets, whatever encoding it claims: the claim may be wrong.
+
+    UTF-16 shows itself by its mark or its first character. Anything else is read as UTF-8 and as Windows-1252, which
+    is ISO-8859-1 in all that can be printed: what is a secret in either reading is masked.
+    """
+    if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in body[:2]:
+        encoding = "utf-16-be" if body.startswith((codecs.BOM_UTF16_BE, b"\0")) else "utf-16-le"
+        text = body.decode(encoding, "replace")
+    else:
+        for encoding in ("utf-8", "cp1252"):
+            # "surrogateescape" brings back as they were the bytes that mean nothing in this reading.
+            body = redact(body.decode(encoding, "surrogateescape"), secrets).encode(encoding, "surrogateescape")
+        text = body.decode("utf-8", "replace")
+    # What is left of UTF-32, or of a NUL by mistake, would hide what must be masked.
+    return redact_envelope(text.replace("\0", ""), secrets)

@@ -1,28 +1,27 @@
 """Values that must not be seen: a wrapper that masks itself, and the masking of text that may repeat one."""
 
 import re
+import sys
 from collections.abc import Iterable
 from typing import Final, NoReturn
 
 MASK: Final = "***"
 
 # What a NetServer ticket (7T:), an OAuth access token (8A:) and a JWT look like, wherever they stand in a text.
-_TOKEN_SHAPES = re.compile(r"(?:7T:|8A:)[A-Za-z0-9+/=._~-]+|eyJ[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*){2,}")
+_TOKEN_SHAPES = re.compile(
+    r"(?:7T:|8A:)(?:[A-Za-z0-9+/=._~-]|&(?:amp;)*#[A-Za-z0-9]+;)+|eyJ[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*){2,}"
+)
 # Elements that hold a secret, by name, in any prefix: their content goes, CDATA included.
 _SECRET_ELEMENTS = re.compile(
     r"(<(?:[\w.-]+:)?(?:ApplicationToken|Ticket|Password|AccessToken|Value)(?:\s[^<>]*)?(?<!/)>)"
     r"(?:[^<]|<!\[CDATA\[(?s:.*?)(?:\]\]>|\Z))*"
 )
-# What a character of a secret may have become in XML: writers differ in which of these they escape, and how; and a
+# A character of a secret may stand in XML as a reference: writers differ in which of these they escape, and how; and a
 # fault that repeats a request escapes it once more.
-_ESCAPED: Final = {
-    "&": "&(?:(?:amp|#38|#x26);)*",
-    "<": "(?:<|&(?:amp;)*(?:lt|#60|#x3[cC]);)",
-    ">": "(?:>|&(?:amp;)*(?:gt|#62|#x3[eE]);)",
-    '"': '(?:"|&(?:amp;)*(?:quot|#34|#x22);)',
-    "'": "(?:'|&(?:amp;)*(?:apos|#39|#x27);)",
-    "\r": "(?:\r|&(?:amp;)*(?:#13|#x[dD]);)",
-}
+_AMPERSAND: Final = "&(?:(?:amp|#0*38|#[xX]0*26);)*"
+_ENTITIES: Final = {"<": "lt", ">": "gt", '"': "quot", "'": "apos"}
+_CHARACTERS: Final = {entity: character for character, entity in _ENTITIES.items()}
+_REFERENCE = re.compile(rf"{_AMPERSAND}(?:#0*([0-9]{{1,7}})|#[xX]0*([0-9a-fA-F]{{1,6}})|(lt|gt|quot|apos));")
 
 
 class Secret:
@@ -64,11 +63,39 @@ class Secret:
 
 
 def redact(text: str, secrets: Iterable[Secret] = ()) -> str:
-    """Return `text` with every known secret, plain or escaped for XML, and everything shaped like a token, masked."""
+    """Return `text` with every known secret, plain or escaped for XML, and everything shaped like a token, masked.
+
+    Escaped is a character as an entity or a numeric reference (`&#229;`, `&#x00E5;`), itself escaped or not.
+    """
+    referred = _referred(text)
     # The longest first: one secret may begin with, or hold, another.
     for value in sorted({secret.reveal() for secret in secrets} - {""}, key=len, reverse=True):
-        text = re.sub("".join(_ESCAPED.get(character) or re.escape(character) for character in value), MASK, text)
+        if referred.isdisjoint(value):
+            text = text.replace(value, MASK)
+        else:
+            text = re.sub("".join(_written(c) if c in referred else re.escape(c) for c in value), MASK, text)
     return _TOKEN_SHAPES.sub(MASK, text)
+
+
+def _referred(text: str) -> set[str]:
+    """Return the characters for which references stand in `text`: a pattern with alternatives for all is slow."""
+    if "&" not in text:
+        return set()
+    found = {"&"}
+    for decimal, hexadecimal, entity in set(_REFERENCE.findall(text)):
+        code = int(decimal) if decimal else int(hexadecimal or "0", 16)
+        found.add(_CHARACTERS.get(entity) or chr(min(code, sys.maxunicode)))
+    return found
+
+
+def _written(character: str) -> str:
+    """Return a pattern of all the ways in which a character may stand in XML."""
+    if character == "&":
+        return _AMPERSAND
+    code = ord(character)
+    digits = "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in f"{code:x}")
+    entity = f"|{_ENTITIES[character]}" if character in _ENTITIES else ""
+    return f"(?:{re.escape(character)}|{_AMPERSAND}(?:#0*{code}|#[xX]0*{digits}{entity});)"
 
 
 def redact_envelope(text: str, secrets: Iterable[Secret] = ()) -> str:

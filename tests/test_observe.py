@@ -4,8 +4,10 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from typing import Any
+from xml.sax.saxutils import escape
 
 import pytest
+from hypothesis import given, strategies as st
 
 from soapbatch import (
     AuthenticationFailed,
@@ -17,14 +19,17 @@ from soapbatch import (
     ConnectionLost,
     DeadlineExceeded,
     Hooks,
+    HttpError,
     OperationFailed,
     RequestEvent,
     ResponseEvent,
     Retries,
     ServiceVersion,
     UsernamePassword,
+    observe,
 )
 from soapbatch.operations import GET_BATCH_TASK_INFO, GET_BATCH_TASK_INFOS_BY_STATE, START_BATCH_JOB
+from soapbatch.secret import Secret
 from soapbatch.testing import NetServer
 from soapbatch.testing.reception import Personality
 from tests.wiring import BASE, Reply, Script, Step, answer, in_process, replying, scripted, virtual
@@ -260,6 +265,34 @@ async def test_a_server_that_repeats_a_secret_is_masked(logs: pytest.LogCaptureF
             await client.batch.get_batch_task_info(1)
     shown = records(logs, "soapbatch.wire")[-1].getMessage()
     assert 'Ticket "***" and *** are unknown' in shown
+
+
+ENCODINGS = ["utf-8", "utf-8-sig", "latin-1", "cp1252", "utf-16", "utf-16-le", "utf-16-be"]
+
+
+@pytest.mark.parametrize("declared", ["", '<?xml version="1.0" encoding="utf-8"?>', '<?xml encoding="iso-8859-1"?>'])
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("secret", ["blåbær<&>", "Ã¥Ã¤Ã", "þÿ"])
+async def test_an_encoding_hides_no_secret(
+    logs: pytest.LogCaptureFixture, encoding: str, declared: str, secret: str
+) -> None:
+    """A secret is masked whole whatever the encoding of an answer is, and is said to be; cut short and damaged, too."""
+    body = f"{declared}<a>{escape(secret)} p&#229; <Password>{escape(secret)}".encode(encoding) + b"\xff\xc3\xc3"
+    client, _ = scripted(Reply(500, {}, [body]), ticket=secret, application_token="på")
+    async with client:
+        with pytest.raises(HttpError):
+            await client.batch.start_batch_job(BatchTaskInfo(name="Export"))
+    shown = records(logs, "soapbatch.wire")[-1].getMessage()
+    assert "<a>*** *** <Password>***" in shown
+
+
+@given(st.sampled_from(ENCODINGS), st.data())
+def test_no_encoding_hides_any_character(encoding: str, data: st.DataObject) -> None:
+    """A secret of whatever characters is masked whole in each encoding that has them."""
+    characters = st.characters(codec=encoding, exclude_categories=["Cc", "Cs"])
+    secret = f"[{data.draw(st.text(characters, max_size=8))}]"
+    shown = observe._shown(f"<{secret}>".encode(encoding), (Secret(secret),))
+    assert shown.removeprefix("\ufeff") == "<***>"
 
 
 async def test_envelopes_are_shown_only_where_they_are_wanted(logs: pytest.LogCaptureFixture) -> None:

@@ -85,6 +85,7 @@ def test_secrets_compare_by_value(other: object, equal: bool) -> None:  # noqa: 
         pytest.param(f"ticket%3D{TICKET} token%20{JWT}", f"ticket%3D{MASK} token%20{MASK}", id="no boundary before it"),
         pytest.param(f"{TICKET} {TICKET}", f"{MASK} {MASK}", id="twice"),
         pytest.param("2024-02-27T12:30:05 is 7T", "2024-02-27T12:30:05 is 7T", id="a time is no ticket"),
+        pytest.param("7T:MgA5&#x2B;&amp;#61;, gone", f"{MASK}, gone", id="references in a ticket"),
         pytest.param("eyJust a word. And more.", "eyJust a word. And more.", id="a word is no JWT"),
         pytest.param("", "", id="empty"),
     ],
@@ -101,6 +102,9 @@ def test_redact_masks_what_looks_like_a_token(text: str, expected: str) -> None:
         pytest.param(
             "no user with tr0ub4dor&amp;3&lt;&gt;!", [PASSWORD], f"no user with {MASK}!", id="escaped for XML"
         ),
+        pytest.param("p&#229;ss p&#x00e5;s&#X73; p&#00229;ss", ["påss"], f"{MASK} {MASK} {MASK}", id="references"),
+        pytest.param("x&amp;amp;#62;y x&#038;&#x26;gt;y", ["x>y", "x&>y"], f"{MASK} {MASK}", id="escaped again"),
+        pytest.param("p&#9999999;ss &#xD800; &#229 &#;", ["påss"], "p&#9999999;ss &#xD800; &#229 &#;", id="nonsense"),
         pytest.param("secret, secrets", ["secret", "secrets"], f"{MASK}, {MASK}", id="one begins with another"),
         pytest.param(
             "7T:MgA5 7T:MgA5rest", ["7T:MgA5", "7T:MgA5rest"], f"{MASK} {MASK}", id="one token within another"
@@ -150,6 +154,26 @@ def test_redact_masks_known_values(text: str, secrets: list[str], expected: str)
 def test_redact_envelope_masks_by_element_name(text: str, expected: str) -> None:
     """In an envelope the content of every element that holds a secret goes, known or not."""
     assert redact_envelope(text, [Secret("known")]) == expected
+
+
+def written(character: str) -> st.SearchStrategy[str]:
+    """Return the ways in which a character may stand in XML, those of a text in a text included."""
+    code = ord(character)
+    references = [f"&#{code};", f"&#{code:07};", f"&#x{code:x};", f"&#x00{code:X};", f"&#X{code:X};"]
+    references += [f"&{name};" for name, meant in ENTITIES.items() if meant == character]
+    prefixes = ["&", "&amp;", "&amp;amp;", "&#38;", "&#x26;"]
+    escaped = [prefix + reference[1:] for prefix in prefixes for reference in references]
+    return st.sampled_from(escaped if character in "&<" else [character, *escaped])
+
+
+ENTITIES = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
+
+
+@given(st.data(), st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=12))
+def test_references_hide_no_secret(data: st.DataObject, value: str) -> None:
+    """A secret is masked whole, whichever of its characters are written as references, and in which way."""
+    text = "".join(data.draw(written(character)) for character in value)
+    assert redact(f" [{text}] ", [Secret(f"[{value}]")]) == f" {MASK} "
 
 
 @given(st.text(alphabet="ab&<7T:", min_size=3, max_size=8), st.text(max_size=20), st.text(max_size=20))
