@@ -61,7 +61,9 @@ _ADVICE: Final[Mapping[int, str]] = {
     503: "try again later",
 }
 _BINDINGS: Final = ", ".join(f"Binding.{binding.name}" for binding in Binding)
-_PIN: Final = f"This may be how the server refuses a form of envelope: there are {_BINDINGS}; pin one with binding=."
+_OTHER_FORM: Final = (
+    f"The server may not take this form of envelope: there are {_BINDINGS}; try another one with binding=."
+)
 
 
 def judge(
@@ -114,7 +116,7 @@ def _fault(operation: Operation[Any], block: FaultBlock, status: int, secrets: t
             "or serve another version; use an older version= or operation."
         )
     elif block.exception_info is None and block.code in {"Sender", "Client", "Receiver"}:
-        advice = f" {_PIN}"
+        advice = f" {_OTHER_FORM}"
     kind = VersionMismatch if block.code == "VersionMismatch" else Fault
     code = redact(block.code, secrets)
     error = kind(f"{operation.name}: fault {code or 'without a code'}: {reason}.{advice}")
@@ -175,7 +177,7 @@ def _unanswered(reply: Reply, status: int, secrets: tuple[Secret, ...]) -> Proto
     problem.applied = "yes" if reply.header.succeeded or reply.answers else "unknown"
     message = redact(str(problem), secrets)
     if isinstance(problem, UnreadableResponse) and not excerpt:
-        message = f"{message} (HTTP {status}). {_PIN}"
+        message = f"{message} (HTTP {status}). {_OTHER_FORM}"
     problem.args = (message,)
     return problem
 

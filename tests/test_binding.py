@@ -147,11 +147,14 @@ async def test_a_form_once_taken_stays() -> None:
         pytest.param(lambda: a_fault(SOAP11_ENVELOPE, "Client"), id="Client"),
     ],
 )
-async def test_what_may_be_a_refusal_says_which_bindings_there_are(reply: Callable[[], Reply]) -> None:
-    """A form that is refused in some other way leads to an error that names the bindings and how to pin one."""
-    client, _ = scripted(reply(), binding=None)
+@pytest.mark.parametrize("binding", [None, SOAP11])
+async def test_what_may_be_a_refusal_says_which_bindings_there_are(
+    reply: Callable[[], Reply], binding: Binding | None
+) -> None:
+    """A form that is refused in some other way, pinned or not, leads to an error that tells to try another binding."""
+    client, _ = scripted(reply(), binding=binding)
     async with client:
-        with pytest.raises(SoapBatchError, match=r"DOCUMENTED.*SOAP11.*SOAP12.*binding="):
+        with pytest.raises(SoapBatchError, match=r"DOCUMENTED.*SOAP11.*SOAP12; try another one with binding="):
             await client.batch.start_batch_job(JOB)
 
 

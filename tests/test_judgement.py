@@ -152,7 +152,7 @@ def test_http_statuses(status: int, kind: type[HttpError], applied: str, retryab
     assert judged(status=status, result=True).excerpt == ""  # type: ignore[attr-defined]  # an HttpError
 
 
-PIN = r"Binding\.DOCUMENTED, Binding\.SOAP11, Binding\.SOAP12; pin one with binding="
+OTHER_FORM = r"Binding\.DOCUMENTED, Binding\.SOAP11, Binding\.SOAP12; try another one with binding="
 
 
 @pytest.mark.parametrize(
@@ -161,15 +161,15 @@ PIN = r"Binding\.DOCUMENTED, Binding\.SOAP11, Binding\.SOAP12; pin one with bind
         ("VersionMismatch", VersionMismatch, "no", ""),
         ("MustUnderstand", Fault, "no", ""),
         ("ActionNotSupported", Fault, "no", "does not know StopBatchJob"),
-        ("Sender", Fault, "unknown", PIN),
-        ("Client", Fault, "unknown", PIN),
-        ("Receiver", Fault, "unknown", PIN),
+        ("Sender", Fault, "unknown", OTHER_FORM),
+        ("Client", Fault, "unknown", OTHER_FORM),
+        ("Receiver", Fault, "unknown", OTHER_FORM),
         ("Server", Fault, "unknown", ""),
         ("", Fault, "unknown", "without a code"),
     ],
 )
 def test_fault_codes(code: str, kind: type[Fault], applied: str, advice: str) -> None:
-    """A code tells whether the form was refused before dispatch, and whether pinning a binding may help."""
+    """A code tells whether the form was refused before dispatch, and whether another binding may help."""
     block = FaultBlock(code=code, subcode="sub", reasons={"en": "", "nb": "nei"}, actor="urn:a", detail="d")
     error = judged(fault=block, status=500)
     assert isinstance(error, Fault)
@@ -177,7 +177,7 @@ def test_fault_codes(code: str, kind: type[Fault], applied: str, advice: str) ->
     assert (error.code, error.subcode, error.actor, error.detail) == (code, "sub", "urn:a", "d")
     assert (error.reason, error.reasons) == ("nei", {"en": "", "nb": "nei"})
     assert re.search(advice, str(error))
-    assert bool(re.search(PIN, str(error))) == (advice == PIN)
+    assert bool(re.search(OTHER_FORM, str(error))) == (advice == OTHER_FORM)
 
 
 def test_a_fault_without_reasons() -> None:
@@ -220,7 +220,7 @@ def test_messages_of_failures(info: ExceptionInfo | None, message: str, error_ty
 @pytest.mark.parametrize(
     ("body", "kind", "applied", "message"),
     [
-        pytest.param(b"", UnreadableResponse, "unknown", rf"no body \(HTTP 200\)\. .*{PIN}", id="empty"),
+        pytest.param(b"", UnreadableResponse, "unknown", rf"no body \(HTTP 200\)\. .*{OTHER_FORM}", id="empty"),
         pytest.param(b"<html>hi</html>", UnreadableResponse, "unknown", "not a SOAP envelope but <html>", id="html"),
         pytest.param(
             answer("StopBatchJob", "", OK)[:-5], UnreadableResponse, "yes", "ends before", id="cut behind Succeeded"
