@@ -12,7 +12,6 @@ Source: the documentation pages of the operations, Services75 to Services88.
 import asyncio
 import contextlib
 import os
-import tempfile
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, Unpack
@@ -23,6 +22,7 @@ from soapbatch.carriers import BatchTaskInfo, BatchTaskState
 from soapbatch.errors import UsageError
 from soapbatch.operations import Operation
 from soapbatch.principals import AuthenticateResponse, SoSystemInfoCarrier
+from soapbatch.replacement import Replacement
 from soapbatch.schema import Array
 from soapbatch.secret import Secret
 
@@ -235,17 +235,9 @@ class BlobAgent(_Agent):
         pieces = self.stream_output(batch_task_id, **options)
         if not isinstance(target, str | os.PathLike):
             return await _write(pieces, target)
-        path = Path(target)
-        # Not in a thread: one that goes on after a cancellation would leave the file behind.
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                size = await _write(pieces, file)
-            await asyncio.to_thread(os.replace, name, path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name)  # noqa: PTH108 - a name, as mkstemp gave it
-            raise
+        with Replacement(Path(target)) as new:
+            size = await _write(pieces, new.file)
+            await asyncio.to_thread(new.take_place)
         return size
 
 

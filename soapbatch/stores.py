@@ -4,13 +4,13 @@ import asyncio
 import json
 import logging
 import os
-import tempfile
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from soapbatch.credentials import Ticket
 from soapbatch.errors import SoapBatchError
+from soapbatch.replacement import Replacement
 from soapbatch.xsd import encode_string
 
 _LOG = logging.getLogger("soapbatch")
@@ -84,14 +84,9 @@ class FileTicketStore:
             return None
 
     def _write(self, ticket: Ticket) -> None:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{self._path.name}.", dir=self._path.parent)  # mode 0600
-        try:
-            with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor has no Path
-                file.write(_encoded(ticket))
-            Path(temporary).replace(self._path)
-        except BaseException:
-            Path(temporary).unlink()
-            raise
+        with Replacement(self._path) as new:
+            new.file.write(_encoded(ticket))
+            new.take_place()
 
 
 def _encoded(ticket: Ticket) -> bytes:
