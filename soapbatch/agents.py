@@ -11,10 +11,11 @@ Source: the documentation pages of the operations, Services75 to Services88.
 
 import asyncio
 import contextlib
+import inspect
 import os
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar, Unpack
+from typing import Any, BinaryIO, TypeGuard, TypeVar, Unpack
 
 from soapbatch import operations as rows
 from soapbatch.calls import Caller, CallOptions
@@ -223,22 +224,40 @@ class BlobAgent(_Agent):
 
     async def save_output(
         self, batch_task_id: int, target: str | os.PathLike[str] | BinaryIO, **options: Unpack[CallOptions]
-    ) -> int:
+    ) -> int | None:
         """Write the output of a task to a path or a binary file, in constant memory; return its size in bytes.
 
-        A path is replaced only once the output is complete, by a file that only its owner can read. A task that left
-        no output gives an empty one. Since Services88.
+        A path is replaced only once the output is complete, by a file that only its owner can read. None: the task
+        left no output, or an empty one, which look alike in a stream; nothing is written then, and no file is made or
+        replaced. Since Services88.
 
         Raises:
             OSError: it cannot be written.
+            UsageError: `target` is neither a path nor a binary file that can be written to; nothing was sent.
         """
-        pieces = self.stream_output(batch_task_id, **options)
-        if not isinstance(target, str | os.PathLike):
-            return await _write(pieces, target)
-        with Replacement(Path(target)) as new:
-            size = await _write(pieces, new.file)
+        path = os.fspath(target) if isinstance(target, os.PathLike) else target
+        if not isinstance(path, str):
+            if not _takes_bytes(path):
+                message = (
+                    "target is a path, as text or a pathlib.Path, or a binary file that is open for writing, as from "
+                    f"open(path, 'wb'): not this {type(target).__name__}"
+                )
+                raise UsageError(message)
+            return await _write(self.stream_output(batch_task_id, **options), path) or None
+        with Replacement(Path(path)) as new:
+            size = await _write(self.stream_output(batch_task_id, **options), new.file)
+            if not size:
+                return None
             await asyncio.to_thread(new.take_place)
         return size
+
+
+def _takes_bytes(file: object) -> TypeGuard[BinaryIO]:
+    """Return whether bytes can be written to this. What has an encoding is a text file."""
+    write, writable = getattr(file, "write", None), getattr(file, "writable", None)
+    if not callable(write) or inspect.iscoroutinefunction(write) or hasattr(file, "encoding"):
+        return False
+    return not getattr(file, "closed", False) and (not callable(writable) or bool(writable()))
 
 
 async def _write(pieces: AsyncGenerator[bytes, None], file: BinaryIO) -> int:

@@ -1,11 +1,14 @@
 """The methods of the three agents: each is its row's, and each works end to end in every binding."""
 
+import codecs
+import contextlib
 import inspect
 import io
 import os
+import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Unpack, get_type_hints
+from typing import Any, BinaryIO, Unpack, cast, get_type_hints
 
 import attrs
 import pytest
@@ -43,7 +46,7 @@ from soapbatch.schema import Array, Dictionary, Enumeration
 from soapbatch.secret import Secret
 from soapbatch.services import BATCH, BLOB, SO_PRINCIPAL
 from soapbatch.testing import DEMO_USER, ManualClock, NetServer
-from tests.wiring import BASE, Reply, Script, Step, answer, in_process, names, scripted
+from tests.wiring import BASE, Reply, Script, Step, answer, in_process, names, replying, scripted
 
 AGENTS: dict[object, type[BatchAgent | PrincipalAgent | BlobAgent]] = {
     BATCH: BatchAgent,
@@ -479,6 +482,102 @@ async def test_an_output_is_saved_to_a_path(tmp_path: Path, as_path: Callable[[P
         assert await client.blob.save_output(id_, as_path(target)) == 700_000
     assert target.read_bytes() == b"".join(large())
     assert names(tmp_path) == ["output.bin"]
+
+
+@pytest.mark.parametrize("before", [None, b"old"], ids=["no file", "a file"])
+@pytest.mark.parametrize("output", [None, b""], ids=["none", "an empty one"])
+async def test_no_output_is_saved_nowhere(tmp_path: Path, output: bytes | None, before: bytes | None) -> None:
+    """Where a task left nothing, `save_output` returns None, makes no file and leaves one that is there as it was."""
+    target, file = tmp_path / "output.bin", io.BytesIO()
+    if before is not None:
+        target.write_bytes(before)
+    client, _ = scripted(replying(GET_OUTPUT_FROM_BATCH, output))
+    async with client:
+        assert await client.blob.save_output(1, target) is None
+        assert await client.blob.save_output(1, file) is None
+        assert await client.blob.get_output_from_batch(1) == output
+    assert (target.read_bytes() if names(tmp_path) else None) == before
+    assert file.getvalue() == b""
+
+
+UTF_8 = codecs.lookup("utf-8")
+
+
+class AsyncFile:
+    """A file that is written to with `await`."""
+
+    async def write(self, data: bytes) -> int:
+        """Write nothing."""
+        return len(data)
+
+
+class BytesPath:
+    """A path as bytes, which only the system's own functions take."""
+
+    def __fspath__(self) -> bytes:
+        """Return it."""
+        return b"output.bin"
+
+
+def closed() -> io.BytesIO:
+    """Return a file that is closed already."""
+    file = io.BytesIO()
+    file.close()
+    return file
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(io.StringIO, id="text in memory"),
+        pytest.param(lambda: io.TextIOWrapper(io.BytesIO()), id="text"),
+        pytest.param(
+            lambda: codecs.StreamReaderWriter(io.BytesIO(), UTF_8.streamreader, UTF_8.streamwriter), id="text by codecs"
+        ),
+        pytest.param(lambda: tempfile.NamedTemporaryFile("w"), id="text in a wrapper"),  # noqa: SIM115 - closed below
+        pytest.param(lambda: io.BufferedReader(io.BytesIO()), id="open for reading"),
+        pytest.param(closed, id="closed"),
+        pytest.param(AsyncFile, id="asynchronous"),
+        pytest.param(lambda: b"output.bin", id="bytes"),
+        pytest.param(BytesPath, id="a path as bytes"),
+        pytest.param(lambda: 1, id="a descriptor"),
+        pytest.param(lambda: None, id="none"),
+    ],
+)
+async def test_a_target_that_takes_no_bytes_is_refused(make: Callable[[], Any]) -> None:
+    """Anything but a path or an open binary file raises UsageError, which says what to pass; nothing is sent."""
+    client, script = scripted(Step(AssertionError("a request was sent")))
+    target = make()
+    with contextlib.closing(target) if hasattr(target, "close") else contextlib.nullcontext():
+        async with client:
+            with pytest.raises(UsageError, match=rf"pathlib\.Path.*open\(path, 'wb'\).*{type(target).__name__}"):
+                await client.blob.save_output(1, target)
+    assert script.requests == []
+
+
+class Sink:
+    """The least that a binary file can be."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.data = b""
+
+    def write(self, data: bytes) -> int:
+        """Keep `data`."""
+        self.data += data
+        return len(data)
+
+
+async def test_any_file_that_takes_bytes_will_do() -> None:
+    """What has `write` and no more is a target; so is a temporary file, which is a wrapper of several kinds."""
+    world, sink = World.new(), Sink()
+    with tempfile.SpooledTemporaryFile() as spooled, tempfile.NamedTemporaryFile() as named:
+        async with in_process(world.server) as client:
+            for target in (sink, spooled, named):
+                assert await client.blob.save_output(world.done, cast("BinaryIO", target)) == 4
+        for file in (spooled, named):
+            file.seek(0)
+        assert sink.data == spooled.read() == named.read() == b"rows"
 
 
 async def test_an_output_is_saved_to_a_file() -> None:

@@ -395,6 +395,8 @@ async def test_the_output(world: World, tmp_path: Path) -> None:
     assert file.getvalue() == content
     await job.cleanup()
     assert await job.output() is None
+    assert await job.save_output(tmp_path / "nothing") is None
+    assert not (tmp_path / "nothing").exists()
 
 
 @in_world

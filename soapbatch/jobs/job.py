@@ -188,10 +188,15 @@ class Job:
         self._check(GET_OUTPUT_FROM_BATCH)
         return await self._ask(self._desk.blob.get_output_from_batch(self._id))
 
-    async def save_output(self, target: str | os.PathLike[str] | BinaryIO) -> int:
+    async def save_output(self, target: str | os.PathLike[str] | BinaryIO) -> int | None:
         """Write what the job left behind to a path or a binary file; return its size in bytes. Since Services88.
 
-        It is never held in memory as a whole. A path is replaced only once the output is complete.
+        It is never held in memory as a whole. A path is replaced only once the output is complete. None: there is
+        nothing, so nothing was written, made or replaced.
+
+        Raises:
+            OSError: it cannot be written.
+            UsageError: `target` is neither a path nor a binary file that can be written to; nothing was sent.
         """
         self._check(GET_OUTPUT_FROM_BATCH)
         return await self._ask(self._desk.blob.save_output(self._id, target))
