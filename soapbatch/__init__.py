@@ -84,7 +84,10 @@ if TYPE_CHECKING:  # what type checkers and editors read; a test holds it to _HO
     from soapbatch.jobs.job import Job as Job
     from soapbatch.jobs.outcomes import Outcome as Outcome
     from soapbatch.jobs.polling import Polling as Polling
-    from soapbatch.jobs.starting import Marker as Marker
+    from soapbatch.jobs.starting import (
+        Marker as Marker,
+        StartOptions as StartOptions,
+    )
     from soapbatch.judgement import (
         parse_response as parse_response,
     )
@@ -194,7 +197,7 @@ _HOMES: Final = {
     "jobs.job": ("Job",),
     "jobs.outcomes": ("Outcome",),
     "jobs.polling": ("Polling",),
-    "jobs.starting": ("Marker",),
+    "jobs.starting": ("Marker", "StartOptions"),
     "judgement": ("parse_response",),
     "lanes": ("LaneTransport",),
     "limits": ("Limits",),

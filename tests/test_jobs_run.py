@@ -346,7 +346,8 @@ async def test_a_block_can_refuse_to_run_beside_another(world: World) -> None:
     [
         pytest.param({"if_running": "attach"}, "if_running is 'start' or 'fail'", id="attach"),
         pytest.param({"stop_timeout": "5"}, "stop_timeout", id="stop_timeout"),
-        pytest.param({"timout": 1}, "timout", id="a misspelt option"),
+        pytest.param({"resend": True}, "needs a marker", id="what a start refuses"),
+        pytest.param({"timout": 1}, "no timout: options are description, .*, timeout", id="a misspelt option"),
     ],
 )
 @in_world

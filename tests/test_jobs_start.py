@@ -1,15 +1,17 @@
 """Starting a job: once, whatever becomes of the answer."""
 
 import asyncio
+import inspect
 import logging
 import re
-from typing import Any
+from typing import Any, Unpack, get_type_hints
 
 import pytest
 
 from soapbatch import (
     BatchTaskInfo,
     BatchTaskState,
+    CallOptions,
     ClientClosed,
     ConnectFailed,
     ConnectionLost,
@@ -20,6 +22,7 @@ from soapbatch import (
     ServiceBusy,
     ServiceVersion,
     SoapBatchError,
+    StartOptions,
     StartOutcomeUnknown,
     UnexpectedResponse,
     UnreadableResponse,
@@ -411,7 +414,11 @@ async def test_what_is_wrong_before_sending(world: World) -> None:
         pytest.param({"marker": "parameter"}, r"Marker\.PARAMETER", id="a marker as text"),
         pytest.param({"settle": "5"}, "settle is a number", id="settle"),
         pytest.param({"if_running": "atach"}, "if_running is 'start' or 'attach' or 'fail'", id="if_running"),
-        pytest.param({"timout": 1, "if_running": "fail"}, "no timout: options are on_header, timeout", id="an option"),
+        pytest.param(
+            {"timout": 1, "if_running": "fail"},
+            "no timout: options are description, marker, on_header, parameters, resend, settle, timeout",
+            id="an option",
+        ),
         pytest.param({"resend": True}, "needs a marker", id="resend without a marker"),
         pytest.param({"marker": Marker.PARAMETER, "parameters": {MARKER_KEY: "x"}}, MARKER_KEY, id="the key is taken"),
         pytest.param(
@@ -508,3 +515,10 @@ async def test_if_running(world: World) -> None:
     assert (await jobs.start("Long", if_running="attach")).id == first.id
     await first.stop()
     assert (await jobs.start("Long", if_running="attach")).id > second.id
+
+
+def test_start_and_run_take_the_same_options() -> None:
+    """Both take StartOptions, which documents what it adds to the options of a call."""
+    assert {get_type_hints(method)["options"] for method in (Jobs.start, Jobs.run)} == {Unpack[StartOptions]}
+    added = StartOptions.__annotations__.keys() - CallOptions.__annotations__.keys()
+    assert set(re.findall(r"^    (\w+): ", inspect.getdoc(StartOptions) or "", re.MULTILINE)) == added

@@ -12,11 +12,10 @@ it. Leaving the block of `run` early stops it too.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable
 from typing import Final, Literal, Unpack
 
 from soapbatch.agents import BatchAgent, BlobAgent
-from soapbatch.calls import CallOptions
 from soapbatch.carriers import BatchTaskInfo
 from soapbatch.endings import undisturbed
 from soapbatch.errors import DeadlineExceeded, JobGone, JobRunning, SoapBatchError, UsageError
@@ -25,7 +24,7 @@ from soapbatch.jobs.many import delete, stop_each
 from soapbatch.jobs.outcomes import Outcome, called_off, gathered, raise_errors
 from soapbatch.jobs.polling import Polling, is_seconds
 from soapbatch.jobs.reading import job_error
-from soapbatch.jobs.starting import SETTLE, Marker, check, start, unfinished
+from soapbatch.jobs.starting import StartOptions, check, start, unfinished
 from soapbatch.jobs.watching import Poller
 from soapbatch.services import ServiceVersion
 
@@ -53,13 +52,8 @@ class Jobs:
         self,
         name: str,
         *,
-        parameters: Mapping[str, str | None] | None = None,
-        description: str | None = None,
-        marker: Marker | None = None,
-        resend: bool = False,
-        settle: float = SETTLE,
         if_running: Literal["start", "attach", "fail"] = "start",
-        **options: Unpack[CallOptions],
+        **options: Unpack[StartOptions],
     ) -> Job:
         """Start a job and return a handle on it.
 
@@ -70,14 +64,10 @@ class Jobs:
 
         Args:
             name: of a job that is defined on the server.
-            parameters: as the job defines them.
-            description: for people; at most 254 characters, the marker included.
-            marker: what the task carries so that it can be found if the answer is lost; None: nothing.
-            resend: send it once more if the answer was lost and it is proven that nothing was started. Needs a marker.
-            settle: seconds after which no server, and no proxy before it, still works on a lost request.
             if_running: what to do if a job of that name has not ended: start another one, attach to the newest of
                 them, or fail. It is looked for first and started then: two who do so at once may both start one.
-            options: of the StartBatchJob call, for example `timeout`.
+            options: of the start (`parameters`, `description`, `marker`, `resend`, `settle`) and of the StartBatchJob
+                call (`timeout`, `on_header`): see `StartOptions`.
 
         Raises:
             StartOutcomeUnknown: the answer was lost, and nothing proves whether it was started. `marker` and the
@@ -87,15 +77,7 @@ class Jobs:
             ServiceError: the server says no. With a marker `applied` is "no" then; without one it may be "unknown".
             UsageError: an argument is not what it should be; nothing was sent.
         """
-        check(
-            name=name,
-            parameters=parameters,
-            description=description,
-            marker=marker,
-            resend=resend,
-            settle=settle,
-            options=options,
-        )
+        check(name, options)
         _check_if_running(if_running, "start", "attach", "fail")
         if if_running != "start" and (info := await unfinished(self._desk.batch, name)) is not None:
             id_ = info.id or 0
@@ -103,8 +85,7 @@ class Jobs:
                 return Job(id_, self._desk, name=name)
             message = f"task {id_}, of the same name, has not ended: nothing was started"
             raise job_error(JobRunning, message, id=id_, info=info)
-        info = BatchTaskInfo(name=name, description=description, parameter_object=parameters)
-        id_ = await start(self._desk.batch, info, marker=marker, resend=resend, settle=settle, options=options)
+        id_ = await start(self._desk.batch, name, **options)
         return Job(id_, self._desk, name=name, started_at=asyncio.get_running_loop().time())
 
     @contextlib.asynccontextmanager
@@ -112,14 +93,9 @@ class Jobs:
         self,
         name: str,
         *,
-        parameters: Mapping[str, str | None] | None = None,
-        description: str | None = None,
-        marker: Marker | None = None,
-        resend: bool = False,
-        settle: float = SETTLE,
         if_running: Literal["start", "fail"] = "start",
         stop_timeout: float = STOP_TIMEOUT,
-        **options: Unpack[CallOptions],
+        **options: Unpack[StartOptions],
     ) -> AsyncGenerator[Job, None]:
         """Start a job for the length of a block: leaving it before the job is known to have ended stops the job.
 
@@ -132,33 +108,17 @@ class Jobs:
         note of that, and a block that ended well raises it.
 
         Args:
-            name: see `start`, also for what follows.
-            parameters: as the job defines them.
-            description: for people.
-            marker: what the task carries.
-            resend: send it once more if the answer was lost and it is proven that nothing was started.
-            settle: seconds after which no server still works on a lost request.
+            name: of a job that is defined on the server.
             if_running: what to do if a job of that name has not ended: start another one, or fail. There is no
                 "attach": leaving the block would stop a job that somebody else has started.
             stop_timeout: seconds that stopping may take.
-            options: of the StartBatchJob call.
+            options: see `start`.
         """
         _check_if_running(if_running, "start", "fail")
         if not is_seconds(stop_timeout):
             message = "stop_timeout is a number of seconds"
             raise UsageError(message)
-        starting = asyncio.ensure_future(
-            self.start(
-                name,
-                parameters=parameters,
-                description=description,
-                marker=marker,
-                resend=resend,
-                settle=settle,
-                if_running=if_running,
-                **options,
-            )
-        )
+        starting = asyncio.ensure_future(self.start(name, if_running=if_running, **options))
         try:
             await asyncio.wait([starting])
         except asyncio.CancelledError as error:

@@ -24,7 +24,7 @@ import logging
 import uuid
 from collections.abc import Mapping
 from enum import Enum
-from typing import Final
+from typing import Final, Unpack
 
 import attrs
 
@@ -43,7 +43,6 @@ SETTLE: Final = 120.0
 _LONGEST: Final = next(row.max_length for row in BATCH_TASK_INFO.fields if row.attribute == "description") or 0
 _LISTINGS: Final = Polling(first=0.0)
 _RETRY_AFTER_LONGEST: Final = 60.0  # seconds of a Retry-After that listings honour: somebody waits for the start
-_OPTIONS: Final = frozenset(CallOptions.__annotations__)
 _LOG: Final = logging.getLogger("soapbatch")
 
 
@@ -83,18 +82,35 @@ class Marker(Enum):
         return f"a task of that job whose description ends in [soapbatch:{text}]"
 
 
-def check(
-    *,
-    name: object,
-    parameters: object,
-    description: object,
-    marker: object,
-    resend: bool,
-    settle: object,
-    options: Mapping[str, object],
-) -> None:
+class StartOptions(CallOptions, total=False):
+    """What may be said of the start of a job, as keyword arguments of `Jobs.start` and `Jobs.run`.
+
+    Beside them stand those of the StartBatchJob call: `timeout` and `on_header`.
+
+    Attributes:
+        parameters: as the job defines them; None, the default: none.
+        description: for people; at most 254 characters, the marker included. The default is None.
+        marker: what the task carries so that it can be found if the answer is lost; None, the default: nothing.
+        resend: send it once more if the answer was lost and it is proven that nothing was started. Needs a marker;
+            the default is False.
+        settle: seconds after which no server, and no proxy before it, still works on a lost request. The default is
+            120.
+    """
+
+    parameters: Mapping[str, str | None] | None
+    description: str | None
+    marker: Marker | None
+    resend: bool
+    settle: float
+
+
+_OPTIONS: Final = frozenset(StartOptions.__annotations__)
+
+
+def check(name: object, options: Mapping[str, object]) -> None:
     """Refuse what `Jobs.start` cannot be asked for, before anything is sent."""
     unknown = sorted(options.keys() - _OPTIONS)
+    parameters, description, marker, resend = map(options.get, ("parameters", "description", "marker", "resend"))
     for is_right, message in (
         (isinstance(name, str), f"name: a job's name is text, not a {type(name).__name__}"),
         (not isinstance(name, str) or name.strip(), "name: a job has one; a blank name would stand for every job"),
@@ -102,26 +118,24 @@ def check(
         (description is None or isinstance(description, str), "description is text, or None"),
         (marker is None or isinstance(marker, Marker), "marker is Marker.PARAMETER, Marker.DESCRIPTION or None"),
         (not resend or marker, "resend=True needs a marker: without one nothing proves that the job was not started"),
-        (is_seconds(settle), "settle is a number of seconds"),
+        (is_seconds(options.get("settle", SETTLE)), "settle is a number of seconds"),
         (not unknown, f"a start takes no {', '.join(unknown)}: options are {', '.join(sorted(_OPTIONS))}"),
     ):
         if not is_right:
             raise UsageError(message)
 
 
-async def start(
-    batch: BatchAgent,
-    info: BatchTaskInfo,
-    *,
-    marker: Marker | None,
-    resend: bool,
-    settle: float,
-    options: CallOptions,
-) -> int:
+async def start(batch: BatchAgent, name: str, **options: Unpack[StartOptions]) -> int:
     """Start a job and return its task's id; `Jobs.start` documents the rest."""
+    info = BatchTaskInfo(
+        name=name, description=options.pop("description", None), parameter_object=options.pop("parameters", None)
+    )
+    marker, resend = options.pop("marker", None), options.pop("resend", False)
+    settle = options.pop("settle", SETTLE)
+    call: CallOptions = options  # what is left of them
     if marker is None:
         try:
-            return await batch.start_batch_job(info, **options)
+            return await batch.start_batch_job(info, **call)
         except SoapBatchError as error:
             if error.applied == "no" or isinstance(error, ServiceError):
                 raise
@@ -131,7 +145,7 @@ async def start(
     _LOG.debug("StartBatchJob: if its answer is lost, look for %s", marker.hint(text))
     while True:
         try:
-            return await batch.start_batch_job(sent, **options)
+            return await batch.start_batch_job(sent, **call)
         except SoapBatchError as error:
             if error.applied == "no":
                 raise
