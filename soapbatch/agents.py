@@ -218,7 +218,10 @@ class BlobAgent(_Agent):
         return await self._call(rows.CLEANUP_BATCH_TASK, options, batch_task_id)
 
     def stream_output(self, batch_task_id: int, **options: Unpack[CallOptions]) -> AsyncGenerator[bytes, None]:
-        """Yield the output of a task in pieces while it arrives, in constant memory. Since Services88."""
+        """Yield the output of a task in pieces while it arrives, in constant memory. Since Services88.
+
+        No piece at all: the task left no output. An output that is empty is one empty piece.
+        """
         arguments: dict[str, Any] = {"batch_task_id": batch_task_id}
         return self._caller.stream(rows.GET_OUTPUT_FROM_BATCH, arguments, options)
 
@@ -228,8 +231,7 @@ class BlobAgent(_Agent):
         """Write the output of a task to a path or a binary file, in constant memory; return its size in bytes.
 
         A path is replaced only once the output is complete, by a file that only its owner can read. None: the task
-        left no output, or an empty one, which look alike in a stream; nothing is written then, and no file is made or
-        replaced. Since Services88.
+        left no output; nothing is written then, and no file is made or replaced. Since Services88.
 
         Raises:
             OSError: it cannot be written.
@@ -243,12 +245,11 @@ class BlobAgent(_Agent):
                     f"open(path, 'wb'): not this {type(target).__name__}"
                 )
                 raise UsageError(message)
-            return await _write(self.stream_output(batch_task_id, **options), path) or None
+            return await _write(self.stream_output(batch_task_id, **options), path)
         with Replacement(Path(path)) as new:
             size = await _write(self.stream_output(batch_task_id, **options), new.file)
-            if not size:
-                return None
-            await asyncio.to_thread(new.take_place)
+            if size is not None:
+                await asyncio.to_thread(new.take_place)
         return size
 
 
@@ -260,9 +261,13 @@ def _takes_bytes(file: object) -> TypeGuard[BinaryIO]:
     return not getattr(file, "closed", False) and (not callable(writable) or bool(writable()))
 
 
-async def _write(pieces: AsyncGenerator[bytes, None], file: BinaryIO) -> int:
-    size = 0
+async def _write(pieces: AsyncGenerator[bytes, None], file: BinaryIO) -> int | None:
+    """Return how many bytes there were; None: there was no piece."""
+    size: int | None = None
     async with contextlib.aclosing(pieces):
         async for piece in pieces:
-            size += await asyncio.to_thread(file.write, piece)
+            size = (size or 0) + len(piece)
+            rest = piece
+            while rest:  # an unbuffered file may take less than it is given
+                rest = rest[await asyncio.to_thread(file.write, rest) :]
     return size

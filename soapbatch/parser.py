@@ -268,6 +268,8 @@ class ResponseParser:
             if len(element) or self._base64.feed((element.text or "").encode(), found):
                 raise ValueError(NOT_BASE64)
             self._base64.close()
+            if not self._count and not found and not is_nil(element):
+                found.append(b"")  # an empty output is one empty piece, no output is none
 
     def _handle_item(self, element: etree._Element, found: list[Any]) -> None:
         parent = element.getparent()
