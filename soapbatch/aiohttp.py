@@ -1,6 +1,6 @@
 """The transport of the extra `soapbatch[aiohttp]`: httpx requests over aiohttp's connector.
 
-It serves more than twice as many calls a second as the default does, and needs packages of its own for that.
+For services that use aiohttp already, or need something of its connector. It is about as fast as the default.
 """
 
 import asyncio
@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
+from soapbatch.connections import TlsContext, has_proxies, read_proxy
 from soapbatch.errors import ClientClosed, UsageError
 from soapbatch.failures import stale_answer, transport_error
-from soapbatch.lanes import KEEP_ALIVE, MAX_CONNECTIONS, TlsContext, has_proxies, read_proxy
+from soapbatch.lanes import KEEP_ALIVE, MAX_CONNECTIONS
 from soapbatch.transport import ClientReply, HttpRequest, Progress, Transport, httpx_headers
 
 if TYPE_CHECKING:

@@ -1,6 +1,5 @@
 """The body of an answer, decompressed in bounded steps: what is compressed may be a bomb, cut short, or broken."""
 
-import contextlib
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Final, NoReturn
@@ -13,8 +12,8 @@ PIECE: Final = 64 * KIB
 _RATIO_FROM: Final = 1 * MIB
 
 
-async def decompressed(chunks: AsyncIterator[bytes], encoding: str, limits: Limits) -> AsyncGenerator[bytes, None]:
-    """Yield what `chunks` holds, decoded as `encoding` (a `Content-Encoding`) says, in pieces of at most 64 KiB.
+def decompressed(chunks: AsyncIterator[bytes], encoding: str, limits: Limits) -> AsyncGenerator[bytes, None]:
+    """Return what `chunks` holds, decoded as `encoding` (a `Content-Encoding`) says, in pieces of at most 64 KiB.
 
     Nothing larger is ever held decoded, so that a compressed bomb ends at `limits.expansion` and not in memory.
 
@@ -26,11 +25,7 @@ async def decompressed(chunks: AsyncIterator[bytes], encoding: str, limits: Limi
     encoding = encoding.strip().lower()
     if encoding not in {"", "identity", "gzip", "x-gzip", "deflate"}:
         _refuse("not an encoding that is read (gzip and deflate are)", encoding)
-    pieces = _sliced(chunks) if encoding in {"", "identity"} else _inflated(chunks, encoding, limits)
-    async with contextlib.aclosing(pieces):
-        async for piece in pieces:
-            yield piece
-            del piece  # an error that is raised later shows no part of the answer in its frames
+    return _sliced(chunks) if encoding in {"", "identity"} else _inflated(chunks, encoding, limits)
 
 
 async def _sliced(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:

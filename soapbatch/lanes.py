@@ -2,34 +2,32 @@
 
 httpx's own pool looks at every connection and every waiting request for each request, so that its cost grows
 with the square of what waits; and a request that is cancelled at the wrong moment stays in it for good. A lane is
-an httpx transport with a single connection that serves one request at a time: nothing is shared that could be
-spoilt, and choosing one costs the same however many there are.
+a single connection that serves one request at a time: nothing is shared that could be spoilt, and choosing one costs
+the same however many there are.
 """
 
 import asyncio
 import contextlib
 import functools
 import ssl
-import urllib.request
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Final, cast
+from collections.abc import AsyncIterator
+from typing import Final
 
 import attrs
 import httpx
 
+from soapbatch.connections import Connection, Head, Target, TlsContext, connection_to, read_proxy
 from soapbatch.errors import ClientClosed, UsageError
 from soapbatch.failures import stale_answer, transport_error
-from soapbatch.transport import Body, HttpRequest, Progress, Trace, finished, httpx_headers
+from soapbatch.transport import Body, HttpRequest, Progress, finished
 
-# As many calls can be on the way at once. More do not help: on one machine, over a loopback socket, 256 callers cost
-# 700 us of CPU a call with 64 lanes, 870 with 16 and 990 with 256.
+# As many calls can be on the way at once. More do not help: over a loopback socket, 256 callers cost about as much CPU a
+# call with 16 lanes as with 64 or 256.
 MAX_CONNECTIONS: Final = 64
 # Seconds. Below what closes idle connections in front of a NetServer (IIS 120, nginx 75, AWS load balancers 60), so
 # that it is the client who closes; and above the pause between two looks at a job.
 KEEP_ALIVE: Final = 30.0
-
-Origin = tuple[str, str, int | None]
 
 
 @attrs.define(eq=False)
@@ -37,69 +35,19 @@ class _Lane:
     """One connection, or the right to open one.
 
     Attributes:
-        origin: scheme, host and port that it leads to.
-        carry: sends a request; None until it is opened.
-        shut: closes it; None until it is opened.
-        stream: httpcore's network stream, from when its socket is connected.
+        origin: where it leads.
+        connection: None until it is opened.
         idle_since: by the clock of the loop; meaningful while idle.
     """
 
-    origin: Origin
-    carry: Callable[[httpx.Request], Awaitable[httpx.Response]] | None = None
-    shut: Callable[[], Awaitable[None]] | None = None
-    stream: Any = None
+    origin: tuple[str, str, int | None]
+    connection: Connection | None = None
     idle_since: float = 0.0
-
-    def connected(self, stream: object) -> None:
-        """Take note of the stream, so that it can be closed whatever httpcore makes of it."""
-        self.stream = stream
 
     async def close(self) -> None:
         """Close the connection, in whatever state it is."""
-        # httpcore 1.0.9 forgets the socket of a TLS handshake that is cancelled: that one is closed by itself.
-        closers = (self.stream.aclose if self.stream is not None else None, self.shut)
-        for close in filter(None, closers):
-            with contextlib.suppress(Exception):
-                await close()
-
-
-class TlsContext:
-    """The TLS context that all connections share, made when the first needs it.
-
-    Attributes:
-        trust_env: whether SSL_CERT_FILE and SSL_CERT_DIR hold.
-    """
-
-    def __init__(self, verify: bool | ssl.SSLContext, trust_env: bool) -> None:  # noqa: FBT001 - as httpx has them
-        """Take the arguments of httpx."""
-        self._verify = verify
-        self.trust_env = trust_env
-        self._made: asyncio.Future[ssl.SSLContext] | None = None
-
-    async def get(self, scheme: str) -> ssl.SSLContext:
-        """Return the context for connections of `scheme`.
-
-        It is made once, in a thread: reading the CA certificates takes tens of milliseconds.
-
-        Raises:
-            UsageError: the certificates cannot be read.
-        """
-        if isinstance(self._verify, ssl.SSLContext):
-            return self._verify
-        if scheme != "https":
-            # It is never used, trusts nobody, and costs next to nothing.
-            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        if self._made is None:
-            make = functools.partial(httpx.create_ssl_context, verify=self._verify, trust_env=self.trust_env)
-            self._made = asyncio.get_running_loop().run_in_executor(None, make)
-            # Everybody may have stopped waiting when it fails: then nobody misses its exception.
-            self._made.add_done_callback(lambda made: made.cancelled() or made.exception())
-        try:
-            return self._made.result() if self._made.done() else await asyncio.shield(self._made)
-        except OSError:
-            self._made = None
-            failure = UsageError("the CA certificates cannot be read; check SSL_CERT_FILE and SSL_CERT_DIR")
-        raise failure
+        if self.connection is not None:
+            await self.connection.aclose()
 
 
 class LaneTransport:
@@ -140,7 +88,7 @@ class LaneTransport:
         self._keep_alive = keep_alive
         self._tls = TlsContext(verify, trust_env)
         self._proxy = read_proxy(proxy)
-        self._target = functools.lru_cache(maxsize=64)(_target)
+        self._target = functools.lru_cache(maxsize=64)(Target.of)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
@@ -159,22 +107,21 @@ class LaneTransport:
         self._enter()
         progress.phase = "queueing"
         try:
-            url, origin = self._target(request.url)
-        except httpx.InvalidURL as error:
+            target = self._target(request.url)
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             failure = transport_error(error, phase=progress.phase, is_sent=False, url=request.url)
         else:
-            lane = await self._acquire(origin)
-            trace = Trace(progress, lane.connected)
+            lane = await self._acquire(target.origin)
             try:
-                response = await self._exchange(lane, url, request, trace)
+                head = await self._exchange(lane, target, request, progress)
             except Exception as error:  # noqa: BLE001 - whatever a foreign stack raises becomes ours
                 failure = transport_error(error, phase=progress.phase, is_sent=progress.sent, url=request.url)
             except BaseException:
                 await finished(self._discard(lane))
                 raise
             else:
-                if not trace.is_stale:
-                    return LaneReply(self, lane, response, progress, request.url)
+                if not head.is_stale:
+                    return LaneReply(self, lane, head, progress, request.url)
                 failure = stale_answer(request.url)
             await finished(self._discard(lane))
         raise failure
@@ -201,47 +148,23 @@ class LaneTransport:
 
     # --- A request ----------------------------------------------------------------------------------------------
 
-    async def _exchange(self, lane: _Lane, url: httpx.URL, request: HttpRequest, trace: Trace) -> httpx.Response:
+    async def _exchange(self, lane: _Lane, target: Target, request: HttpRequest, progress: Progress) -> Head:
         """Send `request` over `lane`, opening it if need be, and return the head of the answer."""
-        if lane.carry is None:
-            self._open(lane, await self._tls.get(url.scheme))
-        carry = cast("Callable[[httpx.Request], Awaitable[httpx.Response]]", lane.carry)
-        return await carry(
-            httpx.Request(
-                "POST", url, content=request.body, headers=httpx_headers(request), extensions={"trace": trace}
-            )
-        )
+        if lane.connection is not None and not lane.connection.is_usable():
+            await lane.close()
+            lane.connection = None
+        if lane.connection is None:
+            context = await self._tls.get(target.url.scheme)
+            lane.connection = connection_to(target, context, self._proxy, trust_env=self._tls.trust_env)
+        return await lane.connection.send(target, request, progress)
 
-    def _open(self, lane: _Lane, context: ssl.SSLContext) -> None:
-        """Give `lane` an httpx transport; the connection itself is opened by the first request."""
-        limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=None)
-        try:
-            if self._proxy is None and self._tls.trust_env and has_proxies():
-                # Only httpx's client knows how to read the environment; it costs a little more for each request.
-                client = httpx.AsyncClient(verify=context, limits=limits, timeout=None)  # noqa: S113 - the call has one
-                lane.carry = functools.partial(client.send, stream=True, follow_redirects=False)
-                lane.shut = client.aclose
-            else:
-                transport = httpx.AsyncHTTPTransport(
-                    verify=context, limits=limits, proxy=self._proxy, trust_env=self._tls.trust_env
-                )
-                lane.carry, lane.shut = transport.handle_async_request, transport.aclose
-        except (ImportError, ValueError, httpx.InvalidURL):
-            failure = UsageError(
-                "the proxy settings cannot be used; check proxy=, HTTP_PROXY, HTTPS_PROXY and ALL_PROXY "
-                "(a socks5 proxy needs: pip install 'httpx[socks]')"
-            )
-        else:
-            return
-        raise failure
-
-    async def give_back(self, lane: _Lane, response: httpx.Response, body: Body) -> None:
+    async def give_back(self, lane: _Lane, body: Body) -> None:
         """Take `lane` back from a reply; it is kept only if the body was read to its end and it closes well."""
         is_clean = False
         try:
             if body.is_complete:
                 with contextlib.suppress(Exception):
-                    await cast("httpx.AsyncByteStream", response.stream).aclose()
+                    await body.aclose()
                     is_clean = not self._is_closed
         finally:
             if is_clean:
@@ -265,7 +188,7 @@ class LaneTransport:
             message = "this client belongs to another event loop; make one client for each, inside of it"
             raise UsageError(message)
 
-    async def _acquire(self, origin: Origin) -> _Lane:
+    async def _acquire(self, origin: tuple[str, str, int | None]) -> _Lane:
         """Return a lane to `origin`, waiting for one if all are in use."""
         if self._in_use < self._max_connections:
             self._in_use += 1
@@ -347,16 +270,13 @@ class LaneTransport:
 class LaneReply:
     """An answer that came over a lane; see `HttpReply`."""
 
-    def __init__(
-        self, lanes: LaneTransport, lane: _Lane, response: httpx.Response, progress: Progress, url: str
-    ) -> None:
-        """Wrap `response`, whose body is still to be read."""
+    def __init__(self, lanes: LaneTransport, lane: _Lane, head: Head, progress: Progress, url: str) -> None:
+        """Wrap the answer whose `head` came over `lane`; its body is still to be read."""
         self._lanes = lanes
         self._lane: _Lane | None = lane
-        self._response = response
-        self._body = Body(response, progress, url)
-        self.status = response.status_code
-        self.headers = response.headers
+        self._body = Body(head.body, progress, url)
+        self.status = head.status
+        self.headers = head.headers
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Return the body; see `HttpReply.chunks`."""
@@ -366,30 +286,7 @@ class LaneReply:
         """Give the lane back, or close it; see `HttpReply.aclose`."""
         lane, self._lane = self._lane, None
         if lane is not None:
-            await self._lanes.give_back(lane, self._response, self._body)
-
-
-def _target(url: str) -> tuple[httpx.URL, Origin]:
-    """Return `url` parsed, and the origin that decides which lanes lead to it."""
-    parsed = httpx.URL(url)
-    return parsed, (parsed.scheme, parsed.host, parsed.port)
-
-
-def read_proxy(proxy: str | httpx.Proxy | None) -> httpx.Proxy | None:
-    """Return `proxy` as httpx has it."""
-    if not isinstance(proxy, str):
-        return proxy
-    try:
-        return httpx.Proxy(proxy)
-    except (ValueError, httpx.InvalidURL):
-        failure = UsageError("proxy= is not the URL of a proxy; give one like http://proxy.example.com:3128")
-    raise failure
-
-
-def has_proxies() -> bool:
-    """Tell whether the environment names a proxy: the question that httpx asks before it reads the rest."""
-    proxies = urllib.request.getproxies()
-    return any(proxies.get(scheme) for scheme in ("http", "https", "all"))
+            await self._lanes.give_back(lane, self._body)
 
 
 def _closed() -> ClientClosed:

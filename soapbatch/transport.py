@@ -195,8 +195,20 @@ def httpx_headers(request: HttpRequest) -> dict[str, str]:
     return headers
 
 
+class Pieces(Protocol):
+    """A body as httpx and httpcore have it."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Return what yields it."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give the connection back, or close it."""
+        ...
+
+
 class Body:
-    """The raw body of an httpx response, once, as it arrives; its errors are ours.
+    """A raw body, once, as it arrives; its errors are ours.
 
     An iterator and not a generator, so that nothing has to be finalized when it is left before its end.
 
@@ -205,9 +217,10 @@ class Body:
         is_complete: whether it was read to its end.
     """
 
-    def __init__(self, response: httpx.Response, progress: Progress, url: str) -> None:
-        """Prepare to read `response`; `url` is for messages."""
-        self.pieces = aiter(cast("httpx.AsyncByteStream", response.stream))
+    def __init__(self, stream: Pieces, progress: Progress, url: str) -> None:
+        """Prepare to read `stream`; `url` is for messages."""
+        self._stream = stream
+        self.pieces = aiter(stream)
         self._progress = progress
         self._url = url
         self.is_complete = False
@@ -227,6 +240,10 @@ class Body:
             progress = self._progress
             failure = transport_error(error, phase=progress.phase, is_sent=progress.sent, url=self._url)
         raise failure
+
+    async def aclose(self) -> None:
+        """Give the connection back to httpcore."""
+        await self._stream.aclose()
 
     async def unwind(self) -> None:
         """Let httpcore's nested generators come to their end, once the socket is closed: reading fails then."""
@@ -309,7 +326,7 @@ class ClientReply:
     def __init__(self, response: httpx.Response, progress: Progress, url: str) -> None:
         """Wrap `response`, whose body is still to be read unless a hook of the client has read it."""
         self._response = response
-        self._body = Body(response, progress, url)
+        self._body = Body(cast("httpx.AsyncByteStream", response.stream), progress, url)
         self._is_closed = False
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers

@@ -22,7 +22,7 @@ ROOF = "soapbatch"
 
 # The stair, from the ground up. An import points to a lower row, never to its own or a higher one.
 STAIR = [
-    ["services", "secret", "limits", "endings", "replacement"],
+    ["services", "secret", "limits", "endings", "replacement", "dialing"],
     ["xsd"],
     ["schema", "references"],
     ["late"],
@@ -35,7 +35,9 @@ STAIR = [
     ["parser", "request_parser"],
     ["judgement", "failures", "observe", "decoding"],
     ["transport"],
-    ["lanes", "credentials", "exchange"],
+    ["wire"],
+    ["connections", "exchange"],
+    ["lanes", "credentials"],
     ["stores"],
     ["tickets", "aiohttp", "lifetime"],
     ["calls"],

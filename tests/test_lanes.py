@@ -483,6 +483,34 @@ async def test_a_bad_header_is_a_usage_error_that_does_not_repeat_it(make: Make)
     assert len(server.seen) == 1
 
 
+@pytest.mark.parametrize("headers", [{}, {"HOST": "elsewhere", "content-length": "1"}], ids=["added", "brought"])
+async def test_what_http_needs_is_in_the_headers_once(headers: dict[str, str]) -> None:
+    """Host and Content-Length are added, unless the request brings them."""
+    async with FaultServer() as server, using(LaneTransport()) as transport:
+        assert (
+            await read(await transport.send(HttpRequest(url=server.url, headers=headers, body=b"x"), Progress()))
+            == b"x"
+        )
+    [seen] = server.seen
+    host = headers.get("HOST", server.url.removeprefix("http://"))
+    assert (seen.headers["host"], seen.headers["content-length"]) == (host, "1")
+
+
+async def test_headers_of_the_same_name_are_one() -> None:
+    """The headers of an answer stand under their lower-case names, repeated ones joined."""
+
+    async def upstream(_: bytes, __: Mapping[str, str]) -> Answer:
+        return 200, {"X-Twice": "1", "x-twice": "2", "X-Once": "\N{LATIN SMALL LETTER AE}"}, b""
+
+    async with FaultServer(upstream) as server, using(LaneTransport()) as transport:
+        reply = await start(transport, server.url)
+        assert (reply.headers["x-twice"], reply.headers["x-once"]) == (
+            "1, 2",
+            "\u00c3\u00a6",
+        )  # sent as UTF-8, read as HTTP says
+        await reply.aclose()
+
+
 async def test_aiohttp_is_opened_once_and_not_after_closing() -> None:
     """Requests that come while the certificates are read share what is opened then; after closing nothing is."""
     async with FaultServer() as server:

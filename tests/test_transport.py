@@ -586,7 +586,7 @@ async def test_an_answer_to_an_earlier_request_is_not_taken() -> None:
 
 async def test_a_body_is_an_iterator() -> None:
     """The body of a response is read once, and knows whether it came to its end."""
-    body = Body(httpx.Response(200, content=b"abc"), Progress(), URL)
+    body = Body(httpx.ByteStream(b"abc"), Progress(), URL)
     assert aiter(body) is body
     assert [chunk async for chunk in body] == [b"abc"]
     assert body.is_complete

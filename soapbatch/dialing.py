@@ -1,0 +1,77 @@
+"""A host and a port -> a connected socket, by whichever of the host's addresses answers first.
+
+asyncio can do this too, but a cancellation that meets a connection just made loses its socket there.
+"""
+
+import asyncio
+import itertools
+import socket
+from collections.abc import Iterable
+from typing import Any, Final, TypeAlias
+
+_HEAD_START: Final = 0.25  # seconds that an address has before the next is tried beside it; RFC 8305, section 5
+
+_Address: TypeAlias = tuple[int, int, int, str, Any]
+
+
+async def dial(host: str, port: int) -> socket.socket:
+    """Return a socket that is connected. Cancelling leaves none behind.
+
+    Raises:
+        OSError: the name is not known, or no address could be reached: what the first of them said.
+    """
+    loop = asyncio.get_running_loop()
+    addresses = _interleaved(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    attempts: list[asyncio.Task[socket.socket]] = []
+    winner: socket.socket | None = None
+    try:
+        for address in addresses:
+            attempts.append(loop.create_task(_connected(address)))
+            winner = await _first(attempts, _HEAD_START if len(attempts) < len(addresses) else None)
+            if winner is not None:
+                return winner
+    finally:
+        for attempt in attempts:
+            attempt.cancel()
+            attempt.add_done_callback(lambda attempt: _give_up(attempt, winner))
+    raise next(error for attempt in attempts if (error := attempt.exception()) is not None)
+
+
+async def _first(attempts: list[asyncio.Task[socket.socket]], patience: float | None) -> socket.socket | None:
+    """Return the first socket within `patience` seconds; None: there is none yet, or all have failed."""
+    ends = None if patience is None else asyncio.get_running_loop().time() + patience
+    while pending := [attempt for attempt in attempts if not attempt.done()]:
+        left = None if ends is None else max(0.0, ends - asyncio.get_running_loop().time())
+        done, _ = await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        for attempt in done:
+            if attempt.exception() is None:
+                return attempt.result()
+        if not done:
+            break
+    return None
+
+
+async def _connected(address: _Address) -> socket.socket:
+    family, kind, protocol, _, where = address
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setblocking(False)  # noqa: FBT003 - its one argument
+        await asyncio.get_running_loop().sock_connect(sock, where)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _give_up(attempt: asyncio.Task[socket.socket], winner: socket.socket | None) -> None:
+    """Close what an attempt has come to, unless it has won."""
+    if not attempt.cancelled() and attempt.exception() is None and attempt.result() is not winner:
+        attempt.result().close()
+
+
+def _interleaved(addresses: Iterable[_Address]) -> list[_Address]:
+    """Return addresses so that IPv6 and IPv4 take turns, the preferred family first."""
+    families: dict[int, list[_Address]] = {}
+    for address in addresses:
+        families.setdefault(address[0], []).append(address)
+    return [address for row in itertools.zip_longest(*families.values()) for address in row if address is not None]
