@@ -22,8 +22,8 @@ from soapbatch.errors import ClientClosed, UsageError
 from soapbatch.failures import stale_answer, transport_error
 from soapbatch.transport import Body, HttpRequest, Progress, finished
 
-# As many calls can be on the way at once. More do not help: over a loopback socket, 256 callers cost about as much CPU a
-# call with 16 lanes as with 64 or 256.
+# As many calls can be on the way at once. More do not help: over a loopback socket, 256 callers cost about as much CPU
+# a call with 16 lanes as with 64 or 256.
 MAX_CONNECTIONS: Final = 64
 # Seconds. Below what closes idle connections in front of a NetServer (IIS 120, nginx 75, AWS load balancers 60), so
 # that it is the client who closes; and above the pause between two looks at a job.
