@@ -10,6 +10,7 @@ from tests.bench.__main__ import main
 from tests.bench.case import QUICK, Case, Figure, Row, Target, timed
 from tests.bench.report import as_markdown
 from tests.bench.runner import TOPICS, cases, run
+from tests.bench.summary import HEADING, README, RESULTS, section
 
 
 @pytest.mark.parametrize("topic", TOPICS)
@@ -35,6 +36,14 @@ def test_results_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert results.keys() >= {"date", "machine", "python", "libraries", "rows"}
     assert len(results["rows"][0]["figures"]["soapbatch"]["samples"]) == QUICK.rounds
     assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_readme_shows_what_was_measured() -> None:
+    """The README's section on speed is the one that is made from the results beside the benchmarks."""
+    readme = README.read_text(encoding="utf-8")
+    made = section(json.loads(RESULTS.read_text(encoding="utf-8")))
+    assert made in readme, "run: python -m tests.bench.summary"
+    assert readme.count(HEADING) == 1
 
 
 def test_contenders_take_turns() -> None:

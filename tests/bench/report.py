@@ -50,7 +50,7 @@ def _tables(rows: Sequence[Row]) -> Iterable[tuple[str, list[str], list[list[str
             topic,
             ["what", "size", "unit", *contenders],
             [
-                [row.name, f"{row.size:,} {row.of}", row.unit, *(_cell(row.figures.get(name)) for name in contenders)]
+                [row.name, f"{row.size:,} {row.of}", row.unit, *(cell(row.figures.get(name)) for name in contenders)]
                 for row in lines
             ],
         )
@@ -58,7 +58,7 @@ def _tables(rows: Sequence[Row]) -> Iterable[tuple[str, list[str], list[list[str
         "targets",
         ["topic", "what", "size", "target", "measured", "met"],
         [
-            [row.topic, row.name, f"{row.size:,} {row.of}", str(target), _number(target.value(row.figures)), met]
+            [row.topic, row.name, f"{row.size:,} {row.of}", str(target), number(target.value(row.figures)), met]
             for row in rows
             for target in row.targets
             for met in ["yes" if target.is_met(row.figures) else "NO"]
@@ -66,15 +66,15 @@ def _tables(rows: Sequence[Row]) -> Iterable[tuple[str, list[str], list[list[str
     )
 
 
-def _cell(figure: Figure | None) -> str:
+def cell(figure: Figure | None) -> str:
     """Return the median and the spread; a contender that was sampled once has none."""
     if figure is None:
         return ""
-    low, high = map(_number, figure.spread)
-    return _number(figure.median) if len(figure.samples) == 1 else f"{_number(figure.median)} ({low} - {high})"
+    low, high = map(number, figure.spread)
+    return number(figure.median) if len(figure.samples) == 1 else f"{number(figure.median)} ({low} - {high})"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Return `value` with three significant digits or so."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
