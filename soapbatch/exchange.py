@@ -14,7 +14,7 @@ from soapbatch.carriers import ReplyHeader, SoTimeZone
 from soapbatch.errors import SoapBatchError
 from soapbatch.judgement import judge
 from soapbatch.limits import Limits
-from soapbatch.observe import WIRE, Hooks, RequestEvent, ResponseEvent, announce, conclude
+from soapbatch.observe import WANTED, WIRE, Hooks, RequestEvent, ResponseEvent, announce, conclude
 from soapbatch.operations import Operation
 from soapbatch.parser import CHUNK, ResponseParser
 from soapbatch.reader import Report
@@ -23,7 +23,6 @@ from soapbatch.services import Binding, ServiceVersion
 from soapbatch.transport import HttpReply, HttpRequest, Progress, Transport, decoded
 
 _READS_IN_A_ROW: Final = 16  # of small pieces that are there already
-_WIRE_LOG_BYTES: Final = 64 * 1024  # of an answer that the wire log shows
 
 
 @attrs.frozen(kw_only=True)
@@ -130,7 +129,7 @@ class Exchange:
             return None
         self._received += len(chunk)
         if WIRE.isEnabledFor(logging.DEBUG):
-            self._shown += chunk[: _WIRE_LOG_BYTES - len(self._shown)]
+            self._shown += chunk[: WANTED - len(self._shown)]
         return self._parser.feed(chunk)
 
     def judge(self) -> Any:  # noqa: ANN401 - what the row says

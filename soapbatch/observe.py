@@ -13,11 +13,16 @@ from typing import Final, TypeAlias
 import attrs
 
 from soapbatch.builder import Request
+from soapbatch.limits import KIB
 from soapbatch.secret import Secret, redact, redact_envelope
 from soapbatch.services import Binding, ServiceVersion
 
 LOG: Final = logging.getLogger("soapbatch")
 WIRE: Final = logging.getLogger("soapbatch.wire")
+_SHOWN: Final = 64 * KIB  # of an answer
+_HIDDEN: Final = 16 * KIB  # behind that: what a secret might begin in that goes on where the answer is cut
+WANTED: Final = _SHOWN + _HIDDEN
+"""Bytes of an answer that `conclude` wants to see."""
 
 
 @attrs.frozen(kw_only=True)
@@ -119,6 +124,7 @@ def _shown(body: bytes, secrets: tuple[Secret, ...]) -> str:
     UTF-16 shows itself by its mark or its first character. Anything else is read as UTF-8 and as Windows-1252, which
     is ISO-8859-1 in all that can be printed: what is a secret in either reading is masked.
     """
+    hidden = _HIDDEN if len(body) >= WANTED else 0
     if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in body[:2]:
         encoding = "utf-16-be" if body.startswith((codecs.BOM_UTF16_BE, b"\0")) else "utf-16-le"
         text = body.decode(encoding, "replace")
@@ -128,4 +134,5 @@ def _shown(body: bytes, secrets: tuple[Secret, ...]) -> str:
             body = redact(body.decode(encoding, "surrogateescape"), secrets).encode(encoding, "surrogateescape")
         text = body.decode("utf-8", "replace")
     # What is left of UTF-32, or of a NUL by mistake, would hide what must be masked.
-    return redact_envelope(text.replace("\0", ""), secrets)
+    text = redact_envelope(text.replace("\0", ""), secrets)
+    return text[: min(_SHOWN, len(text) - hidden)]

@@ -318,6 +318,15 @@ async def test_a_long_answer_is_shown_in_part(logs: pytest.LogCaptureFixture) ->
     assert shown == f"< HTTP 200\n{whole[: 64 * 1024].decode()}"
 
 
+def test_a_secret_at_the_end_of_what_is_shown() -> None:
+    """A secret that the cut of a long answer would halve is masked before it is cut."""
+    secret = "hunter2-" * 200
+    for cut in (64 * 1024, 80 * 1024):
+        for before in range(cut - 1610, cut + 10, 90):
+            body = f"{secret * 20}{'x' * (before - 20 * len(secret))}{secret}{'y' * 20_000}".encode()
+            assert "hunter2" not in observe._shown(body[: observe.WANTED], (Secret(secret),))
+
+
 @virtual
 async def test_a_call_that_is_cancelled_is_told_of(logs: pytest.LogCaptureFixture) -> None:
     """A cancelled request has its record and its event as well."""
