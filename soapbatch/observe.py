@@ -135,4 +135,4 @@ def _shown(body: bytes, secrets: tuple[Secret, ...]) -> str:
         text = body.decode("utf-8", "replace")
     # What is left of UTF-32, or of a NUL by mistake, would hide what must be masked.
     text = redact_envelope(text.replace("\0", ""), secrets)
-    return text[: min(_SHOWN, len(text) - hidden)]
+    return text[: max(0, min(_SHOWN, len(text) - hidden))]
