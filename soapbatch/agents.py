@@ -11,7 +11,9 @@ Source: the documentation pages of the operations, Services75 to Services88.
 
 import asyncio
 import contextlib
+import errno
 import inspect
+import io
 import os
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from pathlib import Path
@@ -261,13 +263,21 @@ def _takes_bytes(file: object) -> TypeGuard[BinaryIO]:
     return not getattr(file, "closed", False) and (not callable(writable) or bool(writable()))
 
 
+def _write_all(file: BinaryIO | io.RawIOBase, piece: bytes) -> None:
+    """Write all of `piece`. Only an unbuffered file may take less than it is given, or nothing if it must not block."""
+    written = file.write(piece)
+    while isinstance(file, io.RawIOBase) and (written or 0) < len(piece):
+        if not written:
+            raise BlockingIOError(errno.EAGAIN, "the file takes nothing now: open it for blocking writes")
+        piece = piece[written:]
+        written = file.write(piece)
+
+
 async def _write(pieces: AsyncGenerator[bytes, None], file: BinaryIO) -> int | None:
     """Return how many bytes there were; None: there was no piece."""
     size: int | None = None
     async with contextlib.aclosing(pieces):
         async for piece in pieces:
             size = (size or 0) + len(piece)
-            rest = piece
-            while rest:  # an unbuffered file may take less than it is given
-                rest = rest[await asyncio.to_thread(file.write, rest) :]
+            await asyncio.to_thread(_write_all, file, piece)
     return size

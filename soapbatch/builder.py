@@ -185,6 +185,12 @@ class _Fields:
         return get if len(self.names) > 1 else lambda carrier: (get(carrier),)
 
 
+def _check_kind(value: object, carrier: type[object]) -> None:
+    if not isinstance(value, carrier):
+        message = f"needs a {carrier.__name__}, got {type(value).__name__}"
+        raise ValueError(message)  # noqa: TRY004 - one exception type for every reason
+
+
 def _values_writer(names: Iterable[str], writers: Iterable[Writer], head: str, tail: str) -> _ValuesWriter:
     """Return what writes the values of `names`, None for "not written", between two literals."""
     rows = tuple(zip(names, writers, strict=True))
@@ -289,6 +295,7 @@ class _Compiler:
         compiled = self.enclosing[type_]
 
         def write(value: object) -> str:
+            _check_kind(value, type_.carrier)
             fields = compiled[0]
             return _values_writer(fields.names, fields.writers, open_, close)(fields.values_of()(value))
 
@@ -313,9 +320,7 @@ class _Compiler:
         values_of = fields.values_of()
 
         def write(value: Any) -> str:  # noqa: ANN401 - whatever the caller passed
-            if not isinstance(value, carrier):
-                message = f"needs a {carrier.__name__}, got {type(value).__name__}"
-                raise ValueError(message)  # noqa: TRY004 - one exception type for every reason
+            _check_kind(value, carrier)
             return fields.write(values_of(value))
 
         return write

@@ -6,15 +6,18 @@ import functools
 import ssl
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import attrs
 import httpcore
 import httpx
 
 from soapbatch.errors import UsageError
+from soapbatch.failures import stale_answer
 from soapbatch.transport import HttpRequest, Pieces, Progress, Trace, httpx_headers
 from soapbatch.wire import Wire
+
+_HIGHEST_PORT: Final = 65535
 
 
 @attrs.frozen
@@ -37,9 +40,16 @@ class Target:
     def of(cls, text: str) -> "Target":
         """Take `text` apart. Raises httpx.InvalidURL and httpx.UnsupportedProtocol."""
         url = httpx.URL(text)
-        if url.scheme not in {"http", "https"} or not url.host:
+        if url.scheme not in {"http", "https"}:
             message = "neither http nor https"
             raise httpx.UnsupportedProtocol(message)
+        try:
+            is_somewhere = bool(url.host) and (url.port or 1) <= _HIGHEST_PORT
+        except UnicodeError:  # of a name that is not IDNA
+            is_somewhere = False
+        if not is_somewhere:
+            message = "no host, or no port"
+            raise httpx.InvalidURL(message)
         wire_url = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
         return cls(url, wire_url, url.netloc, (url.scheme, url.host, url.port))
 
@@ -52,24 +62,28 @@ class Head:
         status: of HTTP.
         headers: by lower-case name.
         body: still to be read.
-        is_stale: whether it was there before the question could be asked: it answers an earlier one.
     """
 
     status: int
     headers: Mapping[str, str]
     body: Pieces
-    is_stale: bool
 
 
 class Connection(Protocol):
     """One connection; it is opened by its first request."""
 
     def is_usable(self) -> bool:
-        """Return whether it may serve another request: the server has neither closed it nor said anything more."""
+        """Return whether it may serve another request, after one that ended well.
+
+        Not if it was closed, if something came over it that nobody asked for, or if a request has not left it yet.
+        """
         ...
 
     async def send(self, target: Target, request: HttpRequest, progress: Progress) -> Head:
-        """Send a request and return the head of its answer. Raises what httpx and httpcore raise."""
+        """Send a request and return the head of its answer.
+
+        Raises what httpx and httpcore raise; and ConnectionLost for an answer to an earlier request.
+        """
         ...
 
     async def aclose(self) -> None:
@@ -99,10 +113,13 @@ class _Direct:
 
     def is_usable(self) -> bool:
         http = self._http
-        return http is None or (http.is_available() and not http.has_expired())
+        assert http is not None  # noqa: S101 - it has served a request
+        # What came behind the last answer stays in h11, which takes it for the beginning of the next one.
+        surplus, _ = http._h11_state.trailing_data  # noqa: SLF001 - httpcore does not tell
+        return http.is_available() and not http.has_expired() and not surplus and not self._wire.is_sending()
 
     async def send(self, target: Target, request: HttpRequest, progress: Progress) -> Head:
-        self._wire.begin(progress)
+        self._wire.progress = progress
         if self._http is None:
             origin = target.wire_url.origin
             await self._wire.connect(origin.host.decode("ascii"), origin.port, self._context)
@@ -111,7 +128,7 @@ class _Direct:
             httpcore.Request("POST", target.wire_url, headers=_headers(target, request), content=request.body)
         )
         progress.phase = "reading"
-        return Head(response.status, _joined(response.headers), response.stream, self._wire.is_stale)  # type: ignore[arg-type]
+        return Head(response.status, _joined(response.headers), response.stream)  # type: ignore[arg-type]
 
 
 class _Proxied:
@@ -153,7 +170,9 @@ class _Proxied:
                 extensions={"trace": trace},
             )
         )
-        return Head(response.status_code, response.headers, response.stream, trace.is_stale)  # type: ignore[arg-type]
+        if trace.is_stale:
+            raise stale_answer(request.url)
+        return Head(response.status_code, response.headers, response.stream)  # type: ignore[arg-type]
 
     async def aclose(self) -> None:
         # httpcore 1.0.9 forgets the socket of a TLS handshake that is cancelled: that one is closed by itself.

@@ -21,7 +21,10 @@ async def dial(host: str, port: int) -> socket.socket:
         OSError: the name is not known, or no address could be reached: what the first of them said.
     """
     loop = asyncio.get_running_loop()
-    addresses = _interleaved(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    try:
+        addresses = _interleaved(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    except UnicodeError:  # Python's codec for names refuses what no name server could know
+        raise socket.gaierror(socket.EAI_NONAME, "not a name of a host") from None
     attempts: list[asyncio.Task[socket.socket]] = []
     winner: socket.socket | None = None
     try:
@@ -34,21 +37,24 @@ async def dial(host: str, port: int) -> socket.socket:
         for attempt in attempts:
             attempt.cancel()
             attempt.add_done_callback(lambda attempt: _give_up(attempt, winner))
-    raise next(error for attempt in attempts if (error := attempt.exception()) is not None)
+    nowhere = socket.gaierror(socket.EAI_NONAME, "the host has no address")
+    raise next((error for attempt in attempts if (error := attempt.exception()) is not None), nowhere)
 
 
 async def _first(attempts: list[asyncio.Task[socket.socket]], patience: float | None) -> socket.socket | None:
-    """Return the first socket within `patience` seconds; None: there is none yet, or all have failed."""
+    """Return the first socket within `patience` seconds; None: the next address should be tried, or all have failed."""
     ends = None if patience is None else asyncio.get_running_loop().time() + patience
-    while pending := [attempt for attempt in attempts if not attempt.done()]:
+    while True:
+        for attempt in attempts:
+            if attempt.done() and attempt.exception() is None:
+                return attempt.result()
+        pending = [attempt for attempt in attempts if not attempt.done()]
+        if not pending or (ends is not None and attempts[-1].done()):
+            return None
         left = None if ends is None else max(0.0, ends - asyncio.get_running_loop().time())
         done, _ = await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-        for attempt in done:
-            if attempt.exception() is None:
-                return attempt.result()
         if not done:
-            break
-    return None
+            return None
 
 
 async def _connected(address: _Address) -> socket.socket:

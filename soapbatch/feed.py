@@ -253,8 +253,9 @@ class XmlFeed:
 
     def release(self) -> None:
         """Free a large document now: lxml keeps it in a reference cycle, and no garbage collector knows its size."""
+        is_small = self._whole is not None or self._tags <= _SMALL
         self._whole = self.root = None
-        if self._tags <= _SMALL:
+        if is_small:
             return
         with suppress(etree.XMLSyntaxError):
             self._parser.close()

@@ -19,7 +19,7 @@ import httpx
 
 from soapbatch.connections import Connection, Head, Target, TlsContext, connection_to, read_proxy
 from soapbatch.errors import ClientClosed, UsageError
-from soapbatch.failures import stale_answer, transport_error
+from soapbatch.failures import transport_error
 from soapbatch.transport import Body, HttpRequest, Progress, finished
 
 # As many calls can be on the way at once. More do not help: over a loopback socket, 256 callers cost about as much CPU
@@ -120,9 +120,7 @@ class LaneTransport:
                 await finished(self._discard(lane))
                 raise
             else:
-                if not head.is_stale:
-                    return LaneReply(self, lane, head, progress, request.url)
-                failure = stale_answer(request.url)
+                return LaneReply(self, lane, head, progress, request.url)
             await finished(self._discard(lane))
         raise failure
 

@@ -119,7 +119,7 @@ def conclude(hooks: Hooks, event: ResponseEvent, body: bytes, secrets: Iterable[
 
 
 def _shown(body: bytes, secrets: tuple[Secret, ...]) -> str:
-    """Return the text of an answer without secrets, whatever encoding it claims: the claim may be wrong.
+    """Return the text of an answer without secrets, whichever of the known encodings it claims: that may be wrong.
 
     UTF-16 shows itself by its mark or its first character. Anything else is read as UTF-8 and as Windows-1252, which
     is ISO-8859-1 in all that can be printed: what is a secret in either reading is masked.

@@ -77,7 +77,8 @@ class Reply:
 class ResponseParser:
     """Reads one response. Feed it chunks of any size, then close it.
 
-    `problem` is set as soon as the response is known to be unreadable: nothing more need be fed then.
+    `problem` is set as soon as the response is known to be unreadable: nothing more need be fed then. One that is
+    collected and short is looked at in the end.
     """
 
     def __init__(
@@ -257,8 +258,10 @@ class ResponseParser:
 
     def _handle_blocks(self, blocks: etree._Element | list[etree._Element]) -> None:
         header = read_header(blocks, self._expected.namespace, self._report)
-        if self._reply.header.succeeded is not False:  # a failure once told is not untold
-            self._reply.header = header
+        told = {name: value for name, value in attrs.asdict(header, recurse=False).items() if value is not None}
+        if self._reply.header.succeeded is False:
+            told.pop("succeeded", None)  # a failure once told is not untold
+        self._reply.header = attrs.evolve(self._reply.header, **told)
 
     def _handle_base64(self, event: str, element: etree._Element, found: list[Any]) -> None:
         if event == "start" and self._list is None and self._is_result(element):

@@ -1,5 +1,6 @@
 """Files that are replaced as a whole: whoever reads one sees the old content or the new, never half of it."""
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -31,6 +32,8 @@ class Replacement:
 
     def __enter__(self) -> Self:
         """Make the new file. Raises OSError."""
+        if self._path.is_dir():  # it would be found out only when the new file is to take its place
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(self._path))
         descriptor, self._name = tempfile.mkstemp(prefix=f".{self._path.name}.", dir=self._path.parent)
         self.file = os.fdopen(descriptor, "wb")
         return self

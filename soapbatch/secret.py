@@ -9,7 +9,9 @@ MASK: Final = "***"
 
 # What a NetServer ticket (7T:), an OAuth access token (8A:) and a JWT look like, wherever they stand in a text.
 _TOKEN_SHAPES = re.compile(
-    r"(?:7T:|8A:)(?:[A-Za-z0-9+/=._~-]|&(?:amp;)*#[A-Za-z0-9]+;)+|eyJ[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*){2,}"
+    r"(?:7T:|8A:)(?:[A-Za-z0-9+/=._~-]|&(?:amp;)*#[A-Za-z0-9]+;)+"
+    # A JWT is looked for once in each run of its characters: from every "eyJ" on, that would take quadratic time.
+    r"|(?<![A-Za-z0-9_-])((?:(?!eyJ)[A-Za-z0-9_-])*+)eyJ[A-Za-z0-9_-]++(?:\.[A-Za-z0-9_-]*+){2,}"
 )
 # Elements that hold a secret, by name, in any prefix: their content goes, CDATA included.
 _SECRET_ELEMENTS = re.compile(
@@ -74,7 +76,7 @@ def redact(text: str, secrets: Iterable[Secret] = ()) -> str:
             text = text.replace(value, MASK)
         else:
             text = re.sub("".join(_written(c) if c in referred else re.escape(c) for c in value), MASK, text)
-    return _TOKEN_SHAPES.sub(MASK, text)
+    return _TOKEN_SHAPES.sub(rf"\1{MASK}", text)
 
 
 def _referred(text: str) -> set[str]:

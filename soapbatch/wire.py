@@ -1,12 +1,14 @@
 """One connection, as httpcore wants it to be: a socket of asyncio's, with TLS or without.
 
 httpcore speaks HTTP over any stream. Its own goes through anyio and costs twice as much; and this one knows what only
-a socket knows: whether a byte of a request has left, and whether an answer was there before its question.
+a socket knows: whether a byte of a request has left, and whether something came before it was asked for.
 """
 
 import asyncio
-import selectors
+import errno
+import select
 import ssl
+import sys
 from collections import deque
 from typing import Any, Final, cast
 
@@ -16,6 +18,7 @@ from soapbatch.dialing import dial
 from soapbatch.transport import Progress
 
 _TOO_MUCH: Final = 256 * 1024  # bytes that have been received and not read
+_PIECE: Final = 256 * 1024  # bytes that are sent at once, and encrypted in about a millisecond
 
 
 class Wire(httpcore.AsyncNetworkStream, asyncio.Protocol):
@@ -23,13 +26,14 @@ class Wire(httpcore.AsyncNetworkStream, asyncio.Protocol):
 
     Attributes:
         progress: of the request that is on its way.
-        is_stale: whether the answer was there before the request was sent: it answers an earlier one.
     """
 
     def __init__(self) -> None:
         """Connect to nothing yet."""
         self.progress = Progress()
-        self.is_stale = False
+        self._is_used = False
+        self._is_cut = False
+        self._is_paused = False
         self._transport: asyncio.Transport | None = None
         self._unsent: list[bytes] = []
         self._received: deque[bytes] = deque()
@@ -41,19 +45,20 @@ class Wire(httpcore.AsyncNetworkStream, asyncio.Protocol):
     async def connect(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
         """Connect; speak TLS if there is a `context`. Raises httpcore.ConnectError."""
         self.progress.phase = "connecting"
+        name = None
+        if context is not None:
+            context.set_alpn_protocols(["http/1.1"])  # it may be somebody's who also speaks HTTP/2
+            name = host
         try:
             sock = await dial(host, port)
-            name = None if context is None else host
             await asyncio.get_running_loop().create_connection(
                 lambda: self, sock=sock, ssl=context, server_hostname=name
             )
+        except ConnectionResetError as error:  # once there is a connection, that is all that asyncio says
+            broken = error if context is None else ssl.SSLError(errno.ECONNRESET, "closed during the handshake")
+            raise httpcore.ConnectError(str(broken)) from broken
         except OSError as error:
             raise httpcore.ConnectError(str(error)) from error
-
-    def begin(self, progress: Progress) -> None:
-        """Take note that a request begins."""
-        self.progress = progress
-        self.is_stale = True  # until it is sent
 
     # --- What httpcore asks for ---------------------------------------------------------------------------------
 
@@ -67,18 +72,19 @@ class Wire(httpcore.AsyncNetworkStream, asyncio.Protocol):
         """Return what has been received, as soon as there is anything; b"" at its end. Raises httpcore.ReadError."""
         del timeout
         if self._unsent:
-            self._send()
+            await self._send()
         while not self._received and not self._is_over:
-            self._news = asyncio.get_running_loop().create_future()
-            try:
-                await self._news
-            finally:
-                self._news = None
+            await self._wait()
         if self._received:
             return self._take(max_bytes)
         if self._error is not None:
             raise httpcore.ReadError(str(self._error)) from self._error
         return b""
+
+    def is_sending(self) -> bool:
+        """Return whether some of a request has not left, although it was answered."""
+        assert self._transport is not None  # noqa: S101 - it is connected
+        return self._is_cut or self._is_paused or self._transport.get_write_buffer_size() > 0
 
     async def aclose(self) -> None:
         """Close the socket at once: nothing is left in it that anybody waits for."""
@@ -98,12 +104,15 @@ class Wire(httpcore.AsyncNetworkStream, asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport."""
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=0)  # so that resume_writing says when all has left
+
+    def pause_writing(self) -> None:
+        """Take note that the network is slower than we."""
+        self._is_paused = True
 
     def resume_writing(self) -> None:
-        """Take note that the request has left as a whole."""
-        if self.progress.phase == "sending":
-            self.progress.phase = "waiting"
+        """Take note that more may be sent."""
+        self._is_paused = False
+        self._tell()
 
     def data_received(self, data: bytes) -> None:
         """Keep what came, and stop reading if it is too much."""
@@ -126,16 +135,32 @@ class Wire(httpcore.AsyncNetworkStream, asyncio.Protocol):
 
     # --- Inside -------------------------------------------------------------------------------------------------
 
-    def _send(self) -> None:
-        request, self._unsent = b"".join(self._unsent), []
-        self.is_stale = bool(self._received)
+    async def _send(self) -> None:
+        """Send the request, piece by piece: encrypting all of a large one at once would stall the loop."""
+        request, self._unsent = memoryview(b"".join(self._unsent)), []
+        assert self._transport is not None  # noqa: S101 - it is connected
+        # On a new TLS connection, readable means no more than that the server has sent session tickets.
+        if self._received or self._is_over or (self._is_used and _is_readable(self._transport)):
+            gone = ConnectionResetError(errno.ECONNRESET, "the server closed it, or said something unasked")
+            raise httpcore.ConnectError(str(gone)) from gone
+        self._is_used = True
         self.progress.phase = "sending"
         self.progress.sent = True
-        if self._transport is not None and not self._is_over:
-            self._transport.write(request)
-            if self._transport.get_write_buffer_size():
-                return
+        while request and not self._received and not self._is_over:
+            self._transport.write(request[:_PIECE])
+            request = request[_PIECE:]
+            while self._is_paused and not self._received and not self._is_over:
+                await self._wait()
+        self._is_cut = bool(request)
         self.progress.phase = "waiting"
+
+    async def _wait(self) -> None:
+        """Wait until asyncio tells anything."""
+        self._news = asyncio.get_running_loop().create_future()
+        try:
+            await self._news
+        finally:
+            self._news = None
 
     def _take(self, max_bytes: int) -> bytes:
         data = self._received.popleft()
@@ -154,6 +179,9 @@ class Wire(httpcore.AsyncNetworkStream, asyncio.Protocol):
 
 def _is_readable(transport: asyncio.Transport) -> bool:
     """Return whether something came that the event loop has not looked at yet."""
-    with selectors.DefaultSelector() as selector:
-        selector.register(transport.get_extra_info("socket"), selectors.EVENT_READ)
-        return bool(selector.select(0))
+    sock = transport.get_extra_info("socket")
+    if sys.platform == "win32":  # pragma: no cover - tested elsewhere
+        return bool(select.select([sock], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))

@@ -256,13 +256,19 @@ FAULTS: Final = (*sorted(SERVER), *sorted(BEFORE), *DURING, *AFTER)
 
 
 class Authority:
-    """A certificate authority of its own, and contexts for both ends of a TLS connection to 127.0.0.1."""
+    """A certificate authority of its own, and contexts for both ends of a TLS connection to 127.0.0.1.
+
+    Attributes:
+        client: a context that trusts it.
+        pem: its certificate.
+    """
 
     def __init__(self) -> None:
         """Make the authority."""
         self._ca = trustme.CA()
         self.client = ssl.create_default_context()
         self._ca.configure_trust(self.client)
+        self.pem = self._ca.cert_pem.bytes().decode("ascii")
 
     def server(self, fault: str) -> ssl.SSLContext:
         """Return what a server shows whose fault is `fault`."""

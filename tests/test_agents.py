@@ -528,6 +528,42 @@ class Sipping(io.RawIOBase):
         return min(1000, len(data))
 
 
+class Quiet:
+    """A file whose `write` tells nothing."""
+
+    def __init__(self) -> None:
+        """Hold nothing."""
+        self.taken = b""
+
+    def write(self, data: bytes) -> None:
+        """Take `data`."""
+        self.taken += data
+
+
+async def test_a_file_that_tells_nothing_gets_everything_once() -> None:
+    """A file whose `write` returns None has taken everything."""
+    client, _ = scripted(replying(GET_OUTPUT_FROM_BATCH, b"abc"))
+    file = Quiet()
+    async with client:
+        assert await client.blob.save_output(1, file) == 3  # type: ignore[arg-type]
+    assert file.taken == b"abc"
+
+
+class Full(Sipping):
+    """An unbuffered file that takes nothing now."""
+
+    def write(self, data: Any) -> None:  # type: ignore[override]  # noqa: ANN401 - any buffer; as RawIOBase has it
+        """Take nothing."""
+
+
+async def test_an_unbuffered_file_that_must_not_block() -> None:
+    """A file that takes nothing is not written to for ever."""
+    client, _ = scripted(replying(GET_OUTPUT_FROM_BATCH, b"abc"))
+    async with client:
+        with pytest.raises(BlockingIOError, match="open it for blocking writes"):
+            await client.blob.save_output(1, Full())  # type: ignore[arg-type]
+
+
 async def test_an_unbuffered_file_gets_everything() -> None:
     """A file that takes less than it is given at once is given the rest."""
     output, file = bytes(range(256)) * 100, Sipping()

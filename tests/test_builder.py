@@ -397,6 +397,14 @@ def test_a_response_without_result(binding: Binding) -> None:
     assert b"<Response" not in body
 
 
+def test_an_inner_exception_of_the_wrong_kind() -> None:
+    """Whatever else stands where an inner exception belongs is refused with its path."""
+    header = ReplyHeader(exception_info=ExceptionInfo(inner_exception="x"))  # type: ignore[arg-type]
+    with pytest.raises(EncodeError, match="needs a ExceptionInfo, got str") as caught:
+        build_response(STOP_BATCH_JOB, True, version=V88, header=header)  # noqa: FBT003
+    assert caught.value.path == "exception_info.inner_exception"
+
+
 def test_a_reply_header_with_inner_exceptions() -> None:
     """Exceptions inside exceptions are written by recursion, in the documented layout one below the other."""
     header = ReplyHeader(

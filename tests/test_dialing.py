@@ -111,6 +111,13 @@ async def test_no_address_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert addresses.open() == []
 
 
+async def test_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name without any address is as good as one that is not known."""
+    Addresses(monkeypatch)
+    with pytest.raises(socket.gaierror, match="no address"):
+        await dial("host", 80)
+
+
 @pytest.mark.parametrize(
     "hosts",
     [

@@ -196,6 +196,87 @@ async def test_a_stale_second_answer_is_noticed_however_late_it_comes() -> None:
     assert server.accepted == 2
 
 
+@pytest.mark.parametrize("size", [1, 10, 30, 38])
+async def test_an_answer_that_comes_twice_and_in_parts(size: int) -> None:
+    """An answer whose duplicate has only begun to come when the next request is sent is not taken for that one's."""
+    twice = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none"
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"one")
+        writer.write(twice + twice[:size])
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            await reader.readuntil(b"two")
+            writer.write(twice[size:])
+        writer.close()
+
+    async def then(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"two")
+        writer.write(twice.replace(b"one", b"two"))
+        writer.close()
+
+    turns = iter([serve, then])
+
+    async def serve_in_turn(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await next(turns)(reader, writer)
+
+    server = await asyncio.start_server(serve_in_turn, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, using(LaneTransport()) as transport:
+        assert await ask(transport, url, b"one") == b"one"
+        assert await ask(transport, url, b"two") == b"two"
+
+
+async def test_what_comes_just_before_a_request_is_sent() -> None:
+    """A connection over which something comes when it was found to be usable is not sent to."""
+    async with FaultServer() as server, using(LaneTransport()) as transport:
+        assert await ask(transport, server.url, b"one") == b"one"
+        connection: Any = transport._idle[0].connection
+        connection.is_usable = lambda: True
+        server.writers[0].write(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+        await until(lambda: connection._wire.get_extra_info("is_readable"))
+        progress = Progress()
+        with pytest.raises(ConnectFailed, match="closed it, or said something unasked") as caught:
+            await ask(transport, server.url, b"two", progress)
+        assert (caught.value.applied, progress.sent, caught.value.retryable) == ("no", False, True)
+    assert [seen.body for seen in server.seen] == [b"one"]
+
+
+@pytest.mark.parametrize("is_secure", [False, True], ids=["plain", "tls"])
+async def test_an_answer_before_the_request_has_left(is_secure: bool, authority: Authority) -> None:  # noqa: FBT001 - a column
+    """Where a server answers a large request without reading it, the rest is not sent, and the next goes elsewhere."""
+    connections: list[asyncio.WriteTransport] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer.transport)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.pause_reading()  # type: ignore[attr-defined] # it is both
+        writer.write(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n")
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=authority.server("none") if is_secure else None)
+    url = f"{'https' if is_secure else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, using(LaneTransport(verify=authority.client)) as transport:
+        for number in range(1, 3):
+            progress = Progress()
+            reply = await transport.send(HttpRequest(url=url, headers={}, body=b"x" * 20_000_000), progress)
+            assert (reply.status, progress.phase, len(connections)) == (413, "reading", number)
+            await read(reply)
+        for connection in connections:
+            connection.abort()
+        await asyncio.sleep(0)
+
+
+async def test_a_large_request_and_a_large_answer(authority: Authority) -> None:
+    """Megabytes arrive as they are, over TLS as well, whoever is slower."""
+    body = bytes(range(256)) * 20_000
+    for secure in (None, authority):
+        async with FaultServer(authority=secure) as server, using(LaneTransport(verify=authority.client)) as transport:
+            assert await ask(transport, server.url, body) == body
+            reply = await transport.send(HttpRequest(url=server.url, headers={}, body=body), Progress())
+            await asyncio.sleep(0.05)  # the answer must wait
+            assert await read(reply) == body
+        assert server.accepted == 1
+
+
 async def test_aiohttp_gives_no_stale_answer() -> None:
     """With aiohttp, which reads what comes while idle, a second answer is not taken for the next request's."""
     async with FaultServer() as server, using(aiohttp_transport()) as transport:
@@ -461,6 +542,21 @@ def test_settings_are_checked() -> None:
         assert caught.value.__context__ is None
 
 
+@pytest.mark.parametrize("url", ["http://h:99999/", "http://xn--/", "http:///path"])
+async def test_a_url_that_leads_nowhere_is_a_usage_error(url: str) -> None:
+    """A URL without a host that could be, or without a port that could be, is the caller's mistake."""
+    async with using(LaneTransport()) as transport:
+        with pytest.raises(UsageError, match="URL of the service"):
+            await ask(transport, url)
+
+
+async def test_a_name_that_no_host_has() -> None:
+    """A host name that breaks the rules for names is as good as one that is not known."""
+    async with using(LaneTransport()) as transport:
+        with pytest.raises(ConnectFailed, match="host name is not known"):
+            await ask(transport, f"http://{'x' * 64}.example/")
+
+
 @pytest.mark.parametrize("url", ["ftp://h/", "http://h:port/", "/relative"])
 @pytest.mark.parametrize("make", TRANSPORTS)
 async def test_a_bad_url_is_a_usage_error(make: Make, url: str) -> None:
@@ -569,6 +665,20 @@ async def test_https_goes_through_a_tunnel(make: Callable[..., Transport], autho
         assert proxy.seen == [f"CONNECT {server.url.removeprefix('https://')} HTTP/1.1"]
 
 
+async def test_a_stale_answer_through_a_proxy() -> None:
+    """An answer that a proxy passes on twice is not taken for the next request's."""
+    async with (
+        ProxyServer() as proxy,
+        FaultServer(fault="twice") as server,
+        using(LaneTransport(proxy=f"http://{proxy.host}")) as transport,
+    ):
+        assert await ask(transport, server.url, b"one") == b"one"
+        with pytest.raises(ConnectionLost, match="earlier answer"):
+            await ask(transport, server.url, b"two")
+        server.choose = lambda: "none"
+        assert await ask(transport, server.url, b"three") == b"three"
+
+
 @pytest.mark.parametrize("make", [LaneTransport, aiohttp_transport])
 async def test_a_proxy_that_refuses_has_sent_nothing(make: Callable[..., Transport]) -> None:
     """A proxy that wants a password is named in the error; nothing was sent."""
@@ -608,6 +718,36 @@ async def test_a_plain_server_behind_https_is_told(authority: Authority) -> None
         with pytest.raises(ConnectFailed, match="check that this port speaks https") as caught:
             await ask(transport, url)
         assert caught.value.applied == "no"
+
+
+async def test_a_server_that_closes_during_the_handshake(authority: Authority) -> None:
+    """A port that takes a connection and closes it is told as a failure of TLS."""
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with server, using(LaneTransport(verify=authority.client)) as transport:
+        with pytest.raises(ConnectFailed, match=r"TLS failed \(closed during the handshake\); check that this port"):
+            await ask(transport, url)
+
+
+async def test_http_1_is_agreed_on_whatever_the_context_offers(authority: Authority) -> None:
+    """A TLS context that offers HTTP/2 as well is made to offer HTTP/1.1, which is spoken."""
+    agreed: list[str | None] = []
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        agreed.append(writer.get_extra_info("ssl_object").selected_alpn_protocol())
+        writer.close()
+
+    context = authority.server("none")
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    verify = Authority().client
+    verify.load_verify_locations(cadata=authority.pem)
+    verify.set_alpn_protocols(["h2", "http/1.1"])
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with server, using(LaneTransport(verify=verify)) as transport:
+        with pytest.raises(ConnectionLost):
+            await ask(transport, url)
+    assert agreed == ["http/1.1"]
 
 
 async def test_the_certificates_are_read_once_and_not_in_the_loop(

@@ -305,12 +305,32 @@ def test_header_blocks_beside_the_body(header: str | None) -> None:
 
 def test_what_stands_beside_the_body_and_is_no_header_block() -> None:
     """A stranger beside the Body is told of, and changes nothing."""
-    told: list[Unknown] = []
-    body = answer("StopBatchJob", "<Response>true</Response>").replace(
-        b"<s:Body>", b"<x:Stranger xmlns:x='urn:x'/><s:Body>"
-    )
-    assert parse_response("StopBatchJob", body, version=V88, on_unknown=told.append) is True
-    assert told == [Unknown("header block", "Stranger", "Header")]
+    stranger = b"<x:Stranger xmlns:x='urn:x'/>"
+    fine = answer("StopBatchJob", "<Response>true</Response>", "<ExtraInfo/><Succeeded>1</Succeeded>")
+    for before in (b"<s:Header>", b"<s:Body>", b"</s:Envelope>"):
+        told: list[Unknown] = []
+        parser = ResponseParser(OPERATIONS["StopBatchJob"], V88, limits=Limits(), report=told.append)
+        parser.feed(fine.replace(before, stranger + before))
+        reply = parser.close()
+        assert told == [Unknown("header block", "Stranger", "Header")]
+        assert reply.header == reply_to(fine).header
+        assert reply.result is True
+        failed = answer(
+            "StopBatchJob", "<Response>true</Response>", "<ExceptionInfo><Message>no</Message></ExceptionInfo>"
+        )
+        with pytest.raises(OperationFailed, match="StopBatchJob: no"):
+            parse_response("StopBatchJob", failed.replace(before, stranger + before), version=V88)
+
+
+def test_what_a_header_and_a_block_beside_it_say_is_put_together() -> None:
+    """A reason in the Header and a failure beside the Body are one failure with that reason."""
+    body = answer("StopBatchJob", "<Response>true</Response>", "<ExceptionInfo><Message>no</Message></ExceptionInfo>")
+    for word in ("0", "1"):
+        block = f"<Succeeded xmlns='{TNS}'>{word}</Succeeded><s:Body>".encode()
+        header = reply_to(body.replace(b"<s:Body>", block)).header
+        assert header.exception_info is not None
+        assert header.exception_info.message == "no"
+        assert header.succeeded is (word == "1")
 
 
 def test_exceptions_inside_exceptions_have_an_end() -> None:

@@ -12,6 +12,13 @@ from soapbatch.replacement import Replacement
 from tests.wiring import names
 
 
+def test_a_folder_is_not_replaced(tmp_path: Path) -> None:
+    """That a folder stands where the file is to go is told before anything is written."""
+    with pytest.raises(IsADirectoryError), Replacement(tmp_path):
+        pytest.fail("a new file was made")
+    assert [*tmp_path.parent.glob(f".{tmp_path.name}.*")] == []
+
+
 @pytest.mark.parametrize("before", [None, b"old"], ids=["no file", "a file"])
 def test_a_file_takes_the_place_of_another(tmp_path: Path, before: bytes | None) -> None:
     """Until it takes the place, what was there can be read; from then on the new file with all that was written."""

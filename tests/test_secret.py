@@ -55,6 +55,13 @@ def test_a_secret_has_no_attributes_to_look_through() -> None:
     assert not hasattr(Secret(PASSWORD), "__dict__")
 
 
+def test_a_long_text_that_begins_like_tokens_again_and_again() -> None:
+    """A text full of beginnings of tokens is looked through in linear time: this ends."""
+    text = "eyJ" * 300_000
+    assert redact(text) == text
+    assert redact(f"{text}.a.b") == MASK
+
+
 def test_reveal_returns_the_value() -> None:
     """The value can be read where it is meant to be."""
     assert Secret(PASSWORD).reveal() == PASSWORD
