@@ -284,13 +284,10 @@ class XmlFeed:
 
     def _check_run(self, data: bytes) -> None:
         """Bound what libxml2 would have to hold: a text, a name, an attribute, a million attributes."""
-        first = data.find(b"<")
+        first, limit = data.find(b"<"), self._limits.text_length
         before = self._run + (len(data) if first < 0 else first)
         self._run = before if first < 0 else len(data) - data.rfind(b"<")
-        longest = max(before, self._run)
-        if len(data) > self._limits.text_length:  # or nothing between could be too long
-            longest = max(longest, *map(len, data.split(b"<")))
-        if longest > self._limits.text_length:
+        if before > limit or self._run > limit or (len(data) > limit and max(map(len, data.split(b"<"))) > limit):
             raise limit_exceeded(limit="text_length")
 
     def _check_depth(self) -> None:

@@ -52,6 +52,7 @@ _SHORT: Final = 32 * 1024
 """Bytes of an answer that is read once it is there as a whole: up to thirty tasks, in about a millisecond."""
 
 _PARTS: Final = frozenset({*HEADER, *BODY, *FAULT})  # of an envelope
+_SILENCE: Final = ReplyHeader()
 _EXCERPT: Final = 800  # bytes of an unreadable body that are kept for an error
 
 
@@ -67,7 +68,7 @@ class Reply:
         answers: whether the operation's response element was reached.
     """
 
-    header: ReplyHeader = attrs.field(factory=ReplyHeader)
+    header: ReplyHeader = _SILENCE
     fault: FaultBlock | None = None
     result: Any = None
     problem: ProtocolError | None = None
@@ -258,6 +259,9 @@ class ResponseParser:
 
     def _handle_blocks(self, blocks: etree._Element | list[etree._Element]) -> None:
         header = read_header(blocks, self._expected.namespace, self._report)
+        if self._reply.header is _SILENCE:
+            self._reply.header = header
+            return
         told = {name: value for name, value in attrs.asdict(header, recurse=False).items() if value is not None}
         if self._reply.header.succeeded is False:
             told.pop("succeeded", None)  # a failure once told is not untold

@@ -1,9 +1,12 @@
-"""Runs cases: contenders in turn, round after round, each round beginning with another."""
+"""Runs cases: contenders in turn, round after round, each round in another order.
+
+In another order, because who comes behind a contender that leaves much memory behind pays a little for it.
+"""
 
 import gc
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from random import Random
 
 from tests.bench import build, calls, hygiene, imports, memory, parse
 from tests.bench.case import Case, Figure, Plan, Row
@@ -30,14 +33,12 @@ def run(case: Case, plan: Plan, advance: Callable[[float], None]) -> list[Row]:
     with ExitStack() as stack:
         contenders = case.contenders(stack)
         taken: dict[str, list[tuple[float, ...]]] = {name: [] for name in contenders}
-        order = deque(contenders)
-        for _ in range(rounds):
-            for name in order:
+        for number in range(rounds):
+            for name in Random(number).sample([*contenders], len(contenders)):  # noqa: S311 - no secret
                 if not (taken[name] and name in case.once):
                     gc.collect()  # nobody pays for what another left behind
                     taken[name].append(contenders[name]())
-                advance(1 / rounds / len(order))
-            order.rotate()
+                advance(1 / rounds / len(contenders))
     rows = []
     for index, unit in enumerate(case.units):
         figures = {name: Figure(tuple(sample[index] for sample in samples)) for name, samples in taken.items()}
