@@ -178,6 +178,10 @@ class XmlFeed:
         self._whole = self.root = root
         return [("end", element) for element in root.iter(*self._names)]
 
+    def refuse_doctype(self, data: bytes) -> None:
+        """Refuse a document that begins with `data` if that holds a DOCTYPE: a web page need not be waited for."""
+        self._is_in_prolog(data)
+
     def flush(self) -> list[tuple[str, etree._Element]]:
         """Return the events of what was held back for a later look at the prolog."""
         self._look_at = 0

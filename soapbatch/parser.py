@@ -78,8 +78,8 @@ class Reply:
 class ResponseParser:
     """Reads one response. Feed it chunks of any size, then close it.
 
-    `problem` is set as soon as the response is known to be unreadable: nothing more need be fed then. One that is
-    collected and short is looked at in the end.
+    `problem` is set as soon as the response is known to be unreadable: nothing more need be fed then. Of one that is
+    collected and short, only a DOCTYPE is known before its end.
     """
 
     def __init__(
@@ -193,6 +193,8 @@ class ResponseParser:
                 self._feed_events(self._xml.whole(bytes(self._held)), found)
                 return
             if len(self._held) <= _SHORT:
+                if b"<!D" in self._held:
+                    self._xml.refuse_doctype(bytes(self._held))
                 return
             data, self._held = bytes(self._held), None
         if self._operation.result is BASE64:

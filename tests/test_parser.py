@@ -333,6 +333,18 @@ def test_what_a_header_and_a_block_beside_it_say_is_put_together() -> None:
         assert header.succeeded is (word == "1")
 
 
+@pytest.mark.parametrize("collect", [True, False])
+def test_a_web_page_is_refused_as_soon_as_it_begins(collect: bool) -> None:  # noqa: FBT001 - a column
+    """A DOCTYPE makes an answer unreadable before its end has come; in a text it is none."""
+    parser = ResponseParser(LIST, V88, limits=Limits(), collect=collect)
+    for piece in (b"<!-- <!D --> <!", b"DOCTYPE html>"):
+        assert parser.problem is None
+        parser.feed(piece)
+    assert "is this a web page?" in str(parser.problem)
+    body = task_list("<BatchTaskInfo><Name><![CDATA[<!DOCTYPE html>]]></Name></BatchTaskInfo>")
+    assert parse_response(LIST, body, version=V88) == [BatchTaskInfo(name="<!DOCTYPE html>")]
+
+
 def test_exceptions_inside_exceptions_have_an_end() -> None:
     """Inner exceptions are read by recursion, so a header block that nests too deeply is refused before that."""
     nested = "<InnerException>" * 200 + "</InnerException>" * 200
