@@ -8,7 +8,7 @@ import contextvars
 import functools
 import importlib
 import ssl
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
@@ -89,6 +89,7 @@ class AiohttpTransport:
             reply = AiohttpReply(response, progress, request.url)
             if signals.has_yielded:
                 return reply
+            _abort(response)
             await reply.aclose()
             failure = stale_answer(request.url)
         finally:
@@ -127,6 +128,15 @@ class AiohttpReply(ClientReply):
         """Close the connection, unless aiohttp took it back at the end of the body; see `HttpReply.aclose`."""
         if not self.is_complete:
             await super().aclose()
+
+
+def _abort(response: httpx.Response) -> None:
+    """Close the connection of an answer to an earlier request: the true one is still to come over it.
+
+    aiohttp may have taken it back already, and hand it to the next request, so that closing the answer is not enough.
+    """
+    stream: Any = response.stream
+    stream._aiohttp_response._protocol.abort()  # noqa: SLF001 - there is no public way to it
 
 
 class _Signals:

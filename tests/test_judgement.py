@@ -106,7 +106,7 @@ def test_the_order_of_judgement(
 
 def test_the_order_stands_in_the_docstring() -> None:
     """The docstring of judge lists the five rules, numbered, in the contract's words."""
-    rules = re.findall(r"^\s+(\d)\. (.+)", judge.__doc__ or "", re.MULTILINE)
+    rules = re.findall(r"^\s*(\d)\. (.+)", judge.__doc__ or "", re.MULTILINE)
     words = ["SOAP fault", "header blocks", "HTTP status", "body's shape", "AuthenticationSucceeded=false"]
     assert [number for number, _ in rules] == list("12345")
     assert all(word in text for word, (_, text) in zip(words, rules, strict=True))

@@ -244,10 +244,10 @@ async def test_what_comes_just_before_a_request_is_sent() -> None:
 @pytest.mark.parametrize("is_secure", [False, True], ids=["plain", "tls"])
 async def test_an_answer_before_the_request_has_left(is_secure: bool, authority: Authority) -> None:  # noqa: FBT001 - a column
     """Where a server answers a large request without reading it, the rest is not sent, and the next goes elsewhere."""
-    connections: list[asyncio.WriteTransport] = []
+    writers: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connections.append(writer.transport)
+        writers.append(writer)
         await reader.readuntil(b"\r\n\r\n")
         writer.transport.pause_reading()  # type: ignore[attr-defined] # it is both
         writer.write(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n")
@@ -258,10 +258,10 @@ async def test_an_answer_before_the_request_has_left(is_secure: bool, authority:
         for number in range(1, 3):
             progress = Progress()
             reply = await transport.send(HttpRequest(url=url, headers={}, body=b"x" * 20_000_000), progress)
-            assert (reply.status, progress.phase, len(connections)) == (413, "reading", number)
+            assert (reply.status, progress.phase, len(writers)) == (413, "reading", number)
             await read(reply)
-        for connection in connections:
-            connection.abort()
+        for writer in writers:
+            writer.transport.abort()
         await asyncio.sleep(0)
 
 
