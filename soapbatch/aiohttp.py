@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from soapbatch.connections import TlsContext, has_proxies, read_proxy
-from soapbatch.errors import ClientClosed, UsageError
+from soapbatch.connections import TlsContext, check_loop, closed, has_proxies, read_proxy
+from soapbatch.errors import UsageError
 from soapbatch.failures import stale_answer, transport_error
 from soapbatch.lanes import KEEP_ALIVE, MAX_CONNECTIONS
 from soapbatch.transport import ClientReply, HttpRequest, Progress, Transport, httpx_headers
@@ -71,11 +71,8 @@ class AiohttpTransport:
             if self._transport is None and not self._is_closed:
                 self._transport = self._open(context)
         if self._transport is None or self._is_closed:
-            message = "this client is closed; make a new one"
-            raise ClientClosed(message)
-        if self._loop is not asyncio.get_running_loop():
-            message = "this client belongs to another event loop; make one client for each, inside of it"
-            raise UsageError(message)
+            raise closed()
+        check_loop(self._loop)
         signals = _Signals(progress)
         token = _signals.set(signals)
         try:

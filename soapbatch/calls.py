@@ -353,7 +353,7 @@ def _refuses_ticket(error: OperationFailed | Fault | AccessDenied, session_error
     """Return whether `error` says that the ticket is unknown or has expired, so that nothing was applied."""
     if isinstance(error, AccessDenied):
         return error.status == HTTPStatus.UNAUTHORIZED
-    return error.exception_info is not None and error.exception_info.error_type in session_errors
+    return error.error_type in session_errors
 
 
 def _secrets(*values: object) -> tuple[Secret, ...]:

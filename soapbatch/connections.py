@@ -6,16 +6,20 @@ import functools
 import ssl
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 import attrs
 import httpcore
 import httpx
 
-from soapbatch.errors import UsageError
+from soapbatch.endings import look_at
+from soapbatch.errors import ClientClosed, UsageError
 from soapbatch.failures import stale_answer
 from soapbatch.transport import HttpRequest, Pieces, Progress, Trace, httpx_headers
 from soapbatch.wire import Wire
+
+Origin: TypeAlias = tuple[str, str, int | None]
+"""Scheme, host and port, which decide over which connections a request may go."""
 
 _HIGHEST_PORT: Final = 65535
 
@@ -28,13 +32,13 @@ class Target:
         url: in httpx's form.
         wire_url: in httpcore's.
         host: the header.
-        origin: scheme, host and port, which decide over which connections it may go.
+        origin: of it.
     """
 
     url: httpx.URL
     wire_url: httpcore.URL
     host: bytes
-    origin: tuple[str, str, int | None]
+    origin: Origin
 
     @classmethod
     def of(cls, text: str) -> "Target":
@@ -236,13 +240,25 @@ class TlsContext:
             make = functools.partial(httpx.create_ssl_context, verify=self._verify, trust_env=self.trust_env)
             self._made = asyncio.get_running_loop().run_in_executor(None, make)
             # Everybody may have stopped waiting when it fails: then nobody misses its exception.
-            self._made.add_done_callback(lambda made: made.cancelled() or made.exception())
+            self._made.add_done_callback(look_at)
         try:
             return self._made.result() if self._made.done() else await asyncio.shield(self._made)
         except OSError:
             self._made = None
             failure = UsageError("the CA certificates cannot be read; check SSL_CERT_FILE and SSL_CERT_DIR")
         raise failure
+
+
+def check_loop(loop: asyncio.AbstractEventLoop | None) -> None:
+    """Raise UsageError in any event loop but `loop`, to which a transport belongs."""
+    if loop is not asyncio.get_running_loop():
+        message = "this client belongs to another event loop; make one client for each, inside of it"
+        raise UsageError(message)
+
+
+def closed() -> ClientClosed:
+    """Return the error for a request after, or during, closing a transport."""
+    return ClientClosed("this client is closed; make a new one")
 
 
 def read_proxy(proxy: str | httpx.Proxy | None) -> httpx.Proxy | None:

@@ -27,10 +27,15 @@ async def undisturbed(work: Coroutine[Any, Any, T]) -> T:
     try:
         await ended(task)
     except asyncio.CancelledError:
-        if not task.cancelled():
-            task.exception()  # looked at, so that the loop does not complain
+        look_at(task)
         raise
     return task.result()
+
+
+def look_at(ended_task: asyncio.Future[Any]) -> None:
+    """Look at the outcome of a task that nobody may have waited for, so that the loop does not complain about it."""
+    if not ended_task.cancelled():
+        ended_task.exception()
 
 
 def again(error: E) -> E:

@@ -17,8 +17,18 @@ from typing import Final
 import attrs
 import httpx
 
-from soapbatch.connections import Connection, Head, Target, TlsContext, connection_to, read_proxy
-from soapbatch.errors import ClientClosed, UsageError
+from soapbatch.connections import (
+    Connection,
+    Head,
+    Origin,
+    Target,
+    TlsContext,
+    check_loop,
+    closed,
+    connection_to,
+    read_proxy,
+)
+from soapbatch.errors import UsageError
 from soapbatch.failures import transport_error
 from soapbatch.transport import Body, HttpRequest, Progress, finished
 
@@ -40,7 +50,7 @@ class _Lane:
         idle_since: by the clock of the loop; meaningful while idle.
     """
 
-    origin: tuple[str, str, int | None]
+    origin: Origin
     connection: Connection | None = None
     idle_since: float = 0.0
 
@@ -132,14 +142,14 @@ class LaneTransport:
         self._is_closed = True
         if self._loop is None:
             return
-        self._check_loop()
+        check_loop(self._loop)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
-                waiter.set_exception(_closed())
+                waiter.set_exception(closed())
         while self._idle:
             self._close_soon(self._idle.pop())
         await finished(self._drain())
@@ -175,18 +185,12 @@ class LaneTransport:
     def _enter(self) -> None:
         """Refuse a closed transport and a foreign loop."""
         if self._is_closed:
-            raise _closed()
+            raise closed()
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
-        self._check_loop()
+        check_loop(self._loop)
 
-    def _check_loop(self) -> None:
-        """Refuse a loop other than the one of the first request."""
-        if self._loop is not asyncio.get_running_loop():
-            message = "this client belongs to another event loop; make one client for each, inside of it"
-            raise UsageError(message)
-
-    async def _acquire(self, origin: tuple[str, str, int | None]) -> _Lane:
+    async def _acquire(self, origin: Origin) -> _Lane:
         """Return a lane to `origin`, waiting for one if all are in use."""
         if self._in_use < self._max_connections:
             self._in_use += 1
@@ -285,8 +289,3 @@ class LaneReply:
         lane, self._lane = self._lane, None
         if lane is not None:
             await self._lanes.give_back(lane, self._body)
-
-
-def _closed() -> ClientClosed:
-    """Return the error for a request after, or during, closing."""
-    return ClientClosed("this client is closed; make a new one")

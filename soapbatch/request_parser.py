@@ -6,10 +6,10 @@ from lxml import etree
 
 from soapbatch.carriers import REQUEST_HEADER, RequestHeader
 from soapbatch.errors import UnexpectedResponse
-from soapbatch.feed import Utf8, XmlFeed
+from soapbatch.feed import document
 from soapbatch.limits import Limits
 from soapbatch.operations import Operation
-from soapbatch.reader import BODY, ENVELOPE, HEADER, BadValue, fields_reader, ignore
+from soapbatch.reader import BODY, HEADER, BadValue, fields_reader, ignore
 from soapbatch.services import ServiceVersion
 
 
@@ -25,13 +25,8 @@ def parse_request(
         UnreadableResponse: it is not XML.
         UnexpectedResponse: it is not this operation's request.
     """
-    limits = limits or Limits()
     namespace = version.namespace
-    utf8 = Utf8(limits, streamed=False, content_type=None)
-    feed = XmlFeed(limits, ENVELOPE)
-    feed.feed(utf8.feed(body, final=True))
-    feed.check()
-    envelope = feed.close()
+    envelope = document(body, limits or Limits())
     call: etree._Element | None = None
     blocks = envelope
     for child in envelope:

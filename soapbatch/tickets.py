@@ -18,12 +18,12 @@ import math
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
 from soapbatch.credentials import Authenticate, Provider, Ticket
-from soapbatch.endings import again, ended
+from soapbatch.endings import again, ended, look_at
 from soapbatch.errors import AuthenticationFailed, ClientClosed, HttpError, SoapBatchError
 from soapbatch.secret import Secret
 from soapbatch.services import ServiceVersion
@@ -215,7 +215,7 @@ class TicketKeeper:
     def _start_login(self, *, is_ahead: bool) -> _Login:
         login = self._login = _Login(is_ahead=is_ahead)
         login.task = asyncio.get_running_loop().create_task(self._log_in(login), name="soapbatch login")
-        login.task.add_done_callback(_retrieve)
+        login.task.add_done_callback(look_at)
         return login
 
     async def _wait_for(self, login: _Login) -> IssuedTicket:
@@ -347,9 +347,3 @@ def _for_one_more(error: BaseException) -> BaseException:
     other = again(error)
     other.applied = "no"
     return other
-
-
-def _retrieve(task: asyncio.Task[Any]) -> None:
-    """Look at the outcome of a task that nobody may wait for, so that the loop does not complain about it."""
-    if not task.cancelled():
-        task.exception()

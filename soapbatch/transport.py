@@ -15,7 +15,7 @@ import attrs
 import httpx
 
 from soapbatch.decoding import decompressed
-from soapbatch.endings import ended
+from soapbatch.endings import ended, look_at
 from soapbatch.errors import Applied, ClientClosed, ProtocolError, UsageError
 from soapbatch.failures import place, stale_answer, transport_error
 from soapbatch.limits import Limits
@@ -261,8 +261,7 @@ async def finished(work: Coroutine[Any, Any, None]) -> None:
     try:
         await ended(task)
     finally:
-        if not task.cancelled():
-            task.exception()
+        look_at(task)
 
 
 class ClientTransport:

@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
+from soapbatch.endings import look_at
 from soapbatch.errors import SoapBatchError
 
 T = TypeVar("T")
@@ -63,8 +64,7 @@ async def called_off(tasks: Sequence[asyncio.Task[Any]]) -> None:
     if tasks:
         await asyncio.wait(tasks)
     for task in tasks:
-        if not task.cancelled():
-            task.exception()  # looked at, so that the loop does not complain
+        look_at(task)
 
 
 async def each(work: Callable[[int], Awaitable[object]], ids: Iterable[int], concurrency: int) -> None:

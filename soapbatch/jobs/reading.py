@@ -42,9 +42,7 @@ def has_ended(info: BatchTaskInfo) -> bool:
 
 def error_type(error: Exception) -> str | None:
     """Return the last dotted part of the type of NetServer's own exception, if that is what `error` tells of."""
-    if not isinstance(error, OperationFailed | Fault) or error.exception_info is None:
-        return None
-    return error.exception_info.error_type
+    return error.error_type if isinstance(error, OperationFailed | Fault) else None
 
 
 def is_gone(error: Exception) -> bool:

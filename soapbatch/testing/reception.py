@@ -30,7 +30,7 @@ from lxml import etree
 
 from soapbatch.carriers import RequestHeader
 from soapbatch.errors import ProtocolError, UnexpectedResponse, UnreadableResponse
-from soapbatch.feed import Utf8, XmlFeed
+from soapbatch.feed import document
 from soapbatch.limits import Limits
 from soapbatch.operations import OPERATIONS, Operation
 from soapbatch.request_parser import parse_request
@@ -124,7 +124,7 @@ def read_request(personality: Personality, at: Endpoint, headers: Mapping[str, s
         raise Refusal(Answer(415))
     claimed = SOAP11_ENVELOPE if media_type == "text/xml" else SOAP12_ENVELOPE
     try:
-        shape = _Shape.of(_parse(body))
+        shape = _Shape.of(document(body, Limits()))
         if shape.namespace not in personality.envelopes:
             raise Refusal(fault(claimed, "VersionMismatch", f"Expecting an Envelope in namespace {claimed}"))
         action = headers.get("soapaction") or str(content_type.get_param("action", ""))
@@ -170,14 +170,6 @@ class _Shape:
             message = "it is no SOAP envelope with something in its Body"
             raise UnreadableResponse(message)
         return cls(namespace, header in tags, bool(tags - {header, body}), call)
-
-
-def _parse(body: bytes) -> etree._Element:
-    """Return the tree of a request; a DOCTYPE and everything else that could do harm is refused."""
-    limits = Limits()
-    feed = XmlFeed(limits, ())
-    feed.feed(Utf8(limits, streamed=False, content_type=None).feed(body, final=True))
-    return feed.close()
 
 
 def _operation(personality: Personality, at: Endpoint, action: str, shape: _Shape) -> Operation[Any]:
