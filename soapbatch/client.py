@@ -10,23 +10,13 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from soapbatch.agents import BatchAgent, BlobAgent, PrincipalAgent
-from soapbatch.calls import Caller
-from soapbatch.carriers import SoTimeZone
-from soapbatch.credentials import Credentials, Ticket, as_provider, check_transport_security
+from soapbatch.auth import Credentials, Ticket, TicketManager, TicketStore, as_provider, check_transport_security
+from soapbatch.calls import BatchAgent, BlobAgent, Caller, Hooks, PrincipalAgent, Settings
 from soapbatch.errors import UsageError
-from soapbatch.exchange import Retries, Settings
 from soapbatch.jobs import Jobs
-from soapbatch.judgement import SESSION_LOST
-from soapbatch.lanes import LaneTransport
-from soapbatch.limits import Limits
-from soapbatch.observe import Hooks
-from soapbatch.reader import Report, ignore
-from soapbatch.secret import Secret
-from soapbatch.services import Binding, ServiceVersion
-from soapbatch.stores import TicketStore
-from soapbatch.tickets import TicketKeeper
-from soapbatch.transport import ClientTransport, Progress, Transport
+from soapbatch.model import Binding, Limits, Retries, Secret, ServiceVersion, SoTimeZone
+from soapbatch.soap import SESSION_LOST, Report, ignore
+from soapbatch.transport import ClientTransport, ConnectionPool, Progress, Transport
 
 TIMEOUT: Final = 60.0
 """Seconds that a call may take in all, unless said otherwise."""
@@ -34,7 +24,7 @@ GRACE: Final = 5.0
 """Seconds that running calls get to finish when the client is closed."""
 
 _NO_TRANSPORT: Final = (
-    "transport= takes LaneTransport(), aiohttp_transport() or a Transport of your own; "
+    "transport= takes ConnectionPool(), aiohttp_transport() or a Transport of your own; "
     "httpx's go into http_client=httpx.AsyncClient(transport=...)"
 )
 _NO_TIME_ZONE: Final = (
@@ -146,7 +136,7 @@ class Client:
         if provider is not None:
             check_transport_security(base_url, provider, allow_insecure=allow_insecure)
         if transport is None:
-            transport = LaneTransport() if http_client is None else ClientTransport(http_client)
+            transport = ConnectionPool() if http_client is None else ClientTransport(http_client)
         settings = Settings(
             base_url=base_url.rstrip("/"),
             path_prefix=path_prefix,
@@ -163,9 +153,9 @@ class Client:
             allow_insecure=allow_insecure,
         )
 
-        def make_keeper(caller: Caller) -> TicketKeeper | None:
+        def make_keeper(caller: Caller) -> TicketManager | None:
             return (
-                None if provider is None else TicketKeeper(provider, caller.authenticate, version, store=ticket_store)
+                None if provider is None else TicketManager(provider, caller.authenticate, version, store=ticket_store)
             )
 
         self._caller = Caller(settings, transport, make_keeper)
@@ -250,8 +240,7 @@ class Client:
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled: it holds secrets and connections."""
-        message = "a Client cannot be pickled: make one in each process"
-        raise TypeError(message)
+        raise TypeError("a Client cannot be pickled: make one in each process")
 
     def __del__(self) -> None:
         """Warn if it was used and never closed."""

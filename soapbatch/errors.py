@@ -33,16 +33,30 @@
 
 Every error has `operation`, `version`, `applied` and `retryable`. `applied` answers "may the server have done
 it?": "no" (it cannot have), "unknown", or "yes" (it said so, and something failed after that).
+
+What an error carries is given to its constructor, by keyword. Only `concerning` adds to it later: the layer that
+raises an error need not know which operation it belongs to.
 """
 
-from collections.abc import Mapping
+import contextlib
+import copy
+from collections.abc import Generator, Mapping
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Literal, Self, TypeAlias, TypedDict, Unpack
 
-from soapbatch.carriers import BatchTaskInfo, ExceptionInfo
-from soapbatch.services import ServiceVersion
+from soapbatch.model import BatchTaskInfo, ExceptionInfo, ServiceVersion
 
 Applied: TypeAlias = Literal["no", "unknown", "yes"]
+
+
+class Common(TypedDict, total=False):
+    """What every error takes by keyword; see the attributes of `SoapBatchError`."""
+
+    operation: str | None
+    version: ServiceVersion | None
+    applied: Applied
+    retryable: bool
+    retry_after: float | None
 
 
 class SoapBatchError(Exception):
@@ -53,12 +67,57 @@ class SoapBatchError(Exception):
         version: the service version asked for, or None where there was none yet.
         applied: may the server have done it? "no", "unknown" or "yes".
         retryable: whether the same call, made again later and unchanged, may well succeed.
+        retry_after: seconds after which the server would like to be asked again, or None.
     """
 
     applied: Applied = "unknown"
     retryable: bool = False
     operation: str | None = None
     version: ServiceVersion | None = None
+    retry_after: float | None = None
+
+    def __init__(self, message: str = "", **common: Unpack[Common]) -> None:
+        """Say what is wrong, and what to do next (`message`)."""
+        super().__init__(message)
+        vars(self).update(common)
+
+    def concerning(
+        self, operation: str | None, version: ServiceVersion | None, *, may_be_applied: bool = False
+    ) -> Self:
+        """Add which call the error is about, unless it says so itself, and return it.
+
+        `may_be_applied`: an earlier attempt of the same call may have been applied, so that "no" is not true of it.
+        """
+        self.operation = self.operation or operation
+        self.version = self.version or version
+        if may_be_applied and self.applied == "no":
+            self.applied = "unknown"
+        return self
+
+    def copy(self) -> Self:
+        """Return a copy for one more waiter, with its cause and notes: each raise adds to a traceback."""
+        other = copy.copy(self)
+        other.__cause__ = self.__cause__
+        if notes := getattr(self, "__notes__", None):
+            other.__notes__ = [*notes]
+        return other
+
+
+@contextlib.contextmanager
+def clean_traceback() -> Generator[None]:
+    """Raise errors of ours that leave the block as if they were raised here: without the frames below.
+
+    Frames below hold envelopes and revealed secrets in their locals, and tracebacks may show locals. The cause, which
+    has no frames, stays; the context, which may have some, goes.
+    """
+    try:
+        yield
+    except SoapBatchError as error:
+        clean = error.with_traceback(None)
+        clean.__context__ = None
+    else:
+        return
+    raise clean from clean.__cause__
 
 
 class UsageError(SoapBatchError):
@@ -72,33 +131,47 @@ class EncodeError(UsageError):
 
     Attributes:
         path: which one, from the parameter down, for example `batch_task_info.parameter_object['k']`.
+        reason: what is wrong with it.
     """
 
-    def __init__(self, message: str = "", path: str = "") -> None:
-        """Say what is wrong (`message`) with the value at `path`."""
-        super().__init__(message, path)
-        self.path = path
+    def __init__(self, reason: str = "", path: str = "", **common: Unpack[Common]) -> None:
+        """Say what is wrong (`reason`) with the value at `path`."""
+        super().__init__(f"{path}: {reason}", **common)
+        self.args = (reason, path)  # what a copy or a pickle is made of
+        self.reason, self.path = reason, path
 
     def __str__(self) -> str:
         """Return where, and what is wrong there."""
-        return f"{self.path}: {self.args[0]}"
+        return f"{self.path}: {self.reason}"
+
+    def under(self, step: str) -> "EncodeError":
+        """Return the same, seen from one level further up."""
+        return EncodeError(self.reason, f"{step}{'' if self.path.startswith('[') else '.'}{self.path}")
 
 
-class NotInVersion(UsageError):  # noqa: N818 - says what happened
+class NotInVersion(UsageError):
     """An operation, a field or a value that the service version lacks.
 
     Attributes:
         since: the first version that has it.
     """
 
-    since: ServiceVersion | None = None
+    def __init__(self, message: str = "", *, since: ServiceVersion | None = None, **common: Unpack[Common]) -> None:
+        """Take what there is to say."""
+        super().__init__(message, **common)
+        self.since = since
+
+    @classmethod
+    def lacks(cls, version: ServiceVersion, what: str, since: ServiceVersion, advice: str) -> Self:
+        """Return the error that says that `version` has no `what`, which came with `since`, and what to do."""
+        return cls(f"{what} came with {since}; {version} does not have it: {advice}", since=since)
 
 
-class InsecureTransport(UsageError):  # noqa: N818 - says what happened
+class InsecureTransport(UsageError):
     """A password would have crossed plain HTTP to a host that is not this machine."""
 
 
-class ClientClosed(UsageError):  # noqa: N818 - says what happened
+class ClientClosed(UsageError):
     """The client was closed, or is closing: it takes no new calls."""
 
 
@@ -108,17 +181,17 @@ class TransportError(SoapBatchError):
     retryable = True
 
 
-class ConnectFailed(TransportError):  # noqa: N818 - says what happened
+class ConnectFailed(TransportError):
     """No connection came about (refused, DNS, TLS, proxy): nothing was sent."""
 
     applied: Applied = "no"
 
 
-class ConnectionLost(TransportError):  # noqa: N818 - says what happened
+class ConnectionLost(TransportError):
     """The connection broke after the request may have left."""
 
 
-class DeadlineExceeded(TransportError, TimeoutError):  # noqa: N818 - says what happened
+class DeadlineExceeded(TransportError, TimeoutError):
     """The call's `timeout` ran out.
 
     Attributes:
@@ -126,8 +199,12 @@ class DeadlineExceeded(TransportError, TimeoutError):  # noqa: N818 - says what 
         timeout: seconds it was given.
     """
 
-    phase: str = ""
-    timeout: float | None = None
+    def __init__(
+        self, message: str = "", *, phase: str = "", timeout: float | None = None, **common: Unpack[Common]
+    ) -> None:
+        """Take what there is to say."""
+        super().__init__(message, **common)
+        self.phase, self.timeout = phase, timeout
 
 
 class ProtocolError(SoapBatchError):
@@ -138,67 +215,76 @@ class ProtocolError(SoapBatchError):
         excerpt: the first characters of the body, redacted; "" where it says nothing.
     """
 
-    status: int | None = None
-    excerpt: str = ""
+    def __init__(
+        self, message: str = "", *, status: int | None = None, excerpt: str = "", **common: Unpack[Common]
+    ) -> None:
+        """Take what there is to say."""
+        super().__init__(message, **common)
+        self.status, self.excerpt = status, excerpt
 
 
 class HttpError(ProtocolError):
-    """An HTTP status that means failure, and no SOAP envelope with it.
-
-    Attributes:
-        retry_after: seconds after which the server would like to be asked again, or None.
-    """
-
-    retry_after: float | None = None
+    """An HTTP status that means failure, and no SOAP envelope with it."""
 
 
-class BindingRefused(HttpError):  # noqa: N818 - says what happened
+class BindingRefused(HttpError):
     """HTTP 415: the server does not take this form of envelope. It was refused before dispatch."""
 
     applied: Applied = "no"
 
 
-class AccessDenied(HttpError):  # noqa: N818 - says what happened
+class AccessDenied(HttpError):
     """HTTP 401 or 403, from the server or something in front of it."""
 
     applied: Applied = "no"
 
 
-class TenantMoved(HttpError):  # noqa: N818 - says what happened
+class TenantMoved(HttpError):
     """HTTP 421: this host no longer serves the tenant."""
 
     applied: Applied = "no"
 
 
-class ServiceBusy(HttpError):  # noqa: N818 - says what happened
+class ServiceBusy(HttpError):
     """HTTP 429 or 503: come back later."""
 
     retryable = True
 
 
-class UnreadableResponse(ProtocolError):  # noqa: N818 - says what happened
+class UnreadableResponse(ProtocolError):
     """The body is empty, not XML, truncated, in a wrong encoding, or holds a DOCTYPE."""
 
 
-class UnexpectedResponse(ProtocolError):  # noqa: N818 - says what happened
+class UnexpectedResponse(ProtocolError):
     """A SOAP envelope that does not answer the operation, or a value in it that is not of its type."""
 
 
-class LimitExceeded(ProtocolError):  # noqa: N818 - says what happened
+class LimitExceeded(ProtocolError):
     """The response is larger than `Limits` allows.
 
     Attributes:
         limit: the attribute of `Limits` that it exceeds.
     """
 
-    limit: str = ""
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        limit: str = "",
+        status: int | None = None,
+        excerpt: str = "",
+        **common: Unpack[Common],
+    ) -> None:
+        """Take what there is to say."""
+        super().__init__(message, status=status, excerpt=excerpt, **common)
+        self.limit = limit
 
 
 class ServiceError(SoapBatchError):
     """The service answered, and the answer is no."""
 
 
-class Fault(ServiceError):  # noqa: N818 - the field's own word
+class Fault(ServiceError):
     """A SOAP fault, of SOAP 1.1 or 1.2.
 
     Attributes:
@@ -212,14 +298,27 @@ class Fault(ServiceError):  # noqa: N818 - the field's own word
         status: the HTTP status that came with it.
     """
 
-    code: str = ""
-    subcode: str | None = None
-    reason: str = ""
-    reasons: Mapping[str, str] = {}
-    actor: str | None = None
-    detail: str | None = None
-    exception_info: ExceptionInfo | None = None
-    status: int | None = None
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        code: str = "",
+        subcode: str | None = None,
+        reason: str = "",
+        reasons: Mapping[str, str] | None = None,
+        actor: str | None = None,
+        detail: str | None = None,
+        exception_info: ExceptionInfo | None = None,
+        status: int | None = None,
+        **common: Unpack[Common],
+    ) -> None:
+        """Take what there is to say."""
+        super().__init__(message, **common)
+        self.code, self.subcode = code, subcode
+        self.reason, self.reasons = reason, reasons or {}
+        self.actor, self.detail = actor, detail
+        self.exception_info = exception_info
+        self.status = status
 
     @property
     def error_type(self) -> str | None:
@@ -233,23 +332,27 @@ class VersionMismatch(Fault):
     applied: Applied = "no"
 
 
-class OperationFailed(ServiceError):  # noqa: N818 - the contract's own word
+class OperationFailed(ServiceError):
     """NetServer's usual way to fail: HTTP 200, and Succeeded=false or a filled ExceptionInfo in the header.
 
     Attributes:
         exception_info: everything the server said; None if it only said Succeeded=false.
-        error_type: the last dotted part of the exception's type, for example `SoSessionException`; or None.
     """
 
-    exception_info: ExceptionInfo | None = None
+    def __init__(
+        self, message: str = "", *, exception_info: ExceptionInfo | None = None, **common: Unpack[Common]
+    ) -> None:
+        """Take what there is to say."""
+        super().__init__(message, **common)
+        self.exception_info = exception_info
 
     @property
     def error_type(self) -> str | None:
-        """The last dotted part of the exception's type: what to match on."""
+        """The last dotted part of the exception's type: what to match on, for example `SoSessionException`."""
         return self.exception_info.error_type if self.exception_info else None
 
 
-class AuthenticationFailed(ServiceError):  # noqa: N818 - the contract's own word
+class AuthenticationFailed(ServiceError):
     """No ticket for these credentials.
 
     Attributes:
@@ -258,8 +361,18 @@ class AuthenticationFailed(ServiceError):  # noqa: N818 - the contract's own wor
     """
 
     applied: Applied = "no"
-    user: str | None = None
-    refused_by: Literal["flag", "server"] = "flag"
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        user: str | None = None,
+        refused_by: Literal["flag", "server"] = "flag",
+        **common: Unpack[Common],
+    ) -> None:
+        """Take what there is to say."""
+        super().__init__(message, **common)
+        self.user, self.refused_by = user, refused_by
 
 
 class JobError(SoapBatchError):
@@ -271,35 +384,51 @@ class JobError(SoapBatchError):
     """
 
     applied: Applied = "yes"
-    id: int | None = None
-    info: BatchTaskInfo | None = None
+
+    def __init__(
+        self, message: str = "", *, id: int | None = None, info: BatchTaskInfo | None = None, **common: Unpack[Common]
+    ) -> None:
+        """Take what there is to say."""
+        super().__init__(message, **common)
+        self.id, self.info = id, info
 
 
-class JobFailed(JobError):  # noqa: N818 - says what happened
+class JobFailed(JobError):
     """The job ended as Failed; `info.result` and `info.description` hold what the server says of it."""
 
 
-class JobGone(JobError):  # noqa: N818 - says what happened
+class JobGone(JobError):
     """The server does not know the task (any more): finished tasks may vanish."""
 
 
-class WaitTimeout(JobError, TimeoutError):  # noqa: N818 - says what happened
+class WaitTimeout(JobError, TimeoutError):
     """The job was not seen to end before the wait did; it may run on.
 
     Attributes:
         seen_at: when `info` was read (aware, UTC), or None.
     """
 
-    seen_at: datetime | None = None
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        id: int | None = None,
+        info: BatchTaskInfo | None = None,
+        seen_at: datetime | None = None,
+        **common: Unpack[Common],
+    ) -> None:
+        """Take what there is to say."""
+        super().__init__(message, id=id, info=info, **common)
+        self.seen_at = seen_at
 
 
-class JobRunning(JobError):  # noqa: N818 - says what happened
+class JobRunning(JobError):
     """Nothing was started: another job of the same name still runs, and `if_running` is "fail"."""
 
     applied: Applied = "no"
 
 
-class StartOutcomeUnknown(JobError):  # noqa: N818 - says what happened
+class StartOutcomeUnknown(JobError):
     """The answer to StartBatchJob was lost, and nothing proves whether the job was started.
 
     Attributes:
@@ -308,5 +437,17 @@ class StartOutcomeUnknown(JobError):  # noqa: N818 - says what happened
     """
 
     applied: Applied = "unknown"
-    name: str | None = None
-    marker: str | None = None
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        id: int | None = None,
+        info: BatchTaskInfo | None = None,
+        name: str | None = None,
+        marker: str | None = None,
+        **common: Unpack[Common],
+    ) -> None:
+        """Take what there is to say."""
+        super().__init__(message, id=id, info=info, **common)
+        self.name, self.marker = name, marker

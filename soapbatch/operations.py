@@ -11,18 +11,31 @@ from typing import Any, Final, Generic, TypeVar
 
 import attrs
 
-from soapbatch.carriers import (
+from soapbatch.errors import NotInVersion, UsageError
+from soapbatch.model import (
     ALL_ASSOCIATES,
     ARRAY_OF_BATCH_TASK_INFO,
+    ARRAY_OF_INT,
+    AUTHENTICATE_RESPONSE,
+    BASE64,
+    BATCH,
     BATCH_TASK_INFO,
     BATCH_TASK_STATE,
+    BLOB,
+    BOOLEAN,
+    INT,
+    SO_PRINCIPAL,
+    STRING,
+    SYSTEM_INFO,
+    Agent,
+    AuthenticateResponse,
     BatchTaskInfo,
+    Dictionary,
+    Field,
+    ServiceVersion,
+    SoSystemInfoCarrier,
+    WireType,
 )
-from soapbatch.errors import NotInVersion, UsageError
-from soapbatch.principals import AUTHENTICATE_RESPONSE, SYSTEM_INFO, AuthenticateResponse, SoSystemInfoCarrier
-from soapbatch.schema import ARRAY_OF_INT, Dictionary, Field, WireType
-from soapbatch.services import BATCH, BLOB, SO_PRINCIPAL, Agent, ServiceVersion
-from soapbatch.xsd import BASE64, BOOLEAN, INT, STRING
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -34,7 +47,7 @@ def snake_case(name: str) -> str:
     return _WORD_BOUNDARY.sub("_", name).lower()
 
 
-def parameter(name: str, type: WireType, *, empty: object = None) -> Field:  # noqa: A002 - the field's own word
+def parameter(name: str, type: WireType, *, empty: object = None) -> Field:
     """Return the row of a parameter; its Python name is the snake_case of its wire name."""
     return Field(name, type, attribute=snake_case(name), empty=empty)
 
@@ -79,8 +92,7 @@ class Operation(Generic[R_co]):
     def check_version(self, version: ServiceVersion) -> None:
         """Raise NotInVersion if `version` lacks the operation."""
         if not isinstance(version, ServiceVersion):
-            message = "version must be a ServiceVersion, for example ServiceVersion.V88"
-            raise UsageError(message)
+            raise UsageError("version must be a ServiceVersion, for example ServiceVersion.V88")
         if version >= self.since:
             return
         message = f"{self.name} came with {self.since}; this client speaks {version}"
@@ -174,5 +186,4 @@ def operation_named(operation: Operation[Any] | str) -> Operation[Any]:
     try:
         return OPERATIONS[operation]
     except KeyError:
-        message = f"there is no operation {operation!r}; soapbatch.operations lists them all"
-        raise UsageError(message) from None
+        raise UsageError(f"there is no operation {operation!r}; soapbatch.operations lists them all") from None

@@ -33,9 +33,9 @@ import attrs
 from soapbatch import ALL_ASSOCIATES, BatchTaskInfo, BatchTaskState, Client, Retries, SoapBatchError, UsernamePassword
 from soapbatch.operations import GET_BATCH_TASK_INFOS_BY_NAME_AND_STATE, START_BATCH_JOB
 from soapbatch.testing import NetServer
-from soapbatch.testing.reception import Personality
-from tests.faults import AFTER, DURING, Answer, FaultServer
-from tests.wiring import open_files, until, upstream_of
+from soapbatch.testing.requests import Personality
+from tests.support.clients import open_files, until, upstream_of
+from tests.support.fault_server import AFTER, DURING, Answer, FaultServer
 
 FAULTS: Final = sorted({*DURING, *AFTER} - {"none"})
 TIMEOUT: Final = 3.0  # seconds for a call; below the Retry-After of the faults 429 and 503

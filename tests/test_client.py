@@ -22,15 +22,15 @@ from soapbatch import (
     OperationFailed,
     ServiceVersion,
     SoapBatchError,
-    SoTimeZone,
     Ticket,
     UsageError,
     UsernamePassword,
 )
-from soapbatch.secret import Secret
-from soapbatch.stores import MemoryTicketStore
+from soapbatch.auth.ticket_stores import MemoryTicketStore
+from soapbatch.model import SoTimeZone
+from soapbatch.model.secret import Secret
 from soapbatch.testing import DEMO_USER, ManualClock, NetServer, ServerException, User, failing
-from tests.wiring import BASE, Script, in_process, now, scripted, virtual
+from tests.support.clients import BASE, Script, in_process, now, scripted, virtual
 
 OSLO = SoTimeZone(so_time_zone_location_code="Europe/Oslo")
 
@@ -163,7 +163,7 @@ async def returned_ticket(server: NetServer) -> str:
         pytest.param(lambda server: lambda: returned_ticket(server), id="callable"),
     ],
 )
-async def test_every_kind_of_credentials_lets_in(credentials: Any) -> None:  # noqa: ANN401 - a case
+async def test_every_kind_of_credentials_lets_in(credentials: Any) -> None:
     """A client obtains its ticket by itself before the first call that needs one, and once."""
     server = NetServer(users=[User(name="demo", password="demo", associate_id=1, generic={"key": "plugin"})])
     server.tickets.implicit_user = DEMO_USER
@@ -225,7 +225,7 @@ async def test_asking_for_the_ticket_ends_with_the_timeout() -> None:
 
 @pytest.mark.parametrize("told", ["header", "fault", "401"])
 @pytest.mark.parametrize("binding", [Binding.DOCUMENTED, Binding.SOAP11])
-async def test_a_refused_ticket_is_renewed_and_the_call_repeated_once(told: Any, binding: Binding) -> None:  # noqa: ANN401 - a case
+async def test_a_refused_ticket_is_renewed_and_the_call_repeated_once(told: Any, binding: Binding) -> None:
     """However the server refuses a ticket, one login follows and one repeat, for a start too; then the call is done."""
     server = NetServer(ticket_refusals=told)
     server.define_job("Export")
@@ -239,7 +239,7 @@ async def test_a_refused_ticket_is_renewed_and_the_call_repeated_once(told: Any,
 
 
 @pytest.mark.parametrize("told", ["header", "fault", "401"])
-async def test_a_refused_ticket_that_cannot_be_renewed_fails_the_call(told: Any) -> None:  # noqa: ANN401 - a case
+async def test_a_refused_ticket_that_cannot_be_renewed_fails_the_call(told: Any) -> None:
     """With a fixed ticket the refusal itself is raised, after one request; nothing was applied."""
     server = NetServer(ticket_refusals=told)
     async with in_process(server, ticket="7T:dW5rbm93bg==") as client:

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from soapbatch.builder import build_request
 from soapbatch.errors import NotInVersion, UsageError
+from soapbatch.model.services import ServiceVersion
 from soapbatch.operations import OPERATIONS, Operation, operation_named, snake_case
-from soapbatch.services import ServiceVersion
+from soapbatch.soap.builder import build_request
 
 VERSIONS = (75, 80, 81, 82, 83, 84, 85, 86, 87, 88)
 

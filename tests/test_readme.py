@@ -16,8 +16,8 @@ import httpx
 import pytest
 
 from soapbatch import BatchTaskInfo, Client, ServiceVersion, UsernamePassword
-from soapbatch.judgement import judge
 from soapbatch.operations import OPERATIONS
+from soapbatch.soap.interpret import judge
 from soapbatch.testing import NetServer
 
 ROOT = Path(__file__).parents[1]

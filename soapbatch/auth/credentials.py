@@ -1,6 +1,6 @@
 """Where a ticket comes from: what a user hands in as `credentials=`, and how it becomes a ticket.
 
-Each provider knows one way; when a ticket is obtained, shared and renewed is up to `tickets.TicketKeeper`.
+Each provider knows one way; when a ticket is obtained, shared and renewed is up to `tickets.TicketManager`.
 Secrets are held as `Secret`: no repr shows one, and a provider that holds one cannot be pickled.
 
 Source: SoPrincipal75.wsdl to SoPrincipal88.wsdl; lifetimes from the published pages on NetServer tickets.
@@ -24,6 +24,7 @@ from soapbatch.errors import (
     UnexpectedResponse,
     UsageError,
 )
+from soapbatch.model import AuthenticateResponse, Secret, ServiceVersion
 from soapbatch.operations import (
     AUTHENTICATE_GENERIC,
     AUTHENTICATE_IMPLICIT,
@@ -31,9 +32,6 @@ from soapbatch.operations import (
     AUTHENTICATE_WITH_ACCESS_TOKEN,
     Login,
 )
-from soapbatch.principals import AuthenticateResponse
-from soapbatch.secret import Secret
-from soapbatch.services import ServiceVersion
 
 Authenticate: TypeAlias = Callable[[Login, Mapping[str, object]], Awaitable[AuthenticateResponse]]
 """Sends one Authenticate operation over the client's own transport and returns its answer."""
@@ -101,11 +99,9 @@ class Ticket:
         secret = _secret(value)
         del value
         if secret is None or secret == Secret(""):
-            message = "a ticket is a str or a Secret, and not empty"
-            raise UsageError(message)
+            raise UsageError("a ticket is a str or a Secret, and not empty")
         if expires_at is not None and expires_at.utcoffset() is None:
-            message = "expires_at needs a time zone, for example datetime.now(UTC) + timedelta(hours=6)"
-            raise UsageError(message)
+            raise UsageError("expires_at needs a time zone, for example datetime.now(UTC) + timedelta(hours=6)")
         object.__setattr__(self, "value", secret)
         object.__setattr__(self, "expires_at", expires_at)
         object.__setattr__(self, "sliding", sliding)
@@ -146,8 +142,7 @@ class UsernamePassword:
         secret = _secret(password)
         del password
         if secret is None or not isinstance(user, str) or not user:
-            message = "UsernamePassword takes a user (a str, not empty) and a password (a str or a Secret)"
-            raise UsageError(message)
+            raise UsageError("UsernamePassword takes a user (a str, not empty) and a password (a str or a Secret)")
         object.__setattr__(self, "user", user)
         object.__setattr__(self, "password", secret)
 
@@ -188,8 +183,9 @@ class AccessToken:
         held = token if callable(token) else _secret(token)
         del token
         if held is None or held == Secret(""):
-            message = "AccessToken takes a token (a str or a Secret, not empty) or an async callable that returns one"
-            raise UsageError(message)
+            raise UsageError(
+                "AccessToken takes a token (a str or a Secret, not empty) or an async callable that returns one"
+            )
         object.__setattr__(self, "token", held)
         object.__setattr__(self, "exchange", exchange)
 
@@ -250,8 +246,7 @@ class Generic:
         is_text = is_text and all(pairs[key] is None or secret is not None for key, secret in secrets.items())
         del data, pairs
         if not is_text:
-            message = "Generic takes a mapping with keys that are str, and values that are str, Secret or None"
-            raise UsageError(message)
+            raise UsageError("Generic takes a mapping with keys that are str, and values that are str, Secret or None")
         object.__setattr__(self, "data", secrets)
 
     def renews(self, _version: ServiceVersion, /) -> bool:
@@ -296,11 +291,10 @@ def as_provider(credentials: Credentials | str | Secret) -> Provider:
         return _Callback(credentials)
     kind = type(credentials).__name__
     del credentials
-    message = (
+    raise UsageError(
         "credentials are a Ticket, UsernamePassword, AccessToken, Implicit, Generic, "
         f"or an async callable that returns a ticket; got {kind}"
     )
-    raise UsageError(message)
 
 
 def check_transport_security(base_url: str, provider: Provider, *, allow_insecure: bool) -> None:
@@ -320,11 +314,10 @@ def refuse_plain_http(base_url: str, sender: str) -> None:
     url = urlsplit(base_url)
     if url.scheme == "https" or _is_loopback(url.hostname or ""):
         return
-    message = (
+    raise InsecureTransport(
         f"{sender} sends a password, and {url.scheme}://{url.hostname} would carry it unencrypted: "
         "use https, or allow it with allow_insecure=True"
     )
-    raise InsecureTransport(message)
 
 
 def _is_loopback(host: str) -> bool:
@@ -356,8 +349,7 @@ async def _log_in(
         raise failed from error.with_traceback(None)
     ticket = answer.credentials.ticket if answer.credentials else None
     if not ticket or ticket == Secret(""):
-        message = f"{whom}: the server says that authentication succeeded, and leaves Ticket empty"
-        raise UnexpectedResponse(message)
+        raise UnexpectedResponse(f"{whom}: the server says that authentication succeeded, and leaves Ticket empty")
     return Ticket(ticket)
 
 
@@ -368,7 +360,7 @@ async def _ask(source: TicketSource) -> Ticket:
         answer = await source()
     except SoapBatchError:
         raise
-    except Exception as error:  # noqa: BLE001 - a caller's code may raise whatever it likes
+    except Exception as error:  # noqa: BLE001 - whatever a foreign stack raises becomes ours
         failed = AuthenticationFailed(f"{name} gave no ticket: it raised {type(error).__name__}")
         failed.refused_by = "server"
         # Its frames may hold what it logs in with, and tracebacks may show locals: where it failed is kept as text.
@@ -379,6 +371,5 @@ async def _ask(source: TicketSource) -> Ticket:
     secret, kind = _secret(answer), type(answer).__name__
     del answer
     if secret is None:
-        message = f"{name} is to return a ticket (a str, a Secret or a Ticket) and returned {kind}"
-        raise UsageError(message)
+        raise UsageError(f"{name} is to return a ticket (a str, a Secret or a Ticket) and returned {kind}")
     return Ticket(secret)

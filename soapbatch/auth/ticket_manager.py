@@ -1,6 +1,6 @@
 """Who holds the ticket: one for all calls of a client, obtained once, renewed in time, shared between processes.
 
-A ticket lasts 6 hours from its last use. `TicketKeeper` hands out the current one and sees to these rules:
+A ticket lasts 6 hours from its last use. `TicketManager` hands out the current one and sees to these rules:
 
 - Any number of callers that need a ticket at once cause one login and share its outcome.
 - After a failed login none is tried for a while: 5 s, twice as long after each further one, at most 60 s; 1 s to
@@ -22,12 +22,11 @@ from typing import Final
 
 import attrs
 
-from soapbatch.credentials import Authenticate, Provider, Ticket
-from soapbatch.endings import again, ended, look_at
+from soapbatch.auth.credentials import Authenticate, Provider, Ticket
+from soapbatch.auth.ticket_stores import TicketStore
 from soapbatch.errors import AuthenticationFailed, ClientClosed, HttpError, SoapBatchError
-from soapbatch.secret import Secret
-from soapbatch.services import ServiceVersion
-from soapbatch.stores import TicketStore
+from soapbatch.model import Secret, ServiceVersion
+from soapbatch.system import retrieve_exception, wait_until_done
 
 LIFETIME: Final = 6 * 3600.0
 """Seconds that a ticket lasts after its last use. Source: the published pages on NetServer tickets."""
@@ -73,7 +72,7 @@ class _Login:
         self.waiters = 0
 
 
-class TicketKeeper:
+class TicketManager:
     """Holds the one ticket that all calls of a client share; see the module for its rules.
 
     Times are the running loop's; the wall clock matters only for tickets that come with an expiry or go to a store.
@@ -205,9 +204,9 @@ class TicketKeeper:
         login, self._login = self._login, None
         if login is not None:
             login.task.cancel()
-            await ended(login.task)
+            await wait_until_done(login.task)
         if self._saving is not None:
-            await ended(self._saving)
+            await wait_until_done(self._saving)
         self._held = None
 
     # --- Logging in ---------------------------------------------------------------------------------------------
@@ -215,7 +214,7 @@ class TicketKeeper:
     def _start_login(self, *, is_ahead: bool) -> _Login:
         login = self._login = _Login(is_ahead=is_ahead)
         login.task = asyncio.get_running_loop().create_task(self._log_in(login), name="soapbatch login")
-        login.task.add_done_callback(look_at)
+        login.task.add_done_callback(retrieve_exception)
         return login
 
     async def _wait_for(self, login: _Login) -> IssuedTicket:
@@ -228,7 +227,7 @@ class TicketKeeper:
             if not (login.waiters or login.is_ahead or login.task.done()):
                 self._login = None
                 login.task.cancel()
-                await ended(login.task)
+                await wait_until_done(login.task)
         if login.task.cancelled():
             message = "the login was cancelled by something other than its callers"
             raise _closed() if self._closed else AuthenticationFailed(message)
@@ -301,7 +300,7 @@ class TicketKeeper:
             if ticket.expires_at is None:
                 return ticket
             left = ticket.expires_at - self._wall_clock()
-        except Exception as error:  # noqa: BLE001 - a caller's store may raise whatever it likes
+        except Exception as error:  # noqa: BLE001 - whatever a foreign stack raises becomes ours
             self._warn(error)
             return None
         return ticket if left > timedelta(seconds=_AHEAD) else None
@@ -321,7 +320,7 @@ class TicketKeeper:
                 self._unsaved = False
                 async with asyncio.timeout(_STORE_TIMEOUT):
                     await store.put(self._with_expiry(self._held))
-        except Exception as error:  # noqa: BLE001 - a caller's store may raise whatever it likes
+        except Exception as error:  # noqa: BLE001 - whatever a foreign stack raises becomes ours
             self._warn(error)
 
     def _with_expiry(self, held: IssuedTicket) -> Ticket:
@@ -344,6 +343,6 @@ def _for_one_more(error: BaseException) -> BaseException:
     """Return a failed login's error for one more caller, whose own call was not sent."""
     if not isinstance(error, SoapBatchError):
         return error  # nobody knows how to copy it
-    other = again(error)
+    other = error.copy()
     other.applied = "no"
     return other

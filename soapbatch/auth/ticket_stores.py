@@ -8,10 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from soapbatch.credentials import Ticket
+from soapbatch.auth.credentials import Ticket
 from soapbatch.errors import SoapBatchError
-from soapbatch.replacement import Replacement
-from soapbatch.xsd import encode_string
+from soapbatch.model import encode_string
+from soapbatch.system import AtomicFile
 
 _LOG = logging.getLogger("soapbatch")
 
@@ -84,9 +84,9 @@ class FileTicketStore:
             return None
 
     def _write(self, ticket: Ticket) -> None:
-        with Replacement(self._path) as new:
+        with AtomicFile(self._path) as new:
             new.file.write(_encoded(ticket))
-            new.take_place()
+            new.commit()
 
 
 def _encoded(ticket: Ticket) -> bytes:

@@ -20,14 +20,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeGuard, TypeVar, Unpack
 
 from soapbatch import operations as rows
-from soapbatch.calls import Caller, CallOptions
-from soapbatch.carriers import BatchTaskInfo, BatchTaskState
+from soapbatch.calls.call import Caller, CallOptions
 from soapbatch.errors import UsageError
+from soapbatch.model import Array, AuthenticateResponse, BatchTaskInfo, BatchTaskState, Secret, SoSystemInfoCarrier
 from soapbatch.operations import Operation
-from soapbatch.principals import AuthenticateResponse, SoSystemInfoCarrier
-from soapbatch.replacement import Replacement
-from soapbatch.schema import Array
-from soapbatch.secret import Secret
+from soapbatch.system import AtomicFile
 
 R = TypeVar("R")
 
@@ -44,15 +41,14 @@ class _Agent:
         if None in values:
             # A field may be left out; of a parameter that is left out the server makes what it likes: every task, say.
             absent = ", ".join(name for name, value in arguments.items() if value is None)
-            message = f"{operation.name}: {absent} must not be None"
-            raise UsageError(message)
+            raise UsageError(f"{operation.name}: {absent} must not be None")
         return await self._caller.call(operation, arguments, options)
 
 
 class BatchAgent(_Agent):
     """Start, stop, change, delete and list batch tasks."""
 
-    async def get_batch_task_info(self, id: int, **options: Unpack[CallOptions]) -> BatchTaskInfo | None:  # noqa: A002 - the wire's name
+    async def get_batch_task_info(self, id: int, **options: Unpack[CallOptions]) -> BatchTaskInfo | None:
         """Return one task, or None where the server does not know `id` (some servers raise OperationFailed)."""
         return await self._call(rows.GET_BATCH_TASK_INFO, options, id)
 
@@ -105,7 +101,7 @@ class BatchAgent(_Agent):
         """
         return await self._call(rows.START_BATCH_JOB, options, batch_task_info)
 
-    async def stop_batch_job(self, id: int, **options: Unpack[CallOptions]) -> bool:  # noqa: A002 - the wire's name
+    async def stop_batch_job(self, id: int, **options: Unpack[CallOptions]) -> bool:
         """Ask the server to stop a task. False: it was not stopped, which is not an error."""
         return await self._call(rows.STOP_BATCH_JOB, options, id)
 
@@ -168,8 +164,7 @@ class BatchAgent(_Agent):
             UsageError: the operation returns no list.
         """
         if not isinstance(operation.result, Array):
-            message = f"{operation.name} returns no list: call {operation.python_name}()"
-            raise UsageError(message)
+            raise UsageError(f"{operation.name} returns no list: call {operation.python_name}()")
         return self._caller.stream(operation, arguments, options or {})
 
 
@@ -242,16 +237,15 @@ class BlobAgent(_Agent):
         path = os.fspath(target) if isinstance(target, os.PathLike) else target
         if not isinstance(path, str):
             if not _takes_bytes(path):
-                message = (
+                raise UsageError(
                     "target is a path, as text or a pathlib.Path, or a binary file that is open for writing, as from "
                     f"open(path, 'wb'): not this {type(target).__name__}"
                 )
-                raise UsageError(message)
             return await _write(self.stream_output(batch_task_id, **options), path)
-        with Replacement(Path(path)) as new:
+        with AtomicFile(Path(path)) as new:
             size = await _write(self.stream_output(batch_task_id, **options), new.file)
             if size is not None:
-                await asyncio.to_thread(new.take_place)
+                await asyncio.to_thread(new.commit)
         return size
 
 

@@ -16,9 +16,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mappi
 from http import HTTPStatus
 from typing import Any, Final, Generic, TypeAlias, TypedDict, TypeVar
 
-from soapbatch.builder import Request, build_request
-from soapbatch.carriers import ReplyHeader
-from soapbatch.credentials import refuse_plain_http
+from soapbatch.auth import IssuedTicket, TicketManager, refuse_plain_http
+from soapbatch.calls.exchange import Exchange, Settings
+from soapbatch.calls.lifetime import Lifetime
+from soapbatch.calls.observability import LOG
 from soapbatch.errors import (
     AccessDenied,
     BindingRefused,
@@ -32,14 +33,9 @@ from soapbatch.errors import (
     UsageError,
     VersionMismatch,
 )
-from soapbatch.exchange import Exchange, Settings
-from soapbatch.lifetime import Lifetime
-from soapbatch.observe import LOG
+from soapbatch.model import AuthenticateResponse, Binding, ReplyHeader, Secret
 from soapbatch.operations import Login, Operation
-from soapbatch.principals import AuthenticateResponse
-from soapbatch.secret import Secret
-from soapbatch.services import Binding
-from soapbatch.tickets import IssuedTicket, TicketKeeper
+from soapbatch.soap import Request, build_request
 from soapbatch.transport import Progress, Transport
 
 R = TypeVar("R")
@@ -68,7 +64,7 @@ class Caller:
     """What the calls of a client share: the transport, the ticket, the binding, and the end of it all."""
 
     def __init__(
-        self, settings: Settings, transport: Transport, make_keeper: Callable[["Caller"], TicketKeeper | None]
+        self, settings: Settings, transport: Transport, make_keeper: Callable[["Caller"], TicketManager | None]
     ) -> None:
         """Send through `transport`; `make_keeper` returns what obtains tickets, by calls of this caller. No I/O."""
         self.settings = settings
@@ -163,17 +159,17 @@ class _Call(Generic[R]):
         if not isinstance(self._timeout, int | float | None):
             raise self.placed(UsageError("timeout is a number of seconds, or None for no limit"))
         if not options.keys() <= _OPTIONS:
-            message = (
-                f"a call takes the options {', '.join(sorted(_OPTIONS))}, not {', '.join(options.keys() - _OPTIONS)}"
+            raise self.placed(
+                UsageError(
+                    f"a call takes the options {', '.join(sorted(_OPTIONS))}, not {', '.join(options.keys() - _OPTIONS)}"
+                )
             )
-            raise self.placed(UsageError(message))
 
     def check_open(self) -> None:
         """Refuse to begin once the client is being closed, and to send a password where it can be read."""
         settings, name = self._caller.settings, self._operation.name
         if self._caller.lifetime.is_closing:
-            message = f"the client is closed: {name} was not sent"
-            raise self.placed(ClientClosed(message))
+            raise self.placed(ClientClosed(f"the client is closed: {name} was not sent"))
         if self._operation.sends_password and not settings.allow_insecure:
             refuse_plain_http(settings.base_url, name)
 

@@ -9,35 +9,14 @@ from typing import Any, Final
 
 import attrs
 
-from soapbatch.builder import Request
-from soapbatch.carriers import ReplyHeader, SoTimeZone
+from soapbatch.calls.observability import WANTED, WIRE, Hooks, RequestEvent, ResponseEvent, announce, conclude
 from soapbatch.errors import SoapBatchError
-from soapbatch.judgement import judge
-from soapbatch.limits import Limits
-from soapbatch.observe import WANTED, WIRE, Hooks, RequestEvent, ResponseEvent, announce, conclude
+from soapbatch.model import Binding, Limits, ReplyHeader, Retries, Secret, ServiceVersion, SoTimeZone
 from soapbatch.operations import Operation
-from soapbatch.parser import CHUNK, ResponseParser
-from soapbatch.reader import Report
-from soapbatch.secret import Secret
-from soapbatch.services import Binding, ServiceVersion
+from soapbatch.soap import CHUNK, Report, Request, ResponseParser, judge
 from soapbatch.transport import HttpReply, HttpRequest, Progress, Transport, decoded
 
 _READS_IN_A_ROW: Final = 16  # of small pieces that are there already
-
-
-@attrs.frozen(kw_only=True)
-class Retries:
-    """How transient failures are retried, where that is safe.
-
-    Attributes:
-        attempts: how often a call is tried in all; 1: never again.
-        first_wait: seconds before the second attempt; it doubles from there, with jitter.
-        longest_wait: seconds between two attempts at most. A longer Retry-After of the server is honoured.
-    """
-
-    attempts: int = 3
-    first_wait: float = 0.2
-    longest_wait: float = 5.0
 
 
 @attrs.frozen(kw_only=True)
@@ -132,7 +111,7 @@ class Exchange:
             self._shown += chunk[: WANTED - len(self._shown)]
         return self._parser.feed(chunk)
 
-    def judge(self) -> Any:  # noqa: ANN401 - what the row says
+    def judge(self) -> Any:
         """Return the result, or raise what the answer means."""
         assert self._reply is not None  # noqa: S101 - open() came first
         outcome = self._parser.close()

@@ -5,8 +5,8 @@ import contextlib
 from collections.abc import Awaitable, Callable, Generator
 from typing import TypeVar
 
+from soapbatch.calls.exchange import Exchange
 from soapbatch.errors import ClientClosed, DeadlineExceeded, SoapBatchError
-from soapbatch.exchange import Exchange
 from soapbatch.transport import Progress
 
 T = TypeVar("T")

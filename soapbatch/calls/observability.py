@@ -12,10 +12,8 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from soapbatch.builder import Request
-from soapbatch.limits import KIB
-from soapbatch.secret import Secret, redact, redact_envelope
-from soapbatch.services import Binding, ServiceVersion
+from soapbatch.model import KIB, Binding, Secret, ServiceVersion, redact, redact_envelope
+from soapbatch.soap import Request
 
 LOG: Final = logging.getLogger("soapbatch")
 WIRE: Final = logging.getLogger("soapbatch.wire")

@@ -8,13 +8,13 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from soapbatch.carriers import ALL_USER_TASKS, BatchTaskInfo
+from soapbatch.auth import UsernamePassword
+from soapbatch.calls import WIRE
+from soapbatch.cli.progress_bar import progress_bar
 from soapbatch.client import Client
-from soapbatch.credentials import UsernamePassword
 from soapbatch.errors import SoapBatchError, UsageError
-from soapbatch.jobs.polling import Polling
-from soapbatch.jobs.progress import progress_bar
-from soapbatch.observe import WIRE
+from soapbatch.jobs import Polling
+from soapbatch.model import ALL_USER_TASKS, BatchTaskInfo
 from soapbatch.testing import DEMO_USER, NetServer, serve
 
 _SPEED: Final = 4.0  # how much faster than the wall clock the demo's server lives
@@ -42,8 +42,7 @@ async def demo() -> None:
         from rich.console import Console  # noqa: PLC0415 - of an extra
         from rich.table import Table  # noqa: PLC0415 - of an extra
     except ImportError:
-        message = 'the demo needs rich and uvicorn: pip install "soapbatch[demo]"'
-        raise UsageError(message) from None
+        raise UsageError('the demo needs rich and uvicorn: pip install "soapbatch[demo]"') from None
     console = Console(highlight=False)
 
     def step(text: str) -> None:

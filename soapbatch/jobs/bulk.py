@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from soapbatch.agents import BatchAgent
-from soapbatch.carriers import BatchTaskCancellationBehaviour, BatchTaskInfo
+from soapbatch.calls import BatchAgent
 from soapbatch.errors import Fault, OperationFailed, SoapBatchError, UsageError
-from soapbatch.jobs.outcomes import Outcome, each
-from soapbatch.jobs.reading import error_type, gone, has_ended, is_gone, read_many
+from soapbatch.jobs.outcome import Outcome, each
+from soapbatch.jobs.task_reader import error_type, gone, has_ended, is_gone, read_many
+from soapbatch.model import BatchTaskCancellationBehaviour, BatchTaskInfo
 
 CHUNK: Final = 100
 """Ids in one DeleteBatchTasks; and so many tasks are read, then stopped, before the next are."""
@@ -57,17 +57,17 @@ async def _delete(batch: BatchAgent, ids: Sequence[int]) -> dict[int, SoapBatchE
     return {}
 
 
-async def stop(batch: BatchAgent, id: int, info: BatchTaskInfo | None, *, force: bool, confirm: bool) -> bool:  # noqa: A002 - the field's own word
+async def stop(batch: BatchAgent, id: int, info: BatchTaskInfo | None, *, force: bool, confirm: bool) -> bool:
     """Ask the server to stop a task of which `info` was just read, if it was; `Job.stop` documents the rest."""
     if info is not None and has_ended(info):
         return False
     behaviour = None if info is None or force else info.cancellation_behaviour
     if behaviour == BatchTaskCancellationBehaviour.CANNOT_CANCEL:
-        message = f"task {id} cannot be stopped, says the server (CannotCancel): force=True asks it all the same"
-        raise UsageError(message)
+        raise UsageError(
+            f"task {id} cannot be stopped, says the server (CannotCancel): force=True asks it all the same"
+        )
     if behaviour == BatchTaskCancellationBehaviour.CANCEL_WITH_WARNING and not confirm:
-        message = f"task {id} should be stopped only after a warning (CancelWithWarning): pass confirm=True"
-        raise UsageError(message)
+        raise UsageError(f"task {id} should be stopped only after a warning (CancelWithWarning): pass confirm=True")
     try:
         return await batch.stop_batch_job(id)
     except SoapBatchError as error:

@@ -9,16 +9,14 @@ from typing import Any, BinaryIO, Final, TypeAlias, TypeVar
 
 import attrs
 
-from soapbatch.agents import BatchAgent, BlobAgent
-from soapbatch.carriers import BatchTaskInfo, BatchTaskState
+from soapbatch.calls import BatchAgent, BlobAgent
 from soapbatch.errors import JobFailed, JobGone, SoapBatchError, UsageError, WaitTimeout
-from soapbatch.jobs.many import stop
-from soapbatch.jobs.polling import Polling, is_seconds
-from soapbatch.jobs.reading import gone, has_ended, is_gone, job_error
-from soapbatch.jobs.watching import Poller, Watch
+from soapbatch.jobs.bulk import stop
+from soapbatch.jobs.poller import Poller, Watch
+from soapbatch.jobs.schedule import Polling, is_seconds
+from soapbatch.jobs.task_reader import gone, has_ended, is_gone, job_error
+from soapbatch.model import BatchTaskInfo, BatchTaskState, ServiceVersion, redact
 from soapbatch.operations import CLEANUP_BATCH_TASK, GET_OUTPUT_FROM_BATCH, Operation
-from soapbatch.secret import redact
-from soapbatch.services import ServiceVersion
 
 E = TypeVar("E", bound=SoapBatchError)
 T = TypeVar("T")
@@ -71,7 +69,7 @@ class Job:
 
     __slots__ = ("_desk", "_id", "_is_over", "_name", "_started_at")
 
-    def __init__(self, id: int, desk: Desk, *, name: str | None = None, started_at: float | None = None) -> None:  # noqa: A002 - the field's own word
+    def __init__(self, id: int, desk: Desk, *, name: str | None = None, started_at: float | None = None) -> None:
         """Refer to task `id`, of the job `name` and started at a time of the loop's clock, if that is known."""
         self._id = id
         self._desk = desk
@@ -96,7 +94,7 @@ class Job:
     async def wait(
         self,
         *,
-        timeout: float | None = WAIT_TIMEOUT,  # noqa: ASYNC109 - bounds callbacks too, and raises WaitTimeout
+        timeout: float | None = WAIT_TIMEOUT,  # noqa: ASYNC109 - handed on to Job.wait
         on_progress: OnProgress | None = None,
         polling: Polling = POLLING,
     ) -> BatchTaskInfo:
@@ -130,14 +128,13 @@ class Job:
                 raise self._too_late(watch, timeout) from None
         if info.state == BatchTaskState.FAILED:
             said = redact(info.result or "the server does not say why")[:_EXCERPT]
-            message = f"task {self._id} failed: {said}"
-            raise self._place(job_error(JobFailed, message, id=self._id, info=info))
+            raise self._place(job_error(JobFailed, f"task {self._id} failed: {said}", id=self._id, info=info))
         return info
 
     async def watch(
         self,
         *,
-        timeout: float | None = WAIT_TIMEOUT,  # noqa: ASYNC109 - spans several awaits, and raises WaitTimeout
+        timeout: float | None = WAIT_TIMEOUT,  # noqa: ASYNC109 - handed on to Job.wait
         polling: Polling = POLLING,
     ) -> AsyncGenerator[BatchTaskInfo, None]:
         """Yield the task as it is now and after each change, until it has ended.

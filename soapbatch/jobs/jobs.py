@@ -1,13 +1,4 @@
-"""Jobs: start them, wait for them, watch and stop them, and know what became of each. `client.jobs`.
-
-    job = await client.jobs.start("ExportArchiveBatchPlugin", parameters={"...": "..."}, description="Nightly export")
-    info = await job.wait(timeout=3600, on_progress=show)
-
-Built on the typed operations and nothing else: whatever it does could be written by hand with `client.batch`.
-
-There are three kinds of cancel. Cancelling a `wait` leaves the server's job running. `stop` asks the server to stop
-it. Leaving the block of `run` early stops it too.
-"""
+"""`client.jobs`: the batch jobs of a server, started, attached to, and handled by the many."""
 
 import asyncio
 import contextlib
@@ -15,18 +6,17 @@ import logging
 from collections.abc import AsyncGenerator, Iterable
 from typing import Final, Literal, Unpack
 
-from soapbatch.agents import BatchAgent, BlobAgent
-from soapbatch.carriers import BatchTaskInfo
-from soapbatch.endings import undisturbed
+from soapbatch.calls import BatchAgent, BlobAgent
 from soapbatch.errors import DeadlineExceeded, JobGone, JobRunning, SoapBatchError, UsageError
+from soapbatch.jobs.bulk import delete, stop_each
 from soapbatch.jobs.job import POLLING, WAIT_TIMEOUT, Desk, Job, OnProgress, check_wait
-from soapbatch.jobs.many import delete, stop_each
-from soapbatch.jobs.outcomes import Outcome, called_off, gathered, raise_errors
-from soapbatch.jobs.polling import Polling, is_seconds
-from soapbatch.jobs.reading import job_error
-from soapbatch.jobs.starting import StartOptions, check, start, unfinished
-from soapbatch.jobs.watching import Poller
-from soapbatch.services import ServiceVersion
+from soapbatch.jobs.outcome import Outcome, gather_or_cancel, raise_errors
+from soapbatch.jobs.poller import Poller
+from soapbatch.jobs.schedule import Polling, is_seconds
+from soapbatch.jobs.start import StartOptions, check, start, unfinished
+from soapbatch.jobs.task_reader import job_error
+from soapbatch.model import BatchTaskInfo, ServiceVersion
+from soapbatch.system import cancel_and_wait, run_to_completion
 
 STOP_TIMEOUT: Final = 10.0
 """Seconds that leaving the block of `run` may take to stop the job."""
@@ -41,11 +31,10 @@ class Jobs:
         """Work through these agents. No I/O."""
         self._desk = Desk(batch, blob, version, Poller(batch))
 
-    def attach(self, id: int) -> Job:  # noqa: A002 - the field's own word
+    def attach(self, id: int) -> Job:
         """Return a handle on a task that somebody started, in whatever process. Reads and sends nothing."""
         if not isinstance(id, int) or isinstance(id, bool):
-            message = f"a task's id is an int, not a {type(id).__name__}"
-            raise UsageError(message)
+            raise UsageError(f"a task's id is an int, not a {type(id).__name__}")
         return Job(id, self._desk)
 
     async def start(
@@ -83,8 +72,9 @@ class Jobs:
             id_ = info.id or 0
             if if_running == "attach":
                 return Job(id_, self._desk, name=name)
-            message = f"task {id_}, of the same name, has not ended: nothing was started"
-            raise job_error(JobRunning, message, id=id_, info=info)
+            raise job_error(
+                JobRunning, f"task {id_}, of the same name, has not ended: nothing was started", id=id_, info=info
+            )
         id_ = await start(self._desk.batch, name, **options)
         return Job(id_, self._desk, name=name, started_at=asyncio.get_running_loop().time())
 
@@ -116,21 +106,20 @@ class Jobs:
         """
         _check_if_running(if_running, "start", "fail")
         if not is_seconds(stop_timeout):
-            message = "stop_timeout is a number of seconds"
-            raise UsageError(message)
+            raise UsageError("stop_timeout is a number of seconds")
         starting = asyncio.ensure_future(self.start(name, if_running=if_running, **options))
         try:
             await asyncio.wait([starting])
         except asyncio.CancelledError as error:
-            await undisturbed(_abandon(starting, stop_timeout, error))
+            await run_to_completion(_abandon(starting, stop_timeout, error))
             raise
         job = starting.result()
         try:
             yield job
         except BaseException as error:
-            await undisturbed(_stop_early(job, stop_timeout, error))
+            await run_to_completion(_stop_early(job, stop_timeout, error))
             raise
-        await undisturbed(_stop(job, stop_timeout))
+        await run_to_completion(_stop(job, stop_timeout))
 
     async def wait_all(
         self,
@@ -155,7 +144,7 @@ class Jobs:
         async def one(job: Job) -> Outcome[BatchTaskInfo]:
             return await _outcome(job, timeout, on_progress, polling)
 
-        outcomes = await gathered(map(one, self._handles(jobs)))
+        outcomes = await gather_or_cancel(map(one, self._handles(jobs)))
         if raise_group:
             raise_errors(outcomes, "waited for")
         return outcomes
@@ -181,7 +170,7 @@ class Jobs:
             for _ in tasks:
                 yield (await finished.get()).result()
         finally:
-            await called_off(tasks)
+            await cancel_and_wait(tasks)
 
     async def delete_many(self, ids: Iterable[Job | int], *, raise_group: bool = False) -> list[Outcome[bool]]:
         """Delete tasks, 100 in one call and four such calls at a time; return one outcome for each id, in order.
@@ -234,8 +223,7 @@ class Jobs:
 
 def _check_if_running(value: str, *choices: str) -> None:
     if value not in choices:
-        message = f"if_running is {' or '.join(map(repr, choices))} here"
-        raise UsageError(message)
+        raise UsageError(f"if_running is {' or '.join(map(repr, choices))} here")
 
 
 async def _outcome(
@@ -263,8 +251,7 @@ async def _stop(job: Job, seconds: float) -> None:
     except TimeoutError as error:
         if isinstance(error, SoapBatchError):
             raise
-        message = f"task {job.id} could not be stopped within {seconds:g} s; it may still run"
-        raise DeadlineExceeded(message) from None
+        raise DeadlineExceeded(f"task {job.id} could not be stopped within {seconds:g} s; it may still run") from None
     if not stopped and not job.is_over:
         _LOG.warning("task %d: the server did not stop it; it may still run", job.id)
 
@@ -281,7 +268,7 @@ async def _stop_early(job: Job, seconds: float, error: BaseException) -> None:
 async def _abandon(starting: asyncio.Task[Job], seconds: float, error: BaseException) -> None:
     """Wait for a start that is on its way, and stop what it started; `error` gets a note if that does not work."""
     await asyncio.wait([starting], timeout=seconds)
-    await called_off([starting])
+    await cancel_and_wait([starting])
     trouble = None if starting.cancelled() else starting.exception()
     if trouble is None and not starting.cancelled():
         await _stop_early(starting.result(), seconds, error)

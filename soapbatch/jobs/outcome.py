@@ -6,8 +6,8 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
-from soapbatch.endings import look_at
 from soapbatch.errors import SoapBatchError
+from soapbatch.system import cancel_and_wait
 
 T = TypeVar("T")
 
@@ -44,27 +44,18 @@ def raise_errors(outcomes: Sequence[Outcome[Any]], what: str) -> None:
         return
     for key, error in errors.items():
         error.add_note(f"about task {', '.join(map(str, ids[key]))}")
-    message = f"{sum(map(len, ids.values()))} of {len(outcomes)} tasks could not be {what}"
-    raise ExceptionGroup(message, list(errors.values()))
+    raise ExceptionGroup(
+        f"{sum(map(len, ids.values()))} of {len(outcomes)} tasks could not be {what}", list(errors.values())
+    )
 
 
-async def gathered(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+async def gather_or_cancel(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """Run all together and return their results in order; what one raises ends the others and is raised as it is."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
         return await asyncio.gather(*tasks)
     finally:
-        await called_off(tasks)
-
-
-async def called_off(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    """Cancel what still runs of `tasks`, and wait until all have ended."""
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        await asyncio.wait(tasks)
-    for task in tasks:
-        look_at(task)
+        await cancel_and_wait(tasks)
 
 
 async def each(work: Callable[[int], Awaitable[object]], ids: Iterable[int], concurrency: int) -> None:
@@ -75,4 +66,4 @@ async def each(work: Callable[[int], Awaitable[object]], ids: Iterable[int], con
         for id_ in waiting:
             await work(id_)
 
-    await gathered(worker() for _ in range(concurrency))
+    await gather_or_cancel(worker() for _ in range(concurrency))

@@ -17,13 +17,12 @@ from typing import Final
 
 import attrs
 
-from soapbatch.agents import BatchAgent
-from soapbatch.carriers import BatchTaskInfo
-from soapbatch.endings import again
+from soapbatch.calls import BatchAgent
 from soapbatch.errors import ClientClosed, SoapBatchError
-from soapbatch.jobs.outcomes import called_off
-from soapbatch.jobs.polling import LATE, TICK, Polling, align, delay, delay_after_failure, retry_after, seconds_left
-from soapbatch.jobs.reading import Reader, Wanted, gone, has_ended
+from soapbatch.jobs.schedule import LATE, TICK, Polling, align, delay, delay_after_failure, retry_after, seconds_left
+from soapbatch.jobs.task_reader import Reader, Wanted, gone, has_ended
+from soapbatch.model import BatchTaskInfo
+from soapbatch.system import cancel_and_wait
 
 CONCURRENCY: Final = 8
 """Single readings of a poller that may be under way at the same time."""
@@ -37,7 +36,7 @@ class Watch:
         seen_at: when that was (aware, UTC), or None.
     """
 
-    def __init__(self, id: int, polling: Polling) -> None:  # noqa: A002 - the field's own word
+    def __init__(self, id: int, polling: Polling) -> None:
         """Watch task `id`."""
         self.id = id
         self.polling = polling
@@ -89,7 +88,7 @@ class Watch:
         may_pass = isinstance(error, SoapBatchError) and error.retryable
         if may_pass and self._failures < self.polling.failures:
             return
-        end = again(error) if isinstance(error, SoapBatchError) else error  # nobody knows how to copy any other
+        end = error.copy() if isinstance(error, SoapBatchError) else error  # nobody knows how to copy any other
         if may_pass:
             end.add_note(f"task {self.id} could not be read {self._failures} times in a row; it may still run")
         self._finish(end)
@@ -173,7 +172,7 @@ class Poller:
     @contextlib.asynccontextmanager
     async def watch(
         self,
-        id: int,  # noqa: A002 - the field's own word
+        id: int,
         polling: Polling,
         *,
         name: str | None = None,
@@ -222,7 +221,7 @@ class Poller:
     async def _stop(self) -> None:
         task, self._task = self._task, None
         if task is not None:
-            await called_off([task])
+            await cancel_and_wait([task])
 
     def _end_watches(self, defect: Exception | None = None) -> None:
         entries, self._entries = self._entries, {}
@@ -235,7 +234,7 @@ class Poller:
         defect: Exception | None = None
         try:
             await self._rounds()
-        except Exception as error:  # noqa: BLE001 - a defect is for those to know who wait; the next one begins anew
+        except Exception as error:  # noqa: BLE001 - whatever a foreign stack raises becomes ours
             defect = error
         finally:
             if self._task is asyncio.current_task():  # not the last watch has ended it, but somebody else
@@ -273,7 +272,7 @@ class Poller:
             asked = asyncio.get_running_loop().time()
             try:
                 info = await reader.one(entry.id)
-            except Exception as error:  # noqa: BLE001 - whatever ends a reading, a caller's hook too, is its waiters' to know
+            except Exception as error:  # noqa: BLE001 - whatever a foreign stack raises becomes ours
                 self._failed([entry], error, asked)
             else:
                 if info is None:
@@ -292,7 +291,7 @@ class Poller:
         is_whole = False
         try:
             found, is_whole = await reader.listed(name, len(due), self._entries.keys())
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:  # noqa: BLE001 - whatever a foreign stack raises becomes ours
             self._failed(due, error, asked)
         else:
             for id_ in found.keys() & self._entries.keys():

@@ -49,17 +49,13 @@ class Polling:
     def __attrs_post_init__(self) -> None:
         """Refuse what cannot be waited for."""
         if not all(map(is_seconds, (self.first, self.floor, self.ceiling))):
-            message = "Polling: first, floor and ceiling are numbers of seconds"
-            raise UsageError(message)
+            raise UsageError("Polling: first, floor and ceiling are numbers of seconds")
         if not (math.isfinite(self.first) and math.isfinite(self.ceiling) and self.first >= 0):
-            message = "Polling: first and ceiling are finite numbers of seconds, first is zero or more"
-            raise UsageError(message)
+            raise UsageError("Polling: first and ceiling are finite numbers of seconds, first is zero or more")
         if not 0 < self.floor <= self.ceiling:
-            message = "Polling: floor is more than zero seconds, and no more than ceiling"
-            raise UsageError(message)
+            raise UsageError("Polling: floor is more than zero seconds, and no more than ceiling")
         if not is_seconds(self.failures) or self.failures < 1:
-            message = "Polling: failures is a number, one or more"
-            raise UsageError(message)
+            raise UsageError("Polling: failures is a number, one or more")
 
 
 def is_seconds(value: object) -> TypeGuard[float]:

@@ -28,12 +28,11 @@ from typing import Final, Unpack
 
 import attrs
 
-from soapbatch.agents import BatchAgent
-from soapbatch.calls import CallOptions
-from soapbatch.carriers import BATCH_TASK_INFO, BatchTaskInfo
+from soapbatch.calls import BatchAgent, CallOptions
 from soapbatch.errors import Fault, ServiceError, SoapBatchError, StartOutcomeUnknown, UsageError
-from soapbatch.jobs.polling import TICK, Polling, delay_after_failure, is_seconds, retry_after
-from soapbatch.jobs.reading import has_ended, job_error, tasks_of
+from soapbatch.jobs.schedule import TICK, Polling, delay_after_failure, is_seconds, retry_after
+from soapbatch.jobs.task_reader import has_ended, job_error, tasks_of
+from soapbatch.model import BATCH_TASK_INFO, BatchTaskInfo
 
 MARKER_KEY: Final = "soapbatch.marker"
 """The key in `parameter_object` under which Marker.PARAMETER puts the marker."""
@@ -59,14 +58,14 @@ class Marker(Enum):
         if self is Marker.PARAMETER:
             parameters = info.parameter_object or {}
             if MARKER_KEY in parameters:
-                message = f"the parameter {MARKER_KEY!r} is where the marker goes: leave it out"
-                raise UsageError(message)
+                raise UsageError(f"the parameter {MARKER_KEY!r} is where the marker goes: leave it out")
             return attrs.evolve(info, parameter_object={**parameters, MARKER_KEY: text})
         description = f"{info.description or ''} [soapbatch:{text}]".lstrip()
         if len(description) > _LONGEST:
             room = _LONGEST - len(description) + len(info.description or "")
-            message = f"description has no room for the marker: shorten it to {room} characters, or use another marker"
-            raise UsageError(message)
+            raise UsageError(
+                f"description has no room for the marker: shorten it to {room} characters, or use another marker"
+            )
         return attrs.evolve(info, description=description)
 
     def is_on(self, info: BatchTaskInfo, text: str) -> bool:

@@ -15,10 +15,10 @@ from typing import Final, TypeVar
 
 import attrs
 
-from soapbatch.agents import BatchAgent
-from soapbatch.carriers import ALL_ASSOCIATES, BatchTaskInfo, BatchTaskState
+from soapbatch.calls import BatchAgent
 from soapbatch.errors import Fault, JobError, JobGone, OperationFailed, SoapBatchError
-from soapbatch.jobs.outcomes import each
+from soapbatch.jobs.outcome import each
+from soapbatch.model import ALL_ASSOCIATES, BatchTaskInfo, BatchTaskState
 from soapbatch.operations import GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES
 
 E = TypeVar("E", bound=JobError)
@@ -50,14 +50,14 @@ def is_gone(error: Exception) -> bool:
     return error_type(error) in NOT_FOUND
 
 
-def job_error(kind: type[E], message: str, *, id: int | None, info: BatchTaskInfo | None = None) -> E:  # noqa: A002 - the field's own word
+def job_error(kind: type[E], message: str, *, id: int | None, info: BatchTaskInfo | None = None) -> E:
     """Return an error of the jobs layer with what it has to show."""
     error = kind(message)
     error.id, error.info = id, info
     return error
 
 
-def gone(id: int, info: BatchTaskInfo | None = None) -> JobGone:  # noqa: A002 - the field's own word
+def gone(id: int, info: BatchTaskInfo | None = None) -> JobGone:
     """Return the error that says that the server does not know task `id`."""
     message = f"task {id}: the server does not know it (any more); finished tasks may vanish"
     return job_error(JobGone, message, id=id, info=info)
@@ -126,7 +126,7 @@ class Reader:
         """Return the calls that read `wanted`."""
         return plan(wanted, self._lengths)
 
-    async def one(self, id: int) -> BatchTaskInfo | None:  # noqa: A002 - the field's own word
+    async def one(self, id: int) -> BatchTaskInfo | None:
         """Return a task, or None where the server does not know it."""
         try:
             return await self._batch.get_batch_task_info(id)

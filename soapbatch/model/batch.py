@@ -1,4 +1,4 @@
-"""The attrs classes and enums that cross the wire, for batch tasks, tickets and reply header blocks.
+"""Batch tasks: the carrier that crosses the wire, its enumerations, and the filters that have a meaning of their own.
 
 All are frozen, slotted and keyword-only, and every field defaults to None: on writing "not written", on
 reading "nil or absent". An empty element is the empty string. Fields stand in wire order. An enum value that
@@ -14,11 +14,9 @@ from typing import Final
 
 import attrs
 
-from soapbatch.late import late
-from soapbatch.schema import ITSELF, STRING_DICTIONARY, Array, Dictionary, Record, enumeration, wire
-from soapbatch.secret import Secret
-from soapbatch.services import ServiceVersion
-from soapbatch.xsd import BOOLEAN, DATE_TIME, INT, SHORT, STRING
+from soapbatch.model.schema import STRING_DICTIONARY, Array, Record, element, enumeration
+from soapbatch.model.services import ServiceVersion
+from soapbatch.model.xsd import BOOLEAN, DATE_TIME, INT, SHORT, STRING
 
 V88 = ServiceVersion.V88
 
@@ -52,6 +50,14 @@ class BatchTaskState(StrEnum):
     ALL = "All"
     """No state filter; never a task's state."""
 
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a task in this state has ended, well or badly; a task leaves such a state only by a restart."""
+        return self in _TERMINAL
+
+
+_TERMINAL: Final = frozenset({BatchTaskState.SUCCEEDED, BatchTaskState.FAILED, BatchTaskState.SUCCEEDED_MANUAL_CLEANUP})
+
 
 class BatchTaskCancellationBehaviour(StrEnum):
     """Whether a task may be stopped. Since Services88."""
@@ -65,7 +71,6 @@ BATCH_TASK_STATE = enumeration("BatchTaskState", BatchTaskState, {BatchTaskState
 BATCH_TASK_CANCELLATION_BEHAVIOUR = enumeration("BatchTaskCancellationBehaviour", BatchTaskCancellationBehaviour)
 
 
-@late("parameter_object")
 @attrs.frozen(kw_only=True)
 class BatchTaskInfo:
     """A batch task: what `start_batch_job` takes and what every reading operation returns.
@@ -74,41 +79,41 @@ class BatchTaskInfo:
     saves `state`, `description`, `response` and `request` and nothing else.
     """
 
-    id: int | None = wire("Id", INT)
+    id: int | None = element("Id", INT)
     """The server's number for the task."""
-    name: str | None = wire("Name", STRING)
+    name: str | None = element("Name", STRING)
     """The name of a job that is defined on the server."""
-    associate_id: int | None = wire("AssociateId", INT)
+    associate_id: int | None = element("AssociateId", INT)
     """Whose task it is."""
-    details_table: int | None = wire("DetailsTable", SHORT)
+    details_table: int | None = element("DetailsTable", SHORT)
     """The table of a record that the task is about, with `details_record`."""
-    details_record: int | None = wire("DetailsRecord", INT)
-    is_system_task: bool | None = wire("IsSystemTask", BOOLEAN)
-    is_internal_task: bool | None = wire("IsInternalTask", BOOLEAN)
-    parameter_object: Mapping[str, str | None] | None = wire("ParameterObject", STRING_DICTIONARY)
+    details_record: int | None = element("DetailsRecord", INT)
+    is_system_task: bool | None = element("IsSystemTask", BOOLEAN)
+    is_internal_task: bool | None = element("IsInternalTask", BOOLEAN)
+    parameter_object: Mapping[str, str | None] | None = element("ParameterObject", STRING_DICTIONARY)
     """The job's parameters, as the job defines them."""
-    last_started: datetime | None = wire("LastStarted", DATE_TIME)
+    last_started: datetime | None = element("LastStarted", DATE_TIME)
     """None: never."""
-    created: datetime | None = wire("Created", DATE_TIME)
-    start_count: int | None = wire("StartCount", INT)
+    created: datetime | None = element("Created", DATE_TIME)
+    start_count: int | None = element("StartCount", INT)
     """How often the task was started; a restart makes it grow."""
-    database_serial_number: str | None = wire("DatabaseSerialNumber", STRING)
-    context: str | None = wire("Context", STRING)
-    result: str | None = wire("Result", STRING)
-    state: BatchTaskState | str | None = wire("State", BATCH_TASK_STATE)
-    description: str | None = wire("Description", STRING, max_length=254)
+    database_serial_number: str | None = element("DatabaseSerialNumber", STRING)
+    context: str | None = element("Context", STRING)
+    result: str | None = element("Result", STRING)
+    state: BatchTaskState | str | None = element("State", BATCH_TASK_STATE)
+    description: str | None = element("Description", STRING, max_length=254)
     """At most 254 characters."""
-    response: str | None = wire("Response", STRING, max_length=254)
+    response: str | None = element("Response", STRING, max_length=254)
     """At most 254 characters."""
-    request: str | None = wire("Request", STRING, max_length=254)
+    request: str | None = element("Request", STRING, max_length=254)
     """At most 254 characters."""
-    progress_description: str | None = wire("ProgressDescription", STRING, max_length=254)
+    progress_description: str | None = element("ProgressDescription", STRING, max_length=254)
     """At most 254 characters."""
-    progress_percent: int | None = wire("ProgressPercent", SHORT, highest=100)
+    progress_percent: int | None = element("ProgressPercent", SHORT, highest=100)
     """0 to 100."""
-    file_name: str | None = wire("FileName", STRING, since=V88, max_length=260)
+    file_name: str | None = element("FileName", STRING, since=V88, max_length=260)
     """What to call the output. At most 260 characters. Since Services88; older Services88 servers lack it."""
-    cancellation_behaviour: BatchTaskCancellationBehaviour | str | None = wire(
+    cancellation_behaviour: BatchTaskCancellationBehaviour | str | None = element(
         "CancellationBehaviour", BATCH_TASK_CANCELLATION_BEHAVIOUR, since=V88
     )
     """Whether it may be stopped. Since Services88; older Services88 servers lack it."""
@@ -116,77 +121,3 @@ class BatchTaskInfo:
 
 BATCH_TASK_INFO = Record("BatchTaskInfo", BatchTaskInfo)
 ARRAY_OF_BATCH_TASK_INFO = Array("ArrayOfBatchTaskInfo", "BatchTaskInfo", BATCH_TASK_INFO)
-
-
-@attrs.frozen(kw_only=True)
-class SoTimeZone:
-    """The header block `TimeZone`: which zone times without one are in."""
-
-    so_time_zone_id: int | None = wire("SoTimeZoneId", INT)
-    so_time_zone_location_code: str | None = wire("SoTimeZoneLocationCode", STRING)
-    """For example `Europe/Oslo`."""
-
-
-TIME_ZONE = Record("SoTimeZone", SoTimeZone)
-
-
-@attrs.frozen(kw_only=True)
-class SoCredentials:
-    """A ticket, as a header block of a request or in the reply of an Authenticate operation."""
-
-    ticket: Secret | str | None = wire("Ticket", STRING, secret=True)
-    """`7T:` and base64; or, from Services86 on, an OAuth access token. Masked in repr."""
-
-
-CREDENTIALS = Record("SoCredentials", SoCredentials)
-
-
-@attrs.frozen(kw_only=True)
-class ExceptionInfo:
-    """What NetServer says of a failure, in the reply header block `ExceptionInfo` or in a fault's detail."""
-
-    message: str | None = wire("Message", STRING)
-    stack_trace: str | None = wire("StackTrace", STRING)
-    friendly_text: str | None = wire("FriendlyText", STRING)
-    """For the eyes of a user."""
-    exception_type: str | None = wire("ExceptionType", STRING)
-    """The full .NET name, for example `SuperOffice.Exceptions.SoSessionException`."""
-    source: str | None = wire("Source", STRING)
-    inner_exception: "ExceptionInfo | None" = wire("InnerException", ITSELF)
-    parameters: Mapping[str, str | None] | None = wire(
-        "Parameters", Dictionary("SoExceptionInfoParameters", "SoExceptionInfoParametersKeyValuePair")
-    )
-
-    @property
-    def error_type(self) -> str | None:
-        """The last dotted part of `exception_type`: what to match on (`SoSessionException`)."""
-        return self.exception_type.rpartition(".")[2] if self.exception_type else None
-
-
-EXCEPTION_INFO = Record("SoExceptionInfo", ExceptionInfo)
-
-
-@attrs.frozen(kw_only=True)
-class RequestHeader:
-    """The header blocks of a request; those that are None are not sent."""
-
-    application_token: Secret | str | None = wire("ApplicationToken", STRING, secret=True)
-    """The app's client secret: required by SuperOffice Online, unchecked on-site."""
-    credentials: SoCredentials | None = wire("Credentials", CREDENTIALS)
-    time_zone: SoTimeZone | None = wire("TimeZone", TIME_ZONE)
-
-
-@attrs.frozen(kw_only=True)
-class ReplyHeader:
-    """The header blocks of a reply; nil and absent ones are None."""
-
-    exception_info: ExceptionInfo | None = wire("ExceptionInfo", EXCEPTION_INFO)
-    """Why the operation failed."""
-    extra_info: Mapping[str, str | None] | None = wire("ExtraInfo", Dictionary("SoExtraInfo", "ExtraInfoNameValuePair"))
-    succeeded: bool | None = wire("Succeeded", BOOLEAN)
-    """False: the operation failed, whatever HTTP and the body say."""
-    time_zone: SoTimeZone | None = wire("TimeZone", TIME_ZONE)
-
-
-REQUEST_HEADER = Record("RequestHeader", RequestHeader)
-REPLY_HEADER = Record("ReplyHeader", ReplyHeader)

@@ -11,10 +11,10 @@ from enum import StrEnum
 
 import attrs
 
-from soapbatch.carriers import CREDENTIALS, SoCredentials
-from soapbatch.schema import ARRAY_OF_INT, ARRAY_OF_STRING, Array, Record, enumeration, wire
-from soapbatch.services import CRYPTOGRAPHY
-from soapbatch.xsd import BASE64, BOOLEAN, DATE_TIME, INT, STRING
+from soapbatch.model.headers import CREDENTIALS, SoCredentials
+from soapbatch.model.schema import ARRAY_OF_INT, ARRAY_OF_STRING, Array, Record, element, enumeration
+from soapbatch.model.services import CRYPTOGRAPHY
+from soapbatch.model.xsd import BASE64, BOOLEAN, DATE_TIME, INT, STRING
 
 
 class UserType(StrEnum):
@@ -80,30 +80,30 @@ NET_SERVER_BUILD_TYPE = enumeration("NetServerBuildType", NetServerBuildType)
 class GrantedModuleLicense:
     """A module that the principal may use."""
 
-    owner_id: int | None = wire("OwnerId", INT)
-    owner_name: str | None = wire("OwnerName", STRING)
-    owner_description: str | None = wire("OwnerDescription", STRING)
-    module_id: int | None = wire("ModuleId", INT)
-    name: str | None = wire("Name", STRING)
-    description: str | None = wire("Description", STRING)
-    version: str | None = wire("Version", STRING)
-    license_type: LicenseType | str | None = wire("LicenseType", LICENSE_TYPE)
-    extra_flags: int | None = wire("ExtraFlags", INT)
-    sort_order: int | None = wire("SortOrder", INT)
-    license_number: int | None = wire("LicenseNumber", INT)
-    is_hidden: bool | None = wire("IsHidden", BOOLEAN)
-    is_unrestricted: bool | None = wire("IsUnrestricted", BOOLEAN)
-    expiry_date: datetime | None = wire("ExpiryDate", DATE_TIME)
+    owner_id: int | None = element("OwnerId", INT)
+    owner_name: str | None = element("OwnerName", STRING)
+    owner_description: str | None = element("OwnerDescription", STRING)
+    module_id: int | None = element("ModuleId", INT)
+    name: str | None = element("Name", STRING)
+    description: str | None = element("Description", STRING)
+    version: str | None = element("Version", STRING)
+    license_type: LicenseType | str | None = element("LicenseType", LICENSE_TYPE)
+    extra_flags: int | None = element("ExtraFlags", INT)
+    sort_order: int | None = element("SortOrder", INT)
+    license_number: int | None = element("LicenseNumber", INT)
+    is_hidden: bool | None = element("IsHidden", BOOLEAN)
+    is_unrestricted: bool | None = element("IsUnrestricted", BOOLEAN)
+    expiry_date: datetime | None = element("ExpiryDate", DATE_TIME)
 
 
 @attrs.frozen(kw_only=True)
 class ProvidedCredential:
     """A way in which the principal proved who it is."""
 
-    type: str | None = wire("Type", STRING)
-    search_name: str | None = wire("SearchName", STRING)
-    display_name: str | None = wire("DisplayName", STRING)
-    credential_id: int | None = wire("CredentialId", INT)
+    type: str | None = element("Type", STRING)
+    search_name: str | None = element("SearchName", STRING)
+    display_name: str | None = element("DisplayName", STRING)
+    credential_id: int | None = element("CredentialId", INT)
 
 
 ARRAY_OF_GRANTED_MODULE_LICENSE = Array(
@@ -118,45 +118,45 @@ ARRAY_OF_PROVIDED_CREDENTIAL = Array(
 class SoPrincipalCarrier:
     """Who a ticket stands for: the user, its groups, roles, licences and rights."""
 
-    user_type: UserType | str | None = wire("UserType", USER_TYPE)
-    associate: str | None = wire("Associate", STRING)
-    associate_id: int | None = wire("AssociateId", INT)
-    is_person: bool | None = wire("IsPerson", BOOLEAN)
-    person_id: int | None = wire("PersonId", INT)
-    country_id: int | None = wire("CountryId", INT)
-    home_country_id: int | None = wire("HomeCountryId", INT)
-    contact_id: int | None = wire("ContactId", INT)
-    group_id: int | None = wire("GroupId", INT)
-    business_id: int | None = wire("BusinessId", INT)
-    category_id: int | None = wire("CategoryId", INT)
-    contact_owner: int | None = wire("ContactOwner", INT)
-    role_id: int | None = wire("RoleId", INT)
-    role_name: str | None = wire("RoleName", STRING)
-    role_description: str | None = wire("RoleDescription", STRING)
-    role_type: RoleType | str | None = wire("RoleType", ROLE_TYPE)
-    licenses: Sequence[GrantedModuleLicense] | None = wire("Licenses", ARRAY_OF_GRANTED_MODULE_LICENSE)
-    full_name: str | None = wire("FullName", STRING)
-    e_mail_address: str | None = wire("EMailAddress", STRING)
-    function_rights: Sequence[str] | None = wire("FunctionRights", ARRAY_OF_STRING)
-    ej_user_id: int | None = wire("EjUserId", INT)
-    ej_access_level: int | None = wire("EjAccessLevel", INT)
-    ej_user_status: EjUserStatus | str | None = wire("EjUserStatus", EJ_USER_STATUS)
-    provided_credentials: Sequence[ProvidedCredential] | None = wire(
+    user_type: UserType | str | None = element("UserType", USER_TYPE)
+    associate: str | None = element("Associate", STRING)
+    associate_id: int | None = element("AssociateId", INT)
+    is_person: bool | None = element("IsPerson", BOOLEAN)
+    person_id: int | None = element("PersonId", INT)
+    country_id: int | None = element("CountryId", INT)
+    home_country_id: int | None = element("HomeCountryId", INT)
+    contact_id: int | None = element("ContactId", INT)
+    group_id: int | None = element("GroupId", INT)
+    business_id: int | None = element("BusinessId", INT)
+    category_id: int | None = element("CategoryId", INT)
+    contact_owner: int | None = element("ContactOwner", INT)
+    role_id: int | None = element("RoleId", INT)
+    role_name: str | None = element("RoleName", STRING)
+    role_description: str | None = element("RoleDescription", STRING)
+    role_type: RoleType | str | None = element("RoleType", ROLE_TYPE)
+    licenses: Sequence[GrantedModuleLicense] | None = element("Licenses", ARRAY_OF_GRANTED_MODULE_LICENSE)
+    full_name: str | None = element("FullName", STRING)
+    e_mail_address: str | None = element("EMailAddress", STRING)
+    function_rights: Sequence[str] | None = element("FunctionRights", ARRAY_OF_STRING)
+    ej_user_id: int | None = element("EjUserId", INT)
+    ej_access_level: int | None = element("EjAccessLevel", INT)
+    ej_user_status: EjUserStatus | str | None = element("EjUserStatus", EJ_USER_STATUS)
+    provided_credentials: Sequence[ProvidedCredential] | None = element(
         "ProvidedCredentials", ARRAY_OF_PROVIDED_CREDENTIAL
     )
-    secondary_groups: Sequence[int] | None = wire("SecondaryGroups", ARRAY_OF_INT)
-    database_context_identifier: str | None = wire("DatabaseContextIdentifier", STRING)
+    secondary_groups: Sequence[int] | None = element("SecondaryGroups", ARRAY_OF_INT)
+    database_context_identifier: str | None = element("DatabaseContextIdentifier", STRING)
 
 
 @attrs.frozen(kw_only=True)
 class AuthenticateResponse:
     """What every Authenticate operation returns."""
 
-    response: SoPrincipalCarrier | None = wire("Response", Record("SoPrincipalCarrier", SoPrincipalCarrier))
+    response: SoPrincipalCarrier | None = element("Response", Record("SoPrincipalCarrier", SoPrincipalCarrier))
     """Who the ticket stands for."""
-    credentials: SoCredentials | None = wire("Credentials", CREDENTIALS)
+    credentials: SoCredentials | None = element("Credentials", CREDENTIALS)
     """The ticket; its repr is masked."""
-    authentication_succeeded: bool | None = wire("AuthenticationSucceeded", BOOLEAN)
+    authentication_succeeded: bool | None = element("AuthenticationSucceeded", BOOLEAN)
 
 
 AUTHENTICATE_RESPONSE = Record("AuthenticateResponse", AuthenticateResponse)
@@ -166,13 +166,13 @@ AUTHENTICATE_RESPONSE = Record("AuthenticateResponse", AuthenticateResponse)
 class DSAParameters:
     """A DSA public key, as .NET serialises one."""
 
-    counter: int | None = wire("Counter", INT, namespace=CRYPTOGRAPHY)
-    g: bytes | None = wire("G", BASE64, namespace=CRYPTOGRAPHY)
-    j: bytes | None = wire("J", BASE64, namespace=CRYPTOGRAPHY)
-    p: bytes | None = wire("P", BASE64, namespace=CRYPTOGRAPHY)
-    q: bytes | None = wire("Q", BASE64, namespace=CRYPTOGRAPHY)
-    seed: bytes | None = wire("Seed", BASE64, namespace=CRYPTOGRAPHY)
-    y: bytes | None = wire("Y", BASE64, namespace=CRYPTOGRAPHY)
+    counter: int | None = element("Counter", INT, namespace=CRYPTOGRAPHY)
+    g: bytes | None = element("G", BASE64, namespace=CRYPTOGRAPHY)
+    j: bytes | None = element("J", BASE64, namespace=CRYPTOGRAPHY)
+    p: bytes | None = element("P", BASE64, namespace=CRYPTOGRAPHY)
+    q: bytes | None = element("Q", BASE64, namespace=CRYPTOGRAPHY)
+    seed: bytes | None = element("Seed", BASE64, namespace=CRYPTOGRAPHY)
+    y: bytes | None = element("Y", BASE64, namespace=CRYPTOGRAPHY)
 
 
 DSA_PARAMETERS = Record("DSAParameters", DSAParameters, CRYPTOGRAPHY)
@@ -182,11 +182,11 @@ DSA_PARAMETERS = Record("DSAParameters", DSAParameters, CRYPTOGRAPHY)
 class SignedPublicKey:
     """The signed key that licences are checked with."""
 
-    owner_name: str | None = wire("OwnerName", STRING)
-    sign_date: datetime | None = wire("SignDate", DATE_TIME)
-    expiry_date: datetime | None = wire("ExpiryDate", DATE_TIME)
-    key: DSAParameters | None = wire("Key", DSA_PARAMETERS)
-    signature: str | None = wire("Signature", STRING)
+    owner_name: str | None = element("OwnerName", STRING)
+    sign_date: datetime | None = element("SignDate", DATE_TIME)
+    expiry_date: datetime | None = element("ExpiryDate", DATE_TIME)
+    key: DSAParameters | None = element("Key", DSA_PARAMETERS)
+    signature: str | None = element("Signature", STRING)
 
 
 SIGNED_PUBLIC_KEY = Record("SignedPublicKey", SignedPublicKey)
@@ -196,21 +196,21 @@ SIGNED_PUBLIC_KEY = Record("SignedPublicKey", SignedPublicKey)
 class ModuleLicense:
     """A module that the installation has bought."""
 
-    owner_name: str | None = wire("OwnerName", STRING)
-    module_name: str | None = wire("ModuleName", STRING)
-    module_description: str | None = wire("ModuleDescription", STRING)
-    module_tooltip: str | None = wire("ModuleTooltip", STRING)
-    module_version: str | None = wire("ModuleVersion", STRING)
-    license_type: LicenseType | str | None = wire("LicenseType", LICENSE_TYPE)
-    unrestricted: bool | None = wire("Unrestricted", BOOLEAN)
-    allowed_user_type: UserType | str | None = wire("AllowedUserType", USER_TYPE)
-    number_of_licenses: int | None = wire("NumberOfLicenses", INT)
-    extra_flags: int | None = wire("ExtraFlags", INT)
-    extra_info: str | None = wire("ExtraInfo", STRING)
-    sort_order: int | None = wire("SortOrder", INT)
-    is_hidden: bool | None = wire("IsHidden", BOOLEAN)
-    prerequisite_module_name: str | None = wire("PrerequisiteModuleName", STRING)
-    signature: str | None = wire("Signature", STRING)
+    owner_name: str | None = element("OwnerName", STRING)
+    module_name: str | None = element("ModuleName", STRING)
+    module_description: str | None = element("ModuleDescription", STRING)
+    module_tooltip: str | None = element("ModuleTooltip", STRING)
+    module_version: str | None = element("ModuleVersion", STRING)
+    license_type: LicenseType | str | None = element("LicenseType", LICENSE_TYPE)
+    unrestricted: bool | None = element("Unrestricted", BOOLEAN)
+    allowed_user_type: UserType | str | None = element("AllowedUserType", USER_TYPE)
+    number_of_licenses: int | None = element("NumberOfLicenses", INT)
+    extra_flags: int | None = element("ExtraFlags", INT)
+    extra_info: str | None = element("ExtraInfo", STRING)
+    sort_order: int | None = element("SortOrder", INT)
+    is_hidden: bool | None = element("IsHidden", BOOLEAN)
+    prerequisite_module_name: str | None = element("PrerequisiteModuleName", STRING)
+    signature: str | None = element("Signature", STRING)
 
 
 ARRAY_OF_MODULE_LICENSE = Array("ArrayOfModuleLicense", "ModuleLicense", Record("ModuleLicense", ModuleLicense))
@@ -220,24 +220,24 @@ ARRAY_OF_MODULE_LICENSE = Array("ArrayOfModuleLicense", "ModuleLicense", Record(
 class LicenseInfo:
     """The installation's licence."""
 
-    company_name: str | None = wire("CompanyName", STRING)
-    serial_nr: str | None = wire("SerialNr", STRING)
-    owner_name: str | None = wire("OwnerName", STRING)
-    owner_description: str | None = wire("OwnerDescription", STRING)
-    next_check_date: datetime | None = wire("NextCheckDate", DATE_TIME)
-    maintenance_date: datetime | None = wire("MaintenanceDate", DATE_TIME)
-    admin_warning_date: datetime | None = wire("AdminWarningDate", DATE_TIME)
-    expiry_date: datetime | None = wire("ExpiryDate", DATE_TIME)
-    grace_date: datetime | None = wire("GraceDate", DATE_TIME)
-    extra_flags: int | None = wire("ExtraFlags", INT)
-    license_url: str | None = wire("LicenseUrl", STRING)
-    license_version: str | None = wire("LicenseVersion", STRING)
-    deployment_type: int | None = wire("DeploymentType", INT)
-    product_type: str | None = wire("ProductType", STRING)
-    product_description: str | None = wire("ProductDescription", STRING)
-    module_licenses: Sequence[ModuleLicense] | None = wire("ModuleLicenses", ARRAY_OF_MODULE_LICENSE)
-    public_key: SignedPublicKey | None = wire("PublicKey", SIGNED_PUBLIC_KEY)
-    signature: str | None = wire("Signature", STRING)
+    company_name: str | None = element("CompanyName", STRING)
+    serial_nr: str | None = element("SerialNr", STRING)
+    owner_name: str | None = element("OwnerName", STRING)
+    owner_description: str | None = element("OwnerDescription", STRING)
+    next_check_date: datetime | None = element("NextCheckDate", DATE_TIME)
+    maintenance_date: datetime | None = element("MaintenanceDate", DATE_TIME)
+    admin_warning_date: datetime | None = element("AdminWarningDate", DATE_TIME)
+    expiry_date: datetime | None = element("ExpiryDate", DATE_TIME)
+    grace_date: datetime | None = element("GraceDate", DATE_TIME)
+    extra_flags: int | None = element("ExtraFlags", INT)
+    license_url: str | None = element("LicenseUrl", STRING)
+    license_version: str | None = element("LicenseVersion", STRING)
+    deployment_type: int | None = element("DeploymentType", INT)
+    product_type: str | None = element("ProductType", STRING)
+    product_description: str | None = element("ProductDescription", STRING)
+    module_licenses: Sequence[ModuleLicense] | None = element("ModuleLicenses", ARRAY_OF_MODULE_LICENSE)
+    public_key: SignedPublicKey | None = element("PublicKey", SIGNED_PUBLIC_KEY)
+    signature: str | None = element("Signature", STRING)
 
 
 LICENSE_INFO = Record("LicenseInfo", LicenseInfo)
@@ -247,26 +247,26 @@ LICENSE_INFO = Record("LicenseInfo", LicenseInfo)
 class SoSystemInfoCarrier:
     """What `get_system_info` returns: the NetServer, its database and its licence."""
 
-    license: LicenseInfo | None = wire("License", LICENSE_INFO)
-    warning_english: str | None = wire("WarningEnglish", STRING)
-    warning_resource: str | None = wire("WarningResource", STRING)
-    branch_name: str | None = wire("BranchName", STRING)
-    build_label: str | None = wire("BuildLabel", STRING)
-    assembly_version: str | None = wire("AssemblyVersion", STRING)
-    accumulated_next_check_date: datetime | None = wire("AccumulatedNextCheckDate", DATE_TIME)
-    file_version: str | None = wire("FileVersion", STRING)
-    description: str | None = wire("Description", STRING)
-    days_until_net_server_expiry: int | None = wire("DaysUntilNetServerExpiry", INT)
-    build_type: NetServerBuildType | str | None = wire("BuildType", NET_SERVER_BUILD_TYPE)
-    database_version: int | None = wire("DatabaseVersion", INT)
-    is_unicode: bool | None = wire("IsUnicode", BOOLEAN)
-    company_name: str | None = wire("CompanyName", STRING)
-    company_id: int | None = wire("CompanyId", INT)
-    database_type: str | None = wire("DatabaseType", STRING)
-    database_minor: str | None = wire("DatabaseMinor", STRING)
-    database_name: str | None = wire("DatabaseName", STRING)
-    is_on_travel: bool | None = wire("IsOnTravel", BOOLEAN)
-    is_satellite: bool | None = wire("IsSatellite", BOOLEAN)
+    license: LicenseInfo | None = element("License", LICENSE_INFO)
+    warning_english: str | None = element("WarningEnglish", STRING)
+    warning_resource: str | None = element("WarningResource", STRING)
+    branch_name: str | None = element("BranchName", STRING)
+    build_label: str | None = element("BuildLabel", STRING)
+    assembly_version: str | None = element("AssemblyVersion", STRING)
+    accumulated_next_check_date: datetime | None = element("AccumulatedNextCheckDate", DATE_TIME)
+    file_version: str | None = element("FileVersion", STRING)
+    description: str | None = element("Description", STRING)
+    days_until_net_server_expiry: int | None = element("DaysUntilNetServerExpiry", INT)
+    build_type: NetServerBuildType | str | None = element("BuildType", NET_SERVER_BUILD_TYPE)
+    database_version: int | None = element("DatabaseVersion", INT)
+    is_unicode: bool | None = element("IsUnicode", BOOLEAN)
+    company_name: str | None = element("CompanyName", STRING)
+    company_id: int | None = element("CompanyId", INT)
+    database_type: str | None = element("DatabaseType", STRING)
+    database_minor: str | None = element("DatabaseMinor", STRING)
+    database_name: str | None = element("DatabaseName", STRING)
+    is_on_travel: bool | None = element("IsOnTravel", BOOLEAN)
+    is_satellite: bool | None = element("IsSatellite", BOOLEAN)
 
 
 SYSTEM_INFO = Record("SoSystemInfoCarrier", SoSystemInfoCarrier)

@@ -15,8 +15,8 @@ from typing import Any, TypeAlias, TypeVar
 
 import attrs
 
-from soapbatch.services import ARRAYS, ServiceVersion
-from soapbatch.xsd import INT, STRING, Scalar, encode_string
+from soapbatch.model.services import ARRAYS, ServiceVersion
+from soapbatch.model.xsd import INT, STRING, Scalar, encode_string
 
 E = TypeVar("E", bound=Enum)
 
@@ -107,16 +107,16 @@ class Field:
     empty: object = None
 
 
-def wire(
+def element(
     name: str,
-    type: WireType,  # noqa: A002 - the field's own word
+    type: WireType,
     *,
     since: ServiceVersion = ServiceVersion.V75,
     max_length: int | None = None,
     highest: int | None = None,
     namespace: str | None = None,
     secret: bool = False,
-) -> Any:  # noqa: ANN401 - an attrs field, typed by the annotation beside it
+) -> Any:
     """Return an attrs field that crosses the wire as the element `name`; None means "not written"."""
     row = Field(name, type, since, max_length, highest, namespace)
     return attrs.field(default=None, repr=_masked if secret else True, metadata={"wire": row})

@@ -3,7 +3,9 @@
 import re
 import sys
 from collections.abc import Iterable
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeVar
+
+T = TypeVar("T")
 
 MASK: Final = "***"
 
@@ -38,6 +40,14 @@ class Secret:
         """Wrap `value`."""
         self._value = value
 
+    @classmethod
+    def wrap(cls, value: T) -> "T | Secret":
+        """Return text wrapped, and anything else as it is. Raises nothing.
+
+        A constructor wraps its secrets first and forgets the plain values: a traceback may show its locals.
+        """
+        return cls(value) if isinstance(value, str) else value
+
     def reveal(self) -> str:
         """Return the value itself. Keep it out of locals that a traceback could show."""
         return self._value
@@ -60,8 +70,7 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled: a pickle shows its value to whoever finds it."""
-        message = "a Secret cannot be pickled; pass the value itself through a channel that you trust"
-        raise TypeError(message)
+        raise TypeError("a Secret cannot be pickled; pass the value itself through a channel that you trust")
 
 
 def redact(text: str, secrets: Iterable[Secret] = ()) -> str:

@@ -17,12 +17,12 @@ import re
 from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import attrs
 
-from soapbatch import services
-from soapbatch.secret import Secret
+from soapbatch.model import services
+from soapbatch.model.secret import Secret
 
 T = TypeVar("T")
 
@@ -56,11 +56,9 @@ def _integer(name: str, bits: int) -> Scalar[int]:
 
     def encode(value: int) -> str:
         if not isinstance(value, int) or isinstance(value, bool):
-            message = f"needs an int, got {type(value).__name__}"
-            raise ValueError(message)  # noqa: TRY004 - one exception type for every reason
+            raise ValueError(f"needs an int, got {type(value).__name__}")
         if not lowest <= value <= highest:
-            message = f"must lie between {lowest} and {highest}, got {value:d}"
-            raise ValueError(message)
+            raise ValueError(f"must lie between {lowest} and {highest}, got {value:d}")
         return f"{value:d}"
 
     surely = len(str(highest)) - 1  # digits that are within the range whatever they are
@@ -70,11 +68,9 @@ def _integer(name: str, bits: int) -> Scalar[int]:
             if len(text) <= surely:
                 return int(text)  # the common case
         elif not _INTEGER.fullmatch(text := text.strip(_WHITE_SPACE)):
-            message = f"not a valid {name}"
-            raise ValueError(message)
+            raise ValueError(f"not a valid {name}")
         if len(text) > bits or not lowest <= (value := int(text)) <= highest:
-            message = f"outside the range of {name}"
-            raise ValueError(message)
+            raise ValueError(f"outside the range of {name}")
         return value
 
     return Scalar(name, encode, decode)
@@ -82,8 +78,7 @@ def _integer(name: str, bits: int) -> Scalar[int]:
 
 def _encode_boolean(value: bool) -> str:  # noqa: FBT001 - the value itself
     if not isinstance(value, bool):
-        message = f"needs a bool, got {type(value).__name__}"
-        raise ValueError(message)  # noqa: TRY004 - one exception type for every reason
+        raise ValueError(f"needs a bool, got {type(value).__name__}")
     return "true" if value else "false"
 
 
@@ -92,8 +87,7 @@ def _decode_boolean(text: str) -> bool:
     if value is None:
         value = _BOOLEANS.get(text.strip(_WHITE_SPACE))
     if value is None:
-        message = "not a boolean"
-        raise ValueError(message)
+        raise ValueError("not a boolean")
     return value
 
 
@@ -102,29 +96,26 @@ def encode_string(value: str | Secret) -> str:
     if isinstance(value, Secret):
         value = value.reveal()
     if not isinstance(value, str):
-        message = f"needs a str, got {type(value).__name__}"
-        raise ValueError(message)  # noqa: TRY004 - one exception type for every reason
+        raise ValueError(f"needs a str, got {type(value).__name__}")
     if found := ILLEGAL_CHARACTER.search(value):
-        message = f"holds U+{ord(found.group()):04X} at index {found.start()}, a character that XML 1.0 cannot carry"
-        raise ValueError(message)
+        raise ValueError(
+            f"holds U+{ord(found.group()):04X} at index {found.start()}, a character that XML 1.0 cannot carry"
+        )
     return value
 
 
 def _encode_date_time(value: datetime) -> str:
     if not isinstance(value, datetime):
-        message = f"needs a datetime, got {type(value).__name__}"
-        raise ValueError(message)  # noqa: TRY004 - one exception type for every reason
+        raise ValueError(f"needs a datetime, got {type(value).__name__}")
     offset = value.utcoffset()
     if offset is not None and (offset % timedelta(minutes=1) or abs(offset) > _MAX_OFFSET):
         # XSD writes offsets in whole minutes up to 14 hours; the same instant in UTC loses nothing.
         try:
             value = value.astimezone(UTC)
         except OverflowError:
-            message = "has an offset that XSD cannot write and no equal instant in UTC"
-            raise ValueError(message) from None
+            raise ValueError("has an offset that XSD cannot write and no equal instant in UTC") from None
     if _means_never(value):
-        message = "0001-01-01T00:00:00 means 'never' on the wire and is read back as None: pass None"
-        raise ValueError(message)
+        raise ValueError("0001-01-01T00:00:00 means 'never' on the wire and is read back as None: pass None")
     text = value.isoformat()
     return f"{text[:-6]}Z" if text.endswith("+00:00") else text
 
@@ -132,16 +123,14 @@ def _encode_date_time(value: datetime) -> str:
 def _decode_date_time(text: str) -> datetime | None:
     matched = _DATE_TIME.fullmatch(text) or _DATE_TIME.fullmatch(text := text.strip(_WHITE_SPACE))
     if not matched:
-        message = "not a dateTime"
-        raise ValueError(message)
+        raise ValueError("not a dateTime")
     if text.startswith(_MIDNIGHT_AT_END_OF_DAY, _TIME_OF_DAY):
         date, fraction, zone = matched.groups(default="")
         if not fraction.strip(".0"):
             try:
                 return datetime.fromisoformat(f"{date}T00:00:00{zone}") + timedelta(days=1)
             except OverflowError:
-                message = "a dateTime past the year 9999"
-                raise ValueError(message) from None
+                raise ValueError("a dateTime past the year 9999") from None
     # .NET writes seven fraction digits, Python keeps six: cut, never round (9999-12-31T23:59:59.9999999).
     value = datetime.fromisoformat(text)
     return None if value.year == 1 and _means_never(value) else value
@@ -153,8 +142,7 @@ def _means_never(value: datetime) -> bool:
 
 def _encode_base64(value: bytes) -> str:
     if not isinstance(value, bytes):
-        message = f"needs bytes, got {type(value).__name__}"
-        raise ValueError(message)  # noqa: TRY004 - one exception type for every reason
+        raise ValueError(f"needs bytes, got {type(value).__name__}")
     return b64encode(value).decode("ascii")
 
 
@@ -162,8 +150,7 @@ def _decode_base64(text: str) -> bytes:
     try:
         return binascii.a2b_base64(text.translate(_NO_WHITE_SPACE), strict_mode=True)
     except ValueError:  # binascii.Error is one; so is a character outside ASCII
-        message = "not base64Binary"
-        raise ValueError(message) from None
+        raise ValueError("not base64Binary") from None
 
 
 _NO_WHITE_SPACE = dict.fromkeys(map(ord, _WHITE_SPACE))
@@ -174,3 +161,16 @@ BOOLEAN: Scalar[bool] = Scalar("boolean", _encode_boolean, _decode_boolean)
 STRING: Scalar[str] = Scalar("string", encode_string, str)
 DATE_TIME: Scalar[datetime] = Scalar("dateTime", _encode_date_time, _decode_date_time)
 BASE64: Scalar[bytes] = Scalar("base64Binary", _encode_base64, _decode_base64)
+
+
+needs_escaping: Final = re.compile("[\0-\x08\x0b-\x1f&<>\ud800-\udfff\ufffe\uffff]").search
+"""Finds a character that XML cannot carry, or not as it is."""
+
+
+def escape_text(value: Secret | str) -> str:
+    """Return a string as it stands between two tags; ValueError: XML cannot carry it."""
+    if type(value) is str and not needs_escaping(value):
+        return value
+    # As lxml serialises text. Four replacements take a fraction of the time of one translation.
+    text = encode_string(value)
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")

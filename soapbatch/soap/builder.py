@@ -15,22 +15,34 @@ from typing import Any, NoReturn, TypeAlias, TypeVar, cast
 
 import attrs
 
-from soapbatch.carriers import (
+from soapbatch.errors import EncodeError, SoapBatchError, UsageError
+from soapbatch.model import (
+    BASE64,
+    BOOLEAN,
+    DATE_TIME,
+    INT,
     REPLY_HEADER,
     REQUEST_HEADER,
+    SHORT,
+    STRING,
+    Array,
+    Binding,
+    Enumeration,
+    Field,
+    Record,
     ReplyHeader,
+    Scalar,
+    Secret,
+    ServiceVersion,
     SoCredentials,
     SoTimeZone,
+    WireType,
+    escape_text,
 )
-from soapbatch.errors import EncodeError, SoapBatchError, UsageError
 from soapbatch.operations import Operation, operation_named
-from soapbatch.quick import quick, text_of
-from soapbatch.rules import Writer, guarded, items_of, known_to
-from soapbatch.schema import Array, Enumeration, Field, Record, WireType
-from soapbatch.secret import Secret
-from soapbatch.services import Binding, ServiceVersion
-from soapbatch.template import Pieces, is_hole, template
-from soapbatch.xsd import BASE64, BOOLEAN, DATE_TIME, INT, SHORT, STRING, Scalar
+from soapbatch.soap.constraints import Writer, guarded, items_of, known_to
+from soapbatch.soap.fast.scalar_writers import quick
+from soapbatch.soap.template import Pieces, is_hole, template
 
 R = TypeVar("R")
 
@@ -61,8 +73,7 @@ class Request:
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled: the body holds credentials."""
-        message = "a Request holds credentials and is not pickled; build it again where it is needed"
-        raise TypeError(message)
+        raise TypeError("a Request holds credentials and is not pickled; build it again where it is needed")
 
 
 def build_request(
@@ -164,8 +175,7 @@ class _Template:
         if names != values.keys():
             wrong = [*(f"{name} is missing" for name in names - values.keys())]
             wrong += (f"{name} is unknown" for name in values.keys() - names)
-            message = f"the arguments are {sorted(names)}: {', '.join(sorted(wrong))}"
-            raise UsageError(message)
+            raise UsageError(f"the arguments are {sorted(names)}: {', '.join(sorted(wrong))}")
         blocks = "" if header is None else self.header.write(header)
         return f"{self.before}{blocks}{self.call.write(map(values.__getitem__, names))}".encode()
 
@@ -187,8 +197,7 @@ class _Fields:
 
 def _check_kind(value: object, carrier: type[object]) -> None:
     if not isinstance(value, carrier):
-        message = f"needs a {carrier.__name__}, got {type(value).__name__}"
-        raise ValueError(message)  # noqa: TRY004 - one exception type for every reason
+        raise ValueError(f"needs a {carrier.__name__}, got {type(value).__name__}")
 
 
 def _values_writer(names: Iterable[str], writers: Iterable[Writer], head: str, tail: str) -> _ValuesWriter:
@@ -306,10 +315,10 @@ class _Compiler:
         if type_ in _PLAIN:
             return lambda value: f"{open_}{encode(value)}{close}"
         if type_ is STRING:
-            return lambda value: f"{open_}{text_of(value)}{close}"
+            return lambda value: f"{open_}{escape_text(value)}{close}"
         assert isinstance(type_, Enumeration)  # noqa: S101 - the only other scalars
         encode = known_to(self.version, type_)
-        return lambda value: f"{open_}{text_of(encode(value))}{close}"
+        return lambda value: f"{open_}{escape_text(encode(value))}{close}"
 
     def record(self, type_: Record) -> Writer:
         compiled = self.enclosing[type_] = []
@@ -319,7 +328,7 @@ class _Compiler:
         carrier = type_.carrier
         values_of = fields.values_of()
 
-        def write(value: Any) -> str:  # noqa: ANN401 - whatever the caller passed
+        def write(value: Any) -> str:
             _check_kind(value, carrier)
             return fields.write(values_of(value))
 
@@ -363,16 +372,15 @@ class _Compiler:
         close_value, nil, close_pair, tail = (next(self.pieces) for _ in range(4))
         open_pair += open_key
 
-        def write(value: Any) -> str:  # noqa: ANN401 - whatever the caller passed
+        def write(value: Any) -> str:
             if not issubclass(type(value), Mapping):
-                message = f"needs a mapping, got {type(value).__name__}"
-                raise ValueError(message)  # noqa: TRY004 - one exception type for every reason
+                raise ValueError(f"needs a mapping, got {type(value).__name__}")
             parts = [head]
             key: Any = ""
             try:
                 for key, text in value.items():
-                    element = nil if text is None else f"{open_value}{text_of(text)}{close_value}"
-                    parts.append(f"{open_pair}{text_of(key)}{close_key}{element}{close_pair}")
+                    element = nil if text is None else f"{open_value}{escape_text(text)}{close_value}"
+                    parts.append(f"{open_pair}{escape_text(key)}{close_key}{element}{close_pair}")
             except ValueError as error:
                 raise EncodeError(str(error), f"[{key!r}]") from None
             parts.append(tail)

@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn, TypeAlias, cast
 
 from soapbatch.errors import NotInVersion, UsageError
-from soapbatch.schema import Enumeration, Field
-from soapbatch.services import ServiceVersion
+from soapbatch.model import Enumeration, Field, ServiceVersion
 
 Writer: TypeAlias = Callable[[Any], str]
 """Takes a value to its text on the wire, or raises ValueError or UsageError."""
@@ -37,8 +36,7 @@ def _refusing(row: Field, version: ServiceVersion) -> Writer:
 def _bounded(longest: int, writer: Writer) -> Writer:
     def write(value: object) -> str:
         if isinstance(value, str) and len(value) > longest:
-            message = f"is {len(value)} characters long; the server keeps at most {longest}"
-            raise ValueError(message)
+            raise ValueError(f"is {len(value)} characters long; the server keeps at most {longest}")
         return writer(value)
 
     return write
@@ -48,8 +46,7 @@ def _ranged(highest: int, writer: Writer) -> Writer:
     def write(value: int) -> str:
         text = writer(value)
         if not 0 <= value <= highest:
-            message = f"must lie between 0 and {highest}, got {value:d}"
-            raise ValueError(message)
+            raise ValueError(f"must lie between 0 and {highest}, got {value:d}")
         return text
 
     return write
@@ -59,11 +56,10 @@ def _deliberate(row: Field, writer: Writer) -> Writer:
     def write(value: object) -> str:
         items = value if value is row.empty else items_of(value)
         if not items and items is not row.empty:
-            message = (
+            raise UsageError(
                 f"{row.attribute} is empty, which the server takes for 'every task': "
                 "pass soapbatch.ALL_ASSOCIATES if that is meant"
             )
-            raise UsageError(message)
         return writer(items)
 
     return write
@@ -73,7 +69,7 @@ def known_to(version: ServiceVersion, type_: Enumeration) -> Writer:
     """Return the encoder of an enumeration that refuses the values that came after `version`."""
     encode = type_.encode
 
-    def known(value: Any) -> str:  # noqa: ANN401 - whatever the caller passed
+    def known(value: Any) -> str:
         text = encode(value)
         if (since := type_.since.get(text, version)) > version:
             message = f"{text} came with {since}; {version} has no such {type_.name}"
@@ -85,10 +81,9 @@ def known_to(version: ServiceVersion, type_: Enumeration) -> Writer:
     return known
 
 
-def items_of(value: Any) -> list[Any]:  # noqa: ANN401 - whatever the caller passed
+def items_of(value: Any) -> list[Any]:
     """Return the items of any iterable but a text or a mapping, as a list."""
     kind = cast(type[object], type(value))
     if issubclass(kind, str | bytes | Mapping) or not issubclass(kind, Iterable):
-        message = f"needs a list, got {kind.__name__}"
-        raise ValueError(message)  # noqa: TRY004 - one exception type for every reason
+        raise ValueError(f"needs a list, got {kind.__name__}")
     return value if kind is list else list(value)

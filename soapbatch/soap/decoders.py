@@ -15,10 +15,22 @@ from typing import Any, Literal, TypeAlias
 import attrs
 from lxml import etree
 
-from soapbatch.carriers import EXCEPTION_INFO, REPLY_HEADER, ExceptionInfo, ReplyHeader
-from soapbatch.schema import Array, Dictionary, Enumeration, Field, Record, WireType
-from soapbatch.services import SOAP11_ENVELOPE, SOAP12_ENVELOPE, XSI
-from soapbatch.xsd import STRING
+from soapbatch.model import (
+    EXCEPTION_INFO,
+    REPLY_HEADER,
+    SOAP11_ENVELOPE,
+    SOAP12_ENVELOPE,
+    STRING,
+    XSI,
+    Array,
+    Dictionary,
+    Enumeration,
+    ExceptionInfo,
+    Field,
+    Record,
+    ReplyHeader,
+    WireType,
+)
 
 
 @attrs.frozen
@@ -36,7 +48,7 @@ class Unknown:
     where: str
 
 
-class BadValue(ValueError):  # noqa: N818 - never leaves the package; the parser makes it an UnexpectedResponse
+class BadValue(ValueError):
     """A value that is not of its type, with the path of its element."""
 
     def __init__(self, reason: str, path: str) -> None:
@@ -104,13 +116,12 @@ def reader(type_: WireType, namespace: str) -> Reader:
 
 def _text(element: Element) -> str:
     if len(element):
-        message = "holds elements where a text belongs"
-        raise ValueError(message)
+        raise ValueError("holds elements where a text belongs")
     return element.text or ""
 
 
 def _enumeration_reader(type_: Enumeration) -> Reader:
-    def read(element: Element, report: Report) -> Any:  # noqa: ANN401 - a member, or the text
+    def read(element: Element, report: Report) -> Any:
         text = _text(element)
         if text not in type_.members:
             report(Unknown("value", text, type_.name))
@@ -134,7 +145,7 @@ def _rows(
     return rows
 
 
-def _read_late(type_: WireType, namespace: str, element: Element, report: Report) -> Any:  # noqa: ANN401
+def _read_late(type_: WireType, namespace: str, element: Element, report: Report) -> Any:
     return reader(type_, namespace)(element, report)
 
 

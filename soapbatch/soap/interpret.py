@@ -5,7 +5,6 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
-from soapbatch.carriers import ExceptionInfo
 from soapbatch.errors import (
     AccessDenied,
     Applied,
@@ -22,13 +21,10 @@ from soapbatch.errors import (
     UsageError,
     VersionMismatch,
 )
-from soapbatch.limits import Limits
+from soapbatch.model import AuthenticateResponse, Binding, ExceptionInfo, Limits, Secret, ServiceVersion, redact
 from soapbatch.operations import Operation, operation_named
-from soapbatch.parser import Reply, ResponseParser
-from soapbatch.principals import AuthenticateResponse
-from soapbatch.reader import FaultBlock, Report, ignore
-from soapbatch.secret import Secret, redact
-from soapbatch.services import Binding, ServiceVersion
+from soapbatch.soap.decoders import FaultBlock, Report, ignore
+from soapbatch.soap.parser import Reply, ResponseParser
 
 R = TypeVar("R")
 
@@ -73,7 +69,7 @@ def judge(
     *,
     retry_after: float | None = None,
     secrets: Iterable[Secret] = (),
-) -> Any:  # noqa: ANN401 - what the row says
+) -> Any:
     """Return the result of a response, or raise what it means.
 
     The first of these that applies decides; the order is the contract's:
@@ -96,8 +92,9 @@ def judge(
     if reply.problem is not None:
         raise _unanswered(reply, status, secrets)
     if isinstance(reply.result, AuthenticateResponse) and reply.result.authentication_succeeded is not True:
-        message = f"{operation.name}: the server says that authentication did not succeed; check the credentials"
-        raise AuthenticationFailed(message)
+        raise AuthenticationFailed(
+            f"{operation.name}: the server says that authentication did not succeed; check the credentials"
+        )
     return reply.result
 
 
@@ -228,8 +225,7 @@ def parse_response(
     row = operation_named(operation)
     row.check_version(version)
     if not isinstance(body, bytes | bytearray | memoryview):
-        message = f"body must be bytes, as received, not {type(body).__name__}"
-        raise UsageError(message)
+        raise UsageError(f"body must be bytes, as received, not {type(body).__name__}")
     parser = ResponseParser(row, version, limits=limits or Limits(), content_type=content_type, report=on_unknown)
     parser.feed(body)
     try:

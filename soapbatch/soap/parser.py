@@ -18,14 +18,10 @@ from typing import Any, Final
 import attrs
 from lxml import etree
 
-from soapbatch.alike import Alike
-from soapbatch.carriers import ReplyHeader
 from soapbatch.errors import ProtocolError, UnexpectedResponse, UnreadableResponse
-from soapbatch.expected import expected
-from soapbatch.feed import NOT_BASE64, Base64, Utf8, XmlFeed, limit_exceeded
-from soapbatch.limits import Limits
+from soapbatch.model import BASE64, Array, Limits, Record, ReplyHeader, ServiceVersion, redact_envelope
 from soapbatch.operations import Operation
-from soapbatch.reader import (
+from soapbatch.soap.decoders import (
     BODY,
     ENVELOPE,
     FAULT,
@@ -40,10 +36,9 @@ from soapbatch.reader import (
     read_fault,
     read_header,
 )
-from soapbatch.schema import Array, Record
-from soapbatch.secret import redact_envelope
-from soapbatch.services import ServiceVersion
-from soapbatch.xsd import BASE64
+from soapbatch.soap.fast.item_pattern import Alike
+from soapbatch.soap.response_shape import expected
+from soapbatch.soap.xml_input import NOT_BASE64, Base64, Utf8, XmlFeed, limit_exceeded
 
 CHUNK: Final = 64 * 1024
 """Bytes that are parsed in one go: about a millisecond's work, so that an event loop can breathe between."""
@@ -336,34 +331,32 @@ class ResponseParser:
     def _finish(self, envelope: etree._Element) -> None:
         """Read what is left in the tree once it is complete."""
         if envelope.tag not in ENVELOPE:
-            message = f"the response is not a SOAP envelope but <{local_name(envelope)[:40]}>"
-            raise UnreadableResponse(message)
+            raise UnreadableResponse(f"the response is not a SOAP envelope but <{local_name(envelope)[:40]}>")
         if blocks := [child for child in envelope if child.tag not in _PARTS]:
             self._handle_blocks(blocks)  # beside the Body, where the documented requests have theirs
         if self._reply.fault is not None:
             return
         answers = [answer for body in envelope if body.tag in BODY for answer in body]
         if len(answers) != 1:
-            message = f"the Body of the response is empty or missing, or holds more than one answer: {len(answers)}"
-            raise UnexpectedResponse(message)
+            raise UnexpectedResponse(
+                f"the Body of the response is empty or missing, or holds more than one answer: {len(answers)}"
+            )
         answer = answers[0]
         if answer.tag != self._expected.response:
-            message = (
+            raise UnexpectedResponse(
                 f"expected <{self._operation.response_name}> of {self._expected.namespace}, "
                 f"got <{local_name(answer)[:80]}>: is this the endpoint of that version?"
             )
-            raise UnexpectedResponse(message)
         self._reply.result = self._read_result(answer)
 
     def _read_list(self, element: Iterable[etree._Element]) -> list[Any]:
         if (getattr(element, "text", None) or "").strip():
-            message = f"{self._operation.response_name} holds text where items belong"
-            raise UnexpectedResponse(message)
+            raise UnexpectedResponse(f"{self._operation.response_name} holds text where items belong")
         for child in element:
             self._report_foreign(child)
         return self._items
 
-    def _read_result(self, answer: etree._Element) -> Any:  # noqa: ANN401 - what the row says
+    def _read_result(self, answer: etree._Element) -> Any:
         operation = self._operation
         if operation.result is None:
             return None
@@ -375,8 +368,7 @@ class ResponseParser:
         if element is None or is_nil(element):
             if operation.allow_nil:
                 return None
-            message = f"{self._operation.response_name} holds no {operation.result_name}, which it must"
-            raise UnexpectedResponse(message)
+            raise UnexpectedResponse(f"{self._operation.response_name} holds no {operation.result_name}, which it must")
         if operation.result is BASE64:
             return b"".join(self._items)
         try:

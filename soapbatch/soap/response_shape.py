@@ -5,11 +5,9 @@ from typing import Any
 
 import attrs
 
+from soapbatch.model import BASE64, Array, ServiceVersion
 from soapbatch.operations import Operation
-from soapbatch.reader import Reader, reader
-from soapbatch.schema import Array
-from soapbatch.services import ServiceVersion
-from soapbatch.xsd import BASE64
+from soapbatch.soap.decoders import Reader, reader
 
 
 @attrs.frozen

@@ -15,10 +15,22 @@ from collections.abc import Container, Iterator
 import attrs
 from lxml import etree
 
+from soapbatch.model import (
+    ARRAYS,
+    CRYPTOGRAPHY,
+    SOAP12_ENCODING,
+    XSD,
+    XSI,
+    Array,
+    Binding,
+    Dictionary,
+    Field,
+    Record,
+    Scalar,
+    ServiceVersion,
+    WireType,
+)
 from soapbatch.operations import Operation
-from soapbatch.schema import Array, Dictionary, Field, Record, WireType
-from soapbatch.services import ARRAYS, CRYPTOGRAPHY, SOAP12_ENCODING, XSD, XSI, Binding, ServiceVersion
-from soapbatch.xsd import Scalar
 
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
 

@@ -19,8 +19,7 @@ from typing import Any, Final
 from lxml import etree
 
 from soapbatch.errors import LimitExceeded, UnreadableResponse
-from soapbatch.limits import Limits
-from soapbatch.secret import redact
+from soapbatch.model import Limits, redact
 
 _KNOWN_ENCODINGS: Final = {
     "utf-8": "utf-8",
@@ -117,8 +116,7 @@ class Utf8:
         try:
             return self._decoder.decode(data, final).encode()
         except UnicodeDecodeError as error:
-            message = f"the response is not in the encoding that it claims: {error.reason}"
-            raise UnreadableResponse(message) from None
+            raise UnreadableResponse(f"the response is not in the encoding that it claims: {error.reason}") from None
 
     def _begin(self, head: bytes) -> bytes:
         """Decide on the encoding by the first bytes, and return them without a UTF-8 byte order mark."""
@@ -129,8 +127,9 @@ class Utf8:
         name = marked or self._charset or (declared[1].decode("ascii") if declared else "utf-8")
         encoding = _known_encoding(name)
         if encoding is None or (encoding.startswith("utf-16") and not marked):
-            message = f"the response says that its encoding is {name[:40]!r}, which it is not or which is not read"
-            raise UnreadableResponse(message)
+            raise UnreadableResponse(
+                f"the response says that its encoding is {name[:40]!r}, which it is not or which is not read"
+            )
         if encoding != "utf-8":
             self._decoder = codecs.getincrementaldecoder(encoding)()
         return head.removeprefix(codecs.BOM_UTF8)
@@ -245,8 +244,7 @@ class XmlFeed:
         self.flush()
         self.check()
         if self._prolog is not None and not self._prolog.strip():
-            message = "the response has no body"
-            raise UnreadableResponse(message)
+            raise UnreadableResponse("the response has no body")
         try:
             self._parser.feed(self._prolog or b"")
             root = self._parser.close()
@@ -270,8 +268,7 @@ class XmlFeed:
         """Return whether the root element has not begun; a DOCTYPE is refused before libxml2 sees it."""
         end = _PROLOG.match(data).end()  # type: ignore[union-attr]  # it matches anything
         if data.startswith(b"<!D", end):
-            message = "the response holds a DOCTYPE, which SOAP forbids; is this a web page?"
-            raise UnreadableResponse(message)
+            raise UnreadableResponse("the response holds a DOCTYPE, which SOAP forbids; is this a web page?")
         if not _UNDECIDED.fullmatch(data, end):
             return False
         if len(data) > self._limits.text_length:

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 
-class Replacement:
+class AtomicFile:
     """A new file beside the one at `path`, for its owner alone (mode 0600), that may take its place.
 
-        with Replacement(path) as new:
+        with AtomicFile(path) as new:
             new.file.write(b"...")
-            new.take_place()
+            new.commit()
 
-    Leaving the block without `take_place` removes the new file and leaves `path` as it was.
+    Leaving the block without `commit` removes the new file and leaves `path` as it was.
 
-    All of this blocks. The whole block may run in a thread; or writing and `take_place` do, and the event loop makes
+    All of this blocks. The whole block may run in a thread; or writing and `commit` do, and the event loop makes
     and removes the new file, which are quick: a thread that makes one after its task was cancelled leaves it behind.
 
     Attributes:
@@ -38,7 +38,7 @@ class Replacement:
         self.file = os.fdopen(descriptor, "wb")
         return self
 
-    def take_place(self) -> None:
+    def commit(self) -> None:
         """Put the new file, with what was written to it, in the place of what was there. Raises OSError."""
         self.file.close()
         Path(self._name).replace(self._path)

@@ -1,16 +1,14 @@
-"""Bringing work to its end although the caller is cancelled meanwhile, and one failure to several waiters."""
+"""Bring work to its end although its caller is cancelled, and leave no task behind."""
 
 import asyncio
-import copy
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
-E = TypeVar("E", bound=BaseException)
 T = TypeVar("T")
 
 
-async def ended(task: asyncio.Future[Any]) -> None:
-    """Wait until `task` has ended, however it did; a cancellation that comes meanwhile is raised after that."""
+async def wait_until_done(task: asyncio.Future[Any]) -> None:
+    """Wait until `task` is done, whatever its outcome; a cancellation that arrives meanwhile is raised after that."""
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:
@@ -21,27 +19,28 @@ async def ended(task: asyncio.Future[Any]) -> None:
         raise cancelled
 
 
-async def undisturbed(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` to its end; a cancellation that comes meanwhile is raised after it, in the place of its result."""
+async def run_to_completion(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` to its end; a cancellation that arrives meanwhile is raised after it, instead of its result."""
     task = asyncio.ensure_future(work)
     try:
-        await ended(task)
+        await wait_until_done(task)
     except asyncio.CancelledError:
-        look_at(task)
+        retrieve_exception(task)
         raise
     return task.result()
 
 
-def look_at(ended_task: asyncio.Future[Any]) -> None:
-    """Look at the outcome of a task that nobody may have waited for, so that the loop does not complain about it."""
-    if not ended_task.cancelled():
-        ended_task.exception()
+async def cancel_and_wait(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancel the `tasks` that still run, and wait until all of them are done."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
+    for task in tasks:
+        retrieve_exception(task)
 
 
-def again(error: E) -> E:
-    """Return a copy of `error` for one more waiter, with its cause and notes: each raise adds to a traceback."""
-    other = copy.copy(error)
-    other.__cause__ = error.__cause__
-    if notes := getattr(error, "__notes__", None):
-        other.__notes__ = [*notes]
-    return other
+def retrieve_exception(done_task: asyncio.Future[Any]) -> None:
+    """Retrieve the exception of a task that nobody may have awaited, so that the event loop does not report it."""
+    if not done_task.cancelled():
+        done_task.exception()

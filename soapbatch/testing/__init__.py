@@ -14,14 +14,12 @@ On a loopback socket, with the extra `soapbatch[demo]`:
     async with serve(server) as base_url: ...
 """
 
-from soapbatch.testing.answers import Answer as Answer
 from soapbatch.testing.clock import (
     ManualClock as ManualClock,
     VirtualTimeLoop as VirtualTimeLoop,
     run_virtual as run_virtual,
 )
-from soapbatch.testing.definitions import JobDefinition as JobDefinition
-from soapbatch.testing.failures import (
+from soapbatch.testing.faults import (
     ConnectionDropped as ConnectionDropped,
     ServerException as ServerException,
     SessionRefused as SessionRefused,
@@ -36,7 +34,9 @@ from soapbatch.testing.interceptors import (
     lost_reply as lost_reply,
     lost_request as lost_request,
 )
-from soapbatch.testing.reception import Personality as Personality
+from soapbatch.testing.job_definitions import JobDefinition as JobDefinition
+from soapbatch.testing.requests import Personality as Personality
+from soapbatch.testing.responses import Answer as Answer
 from soapbatch.testing.server import NetServer as NetServer
 from soapbatch.testing.serving import serve as serve
-from soapbatch.testing.tickets import DEMO_USER as DEMO_USER, User as User
+from soapbatch.testing.sessions import DEMO_USER as DEMO_USER, User as User

@@ -31,8 +31,7 @@ class ManualClock:
     def advance(self, seconds: float) -> None:
         """Let `seconds` pass; a negative number is refused with a UsageError."""
         if seconds < 0:
-            message = "a clock does not go back: advance by zero seconds or more"
-            raise UsageError(message)
+            raise UsageError("a clock does not go back: advance by zero seconds or more")
         self._seconds += seconds
 
 
@@ -64,8 +63,7 @@ class _JumpingSelector(selectors.DefaultSelector):
         if ready or timeout == 0:
             return ready
         if timeout is None:
-            message = "every task waits and no timer is set: nothing would ever happen again"
-            raise UsageError(message)
+            raise UsageError("every task waits and no timer is set: nothing would ever happen again")
         self.now += max(timeout, 0.0)
         return ready
 

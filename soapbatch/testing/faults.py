@@ -5,10 +5,8 @@ from typing import Final, Literal
 
 from lxml import etree
 
-from soapbatch.carriers import EXCEPTION_INFO, ExceptionInfo
-from soapbatch.schema import Dictionary
-from soapbatch.services import SOAP11_ENVELOPE, XSI, ServiceVersion
-from soapbatch.testing.answers import Answer
+from soapbatch.model import EXCEPTION_INFO, SOAP11_ENVELOPE, XSI, Dictionary, ExceptionInfo, ServiceVersion
+from soapbatch.testing.responses import Answer
 
 NOT_FOUND: Final = "SuperOffice.Exceptions.SoEntityNotFoundException"
 SESSION: Final = "SuperOffice.Exceptions.SoSessionException"
@@ -21,7 +19,7 @@ _CODES_12 = {"Client": "Sender", "Server": "Receiver"}
 FaultCode = Literal["Client", "Server", "VersionMismatch"]
 
 
-class ServerException(Exception):  # noqa: N818 - NetServer's own word
+class ServerException(Exception):
     """An exception inside NetServer: it becomes the reply header block `ExceptionInfo`, or a fault.
 
     Raise one from an interceptor to make an operation fail as a server would.
@@ -60,11 +58,11 @@ class SessionRefused(ServerException):
         super().__init__(SESSION, message, "Your session has expired")
 
 
-class ConnectionDropped(ConnectionResetError):  # noqa: N818 - says what happened
+class ConnectionDropped(ConnectionResetError):
     """The connection dies without an answer, or in the middle of one."""
 
 
-class Refusal(Exception):  # noqa: N818 - not an error of the server
+class Refusal(Exception):
     """A message is answered before any operation sees it.
 
     Attributes:
@@ -77,7 +75,7 @@ class Refusal(Exception):  # noqa: N818 - not an error of the server
         self.answer = answer
 
 
-def not_found(id: int) -> ServerException:  # noqa: A002 - the field's own word
+def not_found(id: int) -> ServerException:
     """Return what an unknown task id leads to."""
     return ServerException(NOT_FOUND, f"BatchTask {id} does not exist", "Not found")
 

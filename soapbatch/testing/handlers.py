@@ -6,13 +6,19 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from soapbatch import operations as ops
-from soapbatch.carriers import BATCH_TASK_INFO, BATCH_TASK_STATE, BatchTaskInfo, BatchTaskState
+from soapbatch.model import (
+    BATCH_TASK_INFO,
+    BATCH_TASK_STATE,
+    BatchTaskInfo,
+    BatchTaskState,
+    NetServerBuildType,
+    ServiceVersion,
+    SoSystemInfoCarrier,
+)
 from soapbatch.operations import Operation
-from soapbatch.principals import NetServerBuildType, SoSystemInfoCarrier
-from soapbatch.services import ServiceVersion
-from soapbatch.testing.failures import ARGUMENT, ServerException, not_found
+from soapbatch.testing.faults import ARGUMENT, ServerException, not_found
+from soapbatch.testing.sessions import Tickets
 from soapbatch.testing.tasks import TaskStore
-from soapbatch.testing.tickets import Tickets
 
 SYSTEM_INFO: Final = SoSystemInfoCarrier(
     branch_name="soapbatch",

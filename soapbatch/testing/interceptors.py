@@ -13,9 +13,9 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from soapbatch.services import Binding, ServiceVersion
-from soapbatch.testing.answers import Answer
-from soapbatch.testing.failures import ConnectionDropped
+from soapbatch.model import Binding, ServiceVersion
+from soapbatch.testing.faults import ConnectionDropped
+from soapbatch.testing.responses import Answer
 
 
 @attrs.define
@@ -47,15 +47,13 @@ Interceptor: TypeAlias = Callable[[Call, Proceed], Awaitable[Answer]]
 
 async def lost_request(_: Call, __: Proceed) -> Answer:
     """Let the connection die before the operation is applied."""
-    message = "the connection was dropped before the operation"
-    raise ConnectionDropped(message)
+    raise ConnectionDropped("the connection was dropped before the operation")
 
 
 async def lost_reply(_: Call, proceed: Proceed) -> Answer:
     """Apply the operation, then let the connection die without an answer."""
     await proceed()
-    message = "the connection was dropped after the operation"
-    raise ConnectionDropped(message)
+    raise ConnectionDropped("the connection was dropped after the operation")
 
 
 async def cut_reply(_: Call, proceed: Proceed) -> Answer:
@@ -65,8 +63,7 @@ async def cut_reply(_: Call, proceed: Proceed) -> Answer:
 
     def half() -> Iterator[bytes]:
         yield whole[: len(whole) // 2]
-        message = "the connection was dropped within the answer"
-        raise ConnectionDropped(message)
+        raise ConnectionDropped("the connection was dropped within the answer")
 
     return attrs.evolve(answer, body=half())
 

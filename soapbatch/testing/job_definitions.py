@@ -7,8 +7,8 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from soapbatch.carriers import BatchTaskCancellationBehaviour, BatchTaskState
 from soapbatch.errors import UsageError
+from soapbatch.model import BatchTaskCancellationBehaviour, BatchTaskState
 
 Output: TypeAlias = bytes | Callable[[], Iterable[bytes]]
 """The content of an output file; or what makes it anew, piece by piece, for files too large to hold."""

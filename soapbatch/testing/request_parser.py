@@ -4,13 +4,10 @@ from typing import Any
 
 from lxml import etree
 
-from soapbatch.carriers import REQUEST_HEADER, RequestHeader
 from soapbatch.errors import UnexpectedResponse
-from soapbatch.feed import document
-from soapbatch.limits import Limits
+from soapbatch.model import REQUEST_HEADER, Limits, RequestHeader, ServiceVersion
 from soapbatch.operations import Operation
-from soapbatch.reader import BODY, HEADER, BadValue, fields_reader, ignore
-from soapbatch.services import ServiceVersion
+from soapbatch.soap import BODY, HEADER, BadValue, document, fields_reader, ignore
 
 
 def parse_request(
@@ -35,11 +32,9 @@ def parse_request(
         elif child.tag in HEADER:
             blocks = child
     if call is None or call.tag != f"{{{namespace}}}{operation.name}":
-        message = f"the Body holds no <{operation.name}> of {namespace}"
-        raise UnexpectedResponse(message)
+        raise UnexpectedResponse(f"the Body holds no <{operation.name}> of {namespace}")
     try:
         header = fields_reader(REQUEST_HEADER.fields, namespace, "Header")(blocks, ignore)
         return fields_reader(operation.parameters, namespace, operation.name)(call, ignore), RequestHeader(**header)
     except BadValue as error:
-        message = f"{error.path}: {error.reason}"
-        raise UnexpectedResponse(message) from None
+        raise UnexpectedResponse(f"{error.path}: {error.reason}") from None

@@ -28,16 +28,23 @@ from typing import Any, Final
 import attrs
 from lxml import etree
 
-from soapbatch.carriers import RequestHeader
 from soapbatch.errors import ProtocolError, UnexpectedResponse, UnreadableResponse
-from soapbatch.feed import document
-from soapbatch.limits import Limits
+from soapbatch.model import (
+    AGENTS,
+    SOAP11_ENVELOPE,
+    SOAP12_ENVELOPE,
+    Agent,
+    Binding,
+    Limits,
+    RequestHeader,
+    ServiceVersion,
+)
 from soapbatch.operations import OPERATIONS, Operation
-from soapbatch.request_parser import parse_request
-from soapbatch.services import AGENTS, SOAP11_ENVELOPE, SOAP12_ENVELOPE, Agent, Binding, ServiceVersion
-from soapbatch.testing.answers import Answer
-from soapbatch.testing.failures import Refusal, fault
-from soapbatch.testing.wcf import BadMember, as_wcf_reads
+from soapbatch.soap import document
+from soapbatch.testing.faults import Refusal, fault
+from soapbatch.testing.request_parser import parse_request
+from soapbatch.testing.responses import Answer
+from soapbatch.testing.wcf_order import BadMember, as_wcf_reads
 
 _ENDPOINT = re.compile(rf"(.*)/(Services\d\d)/({'|'.join(agent.name for agent in AGENTS)})\.svc", re.DOTALL)
 _ENVELOPES: Final = (SOAP11_ENVELOPE, SOAP12_ENVELOPE)
@@ -130,11 +137,9 @@ def read_request(personality: Personality, at: Endpoint, headers: Mapping[str, s
         action = headers.get("soapaction") or str(content_type.get_param("action", ""))
         operation = _operation(personality, at, action.strip('" '), shape)
         if shape.call.tag != f"{{{at.version.namespace}}}{operation.name}":
-            message = f"its Body does not hold {operation.name}"
-            raise UnexpectedResponse(message)
+            raise UnexpectedResponse(f"its Body does not hold {operation.name}")
         if personality.is_wcf and shape.has_blocks_outside:
-            message = "WCF expects Header and Body, and nothing beside them"
-            raise UnexpectedResponse(message)
+            raise UnexpectedResponse("WCF expects Header and Body, and nothing beside them")
     except ProtocolError as error:
         if personality.is_wcf:
             raise Refusal(Answer(200)) from None
@@ -167,8 +172,7 @@ class _Shape:
         tags = {str(child.tag) for child in envelope}
         call = next((child[0] for child in envelope if child.tag == body and len(child)), None)
         if etree.QName(envelope).localname != "Envelope" or call is None:
-            message = "it is no SOAP envelope with something in its Body"
-            raise UnreadableResponse(message)
+            raise UnreadableResponse("it is no SOAP envelope with something in its Body")
         return cls(namespace, header in tags, bool(tags - {header, body}), call)
 
 

@@ -7,13 +7,19 @@ from typing import Any, Final
 
 import attrs
 
-from soapbatch.builder import build_response
-from soapbatch.carriers import BatchTaskInfo, ReplyHeader
+from soapbatch.model import (
+    BASE64,
+    BOOLEAN,
+    INT,
+    Array,
+    AuthenticateResponse,
+    BatchTaskInfo,
+    Binding,
+    ReplyHeader,
+    ServiceVersion,
+)
 from soapbatch.operations import Operation
-from soapbatch.principals import AuthenticateResponse
-from soapbatch.schema import Array
-from soapbatch.services import Binding, ServiceVersion
-from soapbatch.xsd import BASE64, BOOLEAN, INT
+from soapbatch.soap import build_response
 
 _BATCH: Final = 500  # tasks in one piece of a list: about 500 KiB of documented, 400 KiB of compact XML
 _BASE64_PIECE: Final = 48 * 1024  # bytes; a multiple of three, so that each piece ends on a whole group
@@ -52,7 +58,7 @@ class Form:
         return Answer(200, {"Content-Type": f"{self.binding.media_type}; charset=utf-8"}, body)
 
 
-def success(form: Form, result: Any) -> Answer:  # noqa: ANN401 - what the operation returns
+def success(form: Form, result: Any) -> Answer:
     """Return the answer of an operation that succeeded.
 
     A list may come as an iterator, and a file as an iterable of bytes: they are sent in pieces.

@@ -18,19 +18,18 @@ from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
-from soapbatch.carriers import ARRAY_OF_BATCH_TASK_INFO, BatchTaskInfo, ReplyHeader, SoCredentials
 from soapbatch.errors import UsageError
-from soapbatch.limits import MIB
+from soapbatch.model import ARRAY_OF_BATCH_TASK_INFO, MIB, BatchTaskInfo, ReplyHeader, SoCredentials
 from soapbatch.operations import Operation, operation_named
-from soapbatch.testing.answers import Answer, Form, failure, success
 from soapbatch.testing.clock import WallClock
-from soapbatch.testing.definitions import JobDefinition
-from soapbatch.testing.failures import ConnectionDropped, Refusal, ServerException, SessionRefused, fault
+from soapbatch.testing.faults import ConnectionDropped, Refusal, ServerException, SessionRefused, fault
 from soapbatch.testing.handlers import HANDLERS, Context, as_seen_by
 from soapbatch.testing.interceptors import Call, Interceptor
-from soapbatch.testing.reception import Personality, Received, endpoint, read_request
+from soapbatch.testing.job_definitions import JobDefinition
+from soapbatch.testing.requests import Personality, Received, endpoint, read_request
+from soapbatch.testing.responses import Answer, Form, failure, success
+from soapbatch.testing.sessions import DEMO_USER, Tickets, User
 from soapbatch.testing.tasks import TaskStore
-from soapbatch.testing.tickets import DEMO_USER, Tickets, User
 from soapbatch.testing.wsdl import wsdl
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -111,7 +110,7 @@ class NetServer:
         self._path_prefix = path_prefix
         self._interceptions: list[_Interception] = []
 
-    def define_job(self, name: str, definition: JobDefinition | None = None, **fields: Any) -> JobDefinition:  # noqa: ANN401 - JobDefinition's
+    def define_job(self, name: str, definition: JobDefinition | None = None, **fields: Any) -> JobDefinition:
         """Let StartBatchJob know a job: `definition`, or one made of the fields of `JobDefinition`."""
         self.tasks.jobs[name] = made = definition or JobDefinition(**fields)
         return made
@@ -138,8 +137,7 @@ class NetServer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request: the ASGI interface."""
         if scope["type"] != "http":
-            message = "the embedded NetServer speaks HTTP and nothing else"
-            raise UsageError(message)
+            raise UsageError("the embedded NetServer speaks HTTP and nothing else")
         self.requests += 1
         try:
             body = await _read(receive)

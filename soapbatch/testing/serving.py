@@ -27,8 +27,7 @@ async def serve(app: NetServer, host: str = "127.0.0.1", port: int = 0) -> Async
     try:
         import uvicorn  # noqa: PLC0415 - from an extra
     except ImportError:
-        message = "serving on a socket needs uvicorn: install soapbatch[demo]"
-        raise UsageError(message) from None
+        raise UsageError("serving on a socket needs uvicorn: install soapbatch[demo]") from None
 
     config = uvicorn.Config(
         _with_drop(app),
@@ -61,12 +60,13 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.bind((host, port))
     except OSError as error:
         listening.close()
-        message = f"cannot listen on {host}:{port}: {error.strerror}; port 0 takes any free one"
-        raise UsageError(message) from error.with_traceback(None)
+        raise UsageError(
+            f"cannot listen on {host}:{port}: {error.strerror}; port 0 takes any free one"
+        ) from error.with_traceback(None)
     return listening
 
 
-def _with_drop(app: NetServer) -> Any:  # noqa: ANN401 - uvicorn's own idea of an ASGI app
+def _with_drop(app: NetServer) -> Any:
     """Return `app` with the extension that lets it drop the connection."""
 
     async def with_drop(scope: Scope, receive: Receive, send: Send) -> None:

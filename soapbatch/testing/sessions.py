@@ -10,16 +10,16 @@ from typing import Final, Literal
 
 import attrs
 
-from soapbatch.carriers import SoCredentials
-from soapbatch.principals import (
+from soapbatch.model import (
     AuthenticateResponse,
     EjUserStatus,
     RoleType,
+    ServiceVersion,
+    SoCredentials,
     SoPrincipalCarrier,
     UserType,
 )
-from soapbatch.services import ServiceVersion
-from soapbatch.testing.failures import ServerException, SessionRefused
+from soapbatch.testing.faults import ServerException, SessionRefused
 
 VALIDITY: Final = 6 * 3600.0
 """Seconds for which a ticket is valid after its last use."""
@@ -109,16 +109,14 @@ class Tickets:
     def check(self, ticket: str | None, version: ServiceVersion) -> User:
         """Return whose ticket it is and move its end, or raise SessionRefused."""
         if not ticket:
-            message = "No credentials in request header"
-            raise SessionRefused(message)
+            raise SessionRefused("No credentials in request header")
         if version >= ServiceVersion.V86 and ticket in self._access_tokens:
             return self._access_tokens[ticket]
         session = self._sessions.get(ticket)
         now = self._clock()
         if session is None or now >= session.expires:
             # Real servers repeat the ticket here: whoever reads this must mask it.
-            message = f'Ticket is not valid "{ticket}"'
-            raise SessionRefused(message)
+            raise SessionRefused(f'Ticket is not valid "{ticket}"')
         session.expires = now + VALIDITY
         return session.user
 
@@ -145,8 +143,7 @@ class Tickets:
     def _log_in(self, user: User | None) -> AuthenticateResponse:
         self.attempts += 1
         if self.refuse_logins == "exception":
-            message = "The login was refused"
-            raise ServerException(AUTHENTICATION, message, "You cannot log in")
+            raise ServerException(AUTHENTICATION, "The login was refused", "You cannot log in")
         if user is None or self.refuse_logins == "flag":
             return AuthenticateResponse(authentication_succeeded=False)
         self.logins += 1

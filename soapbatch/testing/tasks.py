@@ -15,10 +15,10 @@ from typing import Final
 
 import attrs
 
-from soapbatch.carriers import BATCH_TASK_INFO, BatchTaskCancellationBehaviour, BatchTaskInfo, BatchTaskState
+from soapbatch.model import BATCH_TASK_INFO, BatchTaskCancellationBehaviour, BatchTaskInfo, BatchTaskState
 from soapbatch.testing.clock import WallClock
-from soapbatch.testing.definitions import PREDEFINED, TERMINAL, JobDefinition, Output
-from soapbatch.testing.failures import ARGUMENT, ServerException, not_found
+from soapbatch.testing.faults import ARGUMENT, ServerException, not_found
+from soapbatch.testing.job_definitions import PREDEFINED, TERMINAL, JobDefinition, Output
 
 TICK: Final = 2.0
 """Seconds between two looks for new work: on the clock's even seconds."""
@@ -166,7 +166,7 @@ class TaskStore:
         self._tasks[self._last_id] = Task(started, definition, _plan(definition, now), definition.output)
         return self._last_id
 
-    def get(self, id: int) -> Task | None:  # noqa: A002 - the field's own word
+    def get(self, id: int) -> Task | None:
         """Return the task, or None where the server does not know it (any more)."""
         task = self._tasks.get(id)
         if task is not None and task.has_vanished(self._clock()):
@@ -174,14 +174,14 @@ class TaskStore:
             return None
         return task
 
-    def require(self, id: int) -> Task:  # noqa: A002 - the field's own word
+    def require(self, id: int) -> Task:
         """Return the task, or fail with SoEntityNotFoundException."""
         task = self.get(id)
         if task is None:
             raise not_found(id)
         return task
 
-    def read(self, id: int) -> BatchTaskInfo | None:  # noqa: A002 - the field's own word
+    def read(self, id: int) -> BatchTaskInfo | None:
         """Return what a client sees of the task now, or None."""
         task = self.get(id)
         return None if task is None else task.read(self._clock(), self._wall)
@@ -234,7 +234,7 @@ class TaskStore:
             task.set_state(now, info.state)
         return self.read(info.id)
 
-    def stop(self, id: int) -> bool:  # noqa: A002 - the field's own word
+    def stop(self, id: int) -> bool:
         """Stop a task: it becomes Failed with the result `STOPPED`, since there is no state for it.
 
         False: it has ended already, or its job cannot be cancelled.
@@ -255,13 +255,13 @@ class TaskStore:
         for id_ in ids:
             self._tasks.pop(id_, None)
 
-    def output(self, id: int) -> Output | None:  # noqa: A002 - the field's own word
+    def output(self, id: int) -> Output | None:
         """Return the output of a task that succeeded; None: it has none, or none yet."""
         task = self.require(id)
         succeeded = task.state(self._clock()) in TERMINAL - {_S.FAILED}
         return task.output if succeeded else None
 
-    def cleanup(self, id: int) -> None:  # noqa: A002 - the field's own word
+    def cleanup(self, id: int) -> None:
         """Discard the output; SucceededManualCleanup becomes Succeeded."""
         task, now = self.require(id), self._clock()
         task.output = None

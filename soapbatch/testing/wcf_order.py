@@ -8,13 +8,12 @@ from typing import Any
 
 from lxml import etree
 
+from soapbatch.model import Array, Field, Record, ServiceVersion, WireType
 from soapbatch.operations import Operation
-from soapbatch.reader import local_name
-from soapbatch.schema import Array, Field, Record, WireType
-from soapbatch.services import ServiceVersion
+from soapbatch.soap import local_name
 
 
-class BadMember(ValueError):  # noqa: N818 - becomes a fault
+class BadMember(ValueError):
     """Something that the serialiser does not pass over."""
 
 
@@ -47,5 +46,4 @@ def _read(element: etree._Element, type_: WireType, tns: str) -> None:
         expected = f"{{{type_.namespace or tns}}}{type_.item_name}"
         for item in element:
             if item.tag != expected:
-                message = f"expecting element '{type_.item_name}', encountered '{local_name(item)}'"
-                raise BadMember(message)
+                raise BadMember(f"expecting element '{type_.item_name}', encountered '{local_name(item)}'")

@@ -10,12 +10,28 @@ from typing import Any, Final
 import attrs
 from lxml import etree
 
-from soapbatch.carriers import CREDENTIALS, REPLY_HEADER, REQUEST_HEADER, TIME_ZONE
+from soapbatch.model import (
+    ARRAYS,
+    BASE64,
+    CREDENTIALS,
+    CRYPTOGRAPHY,
+    DSA_PARAMETERS,
+    REPLY_HEADER,
+    REQUEST_HEADER,
+    STRING,
+    TIME_ZONE,
+    XSD,
+    Agent,
+    Array,
+    Dictionary,
+    Enumeration,
+    Field,
+    Record,
+    Scalar,
+    ServiceVersion,
+    WireType,
+)
 from soapbatch.operations import Operation
-from soapbatch.principals import DSA_PARAMETERS
-from soapbatch.schema import Array, Dictionary, Enumeration, Field, Record, WireType
-from soapbatch.services import ARRAYS, CRYPTOGRAPHY, XSD, Agent, ServiceVersion
-from soapbatch.xsd import BASE64, STRING, Scalar
 
 _WSDL: Final = "http://schemas.xmlsoap.org/wsdl/"
 _SOAP: Final = "http://schemas.xmlsoap.org/wsdl/soap/"

@@ -12,11 +12,11 @@ import attrs
 import httpcore
 import httpx
 
-from soapbatch.endings import look_at
 from soapbatch.errors import ClientClosed, UsageError
-from soapbatch.failures import stale_answer
-from soapbatch.transport import HttpRequest, Pieces, Progress, Trace, httpx_headers
-from soapbatch.wire import Wire
+from soapbatch.system import retrieve_exception
+from soapbatch.transport.error_mapping import stale_answer
+from soapbatch.transport.sending import HttpRequest, Pieces, Progress, Trace, httpx_headers
+from soapbatch.transport.socket_stream import Wire
 
 Origin: TypeAlias = tuple[str, str, int | None]
 """Scheme, host and port, which decide over which connections a request may go."""
@@ -45,15 +45,13 @@ class Target:
         """Take `text` apart. Raises httpx.InvalidURL and httpx.UnsupportedProtocol."""
         url = httpx.URL(text)
         if url.scheme not in {"http", "https"}:
-            message = "neither http nor https"
-            raise httpx.UnsupportedProtocol(message)
+            raise httpx.UnsupportedProtocol("neither http nor https")
         try:
             is_somewhere = bool(url.host) and (url.port or 1) <= _HIGHEST_PORT
         except UnicodeError:  # of a name that is not IDNA
             is_somewhere = False
         if not is_somewhere:
-            message = "no host, or no port"
-            raise httpx.InvalidURL(message)
+            raise httpx.InvalidURL("no host, or no port")
         wire_url = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
         return cls(url, wire_url, url.netloc, (url.scheme, url.host, url.port))
 
@@ -240,7 +238,7 @@ class TlsContext:
             make = functools.partial(httpx.create_ssl_context, verify=self._verify, trust_env=self.trust_env)
             self._made = asyncio.get_running_loop().run_in_executor(None, make)
             # Everybody may have stopped waiting when it fails: then nobody misses its exception.
-            self._made.add_done_callback(look_at)
+            self._made.add_done_callback(retrieve_exception)
         try:
             return self._made.result() if self._made.done() else await asyncio.shield(self._made)
         except OSError:
@@ -252,8 +250,7 @@ class TlsContext:
 def check_loop(loop: asyncio.AbstractEventLoop | None) -> None:
     """Raise UsageError in any event loop but `loop`, to which a transport belongs."""
     if loop is not asyncio.get_running_loop():
-        message = "this client belongs to another event loop; make one client for each, inside of it"
-        raise UsageError(message)
+        raise UsageError("this client belongs to another event loop; make one client for each, inside of it")
 
 
 def closed() -> ClientClosed:

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Final, NoReturn
 
 from soapbatch.errors import LimitExceeded, UnreadableResponse
-from soapbatch.limits import KIB, MIB, Limits
+from soapbatch.model import KIB, MIB, Limits
 
 PIECE: Final = 64 * KIB
 # Below this much decoded text the ratio says nothing: a long list of nil fields compresses a thousandfold.

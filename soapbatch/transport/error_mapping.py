@@ -12,7 +12,7 @@ from typing import Final
 import httpx
 
 from soapbatch.errors import ConnectFailed, ConnectionLost, DeadlineExceeded, SoapBatchError, UsageError
-from soapbatch.secret import redact
+from soapbatch.model import redact
 
 # By the name of the class or of its nearest base. The names are httpx's and httpcore's, which agree, then
 # aiohttp's, which need not be installed, then Python's. "" stands for the phase in which the request was.

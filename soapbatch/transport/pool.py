@@ -17,7 +17,8 @@ from typing import Final
 import attrs
 import httpx
 
-from soapbatch.connections import (
+from soapbatch.errors import UsageError
+from soapbatch.transport.connection import (
     Connection,
     Head,
     Origin,
@@ -28,9 +29,8 @@ from soapbatch.connections import (
     connection_to,
     read_proxy,
 )
-from soapbatch.errors import UsageError
-from soapbatch.failures import transport_error
-from soapbatch.transport import Body, HttpRequest, Progress, finished
+from soapbatch.transport.error_mapping import transport_error
+from soapbatch.transport.sending import Body, HttpRequest, Progress, finished
 
 # As many calls can be on the way at once. More do not help: over a loopback socket, 256 callers cost about as much CPU
 # a call with 16 lanes as with 64 or 256.
@@ -60,7 +60,7 @@ class _Lane:
             await self.connection.aclose()
 
 
-class LaneTransport:
+class ConnectionPool:
     """Sends each request over a lane of its own: see the module. The default.
 
     Idle lanes are taken last-in first-out, so that as few as possible stay in use; requests that find none wait
@@ -92,8 +92,7 @@ class LaneTransport:
             UsageError: a value that cannot be used.
         """
         if max_connections < 1:
-            message = "max_connections must be at least 1"
-            raise UsageError(message)
+            raise UsageError("max_connections must be at least 1")
         self._max_connections = max_connections
         self._keep_alive = keep_alive
         self._tls = TlsContext(verify, trust_env)
@@ -272,7 +271,7 @@ class LaneTransport:
 class LaneReply:
     """An answer that came over a lane; see `HttpReply`."""
 
-    def __init__(self, lanes: LaneTransport, lane: _Lane, head: Head, progress: Progress, url: str) -> None:
+    def __init__(self, lanes: ConnectionPool, lane: _Lane, head: Head, progress: Progress, url: str) -> None:
         """Wrap the answer whose `head` came over `lane`; its body is still to be read."""
         self._lanes = lanes
         self._lane: _Lane | None = lane

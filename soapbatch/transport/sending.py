@@ -1,6 +1,6 @@
 """The seam between soapbatch and HTTP: a request in; a status, headers and a stream of bytes out.
 
-`Transport` is the port. `lanes.LaneTransport` is the default behind it, `ClientTransport` adapts a handed-in
+`Transport` is the port. `lanes.ConnectionPool` is the default behind it, `ClientTransport` adapts a handed-in
 `httpx.AsyncClient`. Everything that the HTTP stack raises becomes one of our errors in `failures`.
 """
 
@@ -14,12 +14,11 @@ from typing import Any, Final, Protocol, cast
 import attrs
 import httpx
 
-from soapbatch.decoding import decompressed
-from soapbatch.endings import ended, look_at
 from soapbatch.errors import Applied, ClientClosed, ProtocolError, UsageError
-from soapbatch.failures import place, stale_answer, transport_error
-from soapbatch.limits import Limits
-from soapbatch.secret import MASK
+from soapbatch.model import MASK, Limits
+from soapbatch.system import retrieve_exception, wait_until_done
+from soapbatch.transport.decompression import decompressed
+from soapbatch.transport.error_mapping import place, stale_answer, transport_error
 
 _LINE_BREAK: Final = re.compile(r"[\r\n\0]")
 
@@ -187,8 +186,7 @@ def httpx_headers(request: HttpRequest) -> dict[str, str]:
         UsageError: a value with a line break, which would start another header.
     """
     if broken := [name for name, value in request.headers.items() if _LINE_BREAK.search(value)]:
-        message = f"the value of the header {broken[0]!r} has a line break or a NUL in it; take it out"
-        raise UsageError(message)
+        raise UsageError(f"the value of the header {broken[0]!r} has a line break or a NUL in it; take it out")
     headers = dict(request.headers)
     if "accept-encoding" not in map(str.lower, headers):
         headers["Accept-Encoding"] = "gzip"
@@ -259,9 +257,9 @@ async def finished(work: Coroutine[Any, Any, None]) -> None:
     """
     task = asyncio.ensure_future(work)
     try:
-        await ended(task)
+        await wait_until_done(task)
     finally:
-        look_at(task)
+        retrieve_exception(task)
 
 
 class ClientTransport:
@@ -283,8 +281,9 @@ class ClientTransport:
     async def send(self, request: HttpRequest, progress: Progress) -> "ClientReply":
         """Send `request` once; see `Transport.send`."""
         if self._client.is_closed:
-            message = "the httpx.AsyncClient that was handed in is closed; keep it open while this client is used"
-            raise ClientClosed(message)
+            raise ClientClosed(
+                "the httpx.AsyncClient that was handed in is closed; keep it open while this client is used"
+            )
         where = self._place(request.url)
         trace = Trace(progress)
         if where not in self._traced:

@@ -14,8 +14,8 @@ from typing import Any, Final, cast
 
 import httpcore
 
-from soapbatch.dialing import dial
-from soapbatch.transport import Progress
+from soapbatch.transport.happy_eyeballs import dial
+from soapbatch.transport.sending import Progress
 
 _TOO_MUCH: Final = 256 * 1024  # bytes that have been received and not read
 _PIECE: Final = 256 * 1024  # bytes that are sent at once, and encrypted in about a millisecond
@@ -92,7 +92,7 @@ class Wire(httpcore.AsyncNetworkStream, asyncio.Protocol):
             self._transport.abort()
             await asyncio.sleep(0)  # in the next turn it is closed
 
-    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's own
+    def get_extra_info(self, info: str) -> Any:
         """Return what httpcore wants to know: `is_readable` while idle means that the connection is of no more use."""
         assert self._transport is not None  # noqa: S101 - it is connected
         if info != "is_readable":

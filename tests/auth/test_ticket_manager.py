@@ -16,20 +16,19 @@ from soapbatch import (
     ClientClosed,
     ConnectFailed,
     Implicit,
-    MemoryTicketStore,
     Secret,
     ServiceBusy,
     ServiceVersion,
     SoapBatchError,
     Ticket,
-    TicketStore,
 )
-from soapbatch.carriers import SoCredentials
-from soapbatch.credentials import Credentials, as_provider
+from soapbatch.auth import MemoryTicketStore, TicketStore
+from soapbatch.auth.credentials import Credentials, as_provider
+from soapbatch.auth.ticket_manager import IssuedTicket, TicketManager
+from soapbatch.model.headers import SoCredentials
+from soapbatch.model.principal import AuthenticateResponse
 from soapbatch.operations import Operation
-from soapbatch.principals import AuthenticateResponse
-from soapbatch.tickets import IssuedTicket, TicketKeeper
-from tests.wiring import now, virtual
+from tests.support.clients import now, virtual
 
 MINUTE = 60.0
 HOUR = 3600.0
@@ -70,10 +69,10 @@ class Server:
         self._ends[ticket] = now() + self.lifetime
         return AuthenticateResponse(credentials=SoCredentials(ticket=ticket), authentication_succeeded=True)
 
-    def keeper(self, credentials: Credentials = Implicit(), store: TicketStore | None = None) -> TicketKeeper:  # noqa: B008 - immutable
+    def keeper(self, credentials: Credentials = Implicit(), store: TicketStore | None = None) -> TicketManager:  # noqa: B008 - immutable
         """Return a keeper whose logins come here."""
         version = ServiceVersion.V88
-        return TicketKeeper(as_provider(credentials), self.authenticate, version, store=store, wall_clock=wall_clock)
+        return TicketManager(as_provider(credentials), self.authenticate, version, store=store, wall_clock=wall_clock)
 
     def takes(self, ticket: Secret) -> bool:
         """Use a ticket, and return whether it still was one."""
@@ -86,7 +85,7 @@ class Server:
         """Forget every ticket."""
         self._ends.clear()
 
-    async def call(self, keeper: TicketKeeper) -> bool:
+    async def call(self, keeper: TicketManager) -> bool:
         """Make one call as a client does, and return whether it worked."""
         ticket = await keeper.current()
         if not self.takes(ticket.value):
@@ -503,7 +502,7 @@ async def test_a_server_that_refuses_what_it_issues_is_not_stormed() -> None:
 # --- Renewal ahead ----------------------------------------------------------------------------------------------
 
 
-async def nearly_ended(server: Server, store: TicketStore | None = None) -> TicketKeeper:
+async def nearly_ended(server: Server, store: TicketStore | None = None) -> TicketManager:
     """Return a keeper whose ticket ends in 4 minutes, of which 6 hours are gone."""
     keeper = server.keeper(store=store)
     await keeper.current()
@@ -596,7 +595,7 @@ async def test_a_ticket_is_read_out_with_its_expiry() -> None:
 @virtual
 async def test_dates_are_the_machines_unless_said_otherwise() -> None:
     """Without a clock of its own a keeper dates the end of a ticket by the machine's."""
-    keeper = TicketKeeper(Implicit(), Server(slow=0).authenticate, ServiceVersion.V88)
+    keeper = TicketManager(Implicit(), Server(slow=0).authenticate, ServiceVersion.V88)
     expires_at = (await keeper.ticket()).expires_at
     assert expires_at is not None
     assert abs(expires_at - datetime.now(UTC) - timedelta(hours=6)) < timedelta(minutes=1)
@@ -683,7 +682,7 @@ class NotingStore(MemoryTicketStore):
             raise self.failure
 
 
-async def settle(keeper: TicketKeeper) -> None:
+async def settle(keeper: TicketManager) -> None:
     """Wait until what goes on in the background has been done."""
     await keeper.current()
     await asyncio.sleep(0.001)

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from soapbatch import FileTicketStore, MemoryTicketStore, Ticket, TicketStore
+from soapbatch import FileTicketStore, Ticket
+from soapbatch.auth import MemoryTicketStore, TicketStore
 
 NOON = datetime(2024, 2, 29, 12, 0, 0, 250000, tzinfo=UTC)
 TICKET = Ticket("7T:MgA5ADsAMQA3AA+/==", expires_at=NOON)

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from lxml import etree
 
-from soapbatch.builder import build_request
 from soapbatch.operations import DELETE_BATCH_TASKS, GET_BATCH_TASK_INFO, UPDATE_BATCH_TASK, Operation
+from soapbatch.soap.builder import build_request
 from tests.bench.case import SOAPBATCH, ZEEP, Case, Plan, Sample, Target, timed
-from tests.bench.material import BINDING, TICKET, TOKEN, VERSION, task
+from tests.bench.inputs import BINDING, TICKET, TOKEN, VERSION, task
 from tests.bench.peers import zeep_client, zeep_headers, zeep_task
 
 _TARGETS: Final = (Target(of=ZEEP, to=SOAPBATCH, at_least=15),)

@@ -10,14 +10,14 @@ from typing import Any, Final, TypeAlias
 
 import httpx
 import zeep
+from soapbatch.aiohttp import aiohttp_transport
 
 from soapbatch import Client
-from soapbatch.aiohttp import aiohttp_transport
-from soapbatch.builder import build_request
 from soapbatch.operations import GET_BATCH_TASK_INFO
-from soapbatch.transport import Transport
+from soapbatch.soap.builder import build_request
+from soapbatch.transport.sending import Transport
 from tests.bench.case import SOAPBATCH, ZEEP, Case, Plan, Sample, Target
-from tests.bench.material import BINDING, TICKET, TOKEN, VERSION
+from tests.bench.inputs import BINDING, TICKET, TOKEN, VERSION
 from tests.bench.peers import batch_wsdl, zeep_headers
 from tests.bench.server import serving
 

@@ -16,9 +16,9 @@ def environment() -> dict[str, str]:
     return inherited | {"PYTHONPATH": str(REPOSITORY)}
 
 
-def ask(*arguments: str) -> Any:  # noqa: ANN401 - whatever it prints
+def ask(*arguments: str) -> Any:
     """Run this interpreter with `arguments` and return the JSON that it prints."""
-    done = subprocess.run(  # noqa: S603 - this interpreter, constant arguments
+    done = subprocess.run(  # noqa: S603 - the README's own text
         [sys.executable, *arguments], env=environment(), cwd=REPOSITORY, stdout=subprocess.PIPE, check=True
     )
     return json.loads(done.stdout)

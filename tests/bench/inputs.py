@@ -7,16 +7,12 @@ from typing import Any, Final
 
 import attrs
 
-from soapbatch.builder import build_response
-from soapbatch.carriers import (
-    BatchTaskCancellationBehaviour,
-    BatchTaskInfo,
-    BatchTaskState,
-    ReplyHeader,
-)
+from soapbatch.model.batch import BatchTaskCancellationBehaviour, BatchTaskInfo, BatchTaskState
+from soapbatch.model.headers import ReplyHeader
+from soapbatch.model.secret import Secret
+from soapbatch.model.services import Binding, ServiceVersion
 from soapbatch.operations import GET_BATCH_TASK_INFO, GET_BATCH_TASK_INFOS_BY_STATE, Operation
-from soapbatch.secret import Secret
-from soapbatch.services import Binding, ServiceVersion
+from soapbatch.soap.builder import build_response
 
 VERSION: Final = ServiceVersion.V88
 BINDING: Final = Binding.SOAP11  # the only one that zeep speaks to these services
@@ -62,7 +58,7 @@ def task(number: int) -> BatchTaskInfo:
     )
 
 
-def reply(operation: Operation[Any], result: Any) -> bytes:  # noqa: ANN401 - what the row says
+def reply(operation: Operation[Any], result: Any) -> bytes:
     """Return the reply that a WCF server sends, as recorded: compact, and nil where a string is null."""
     body = build_response(operation, result, version=VERSION, binding=BINDING, header=ReplyHeader(succeeded=True))
     return _NIL_ELEMENT.sub(rb'<\1 i:nil="true" />', body)

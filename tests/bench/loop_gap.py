@@ -16,11 +16,11 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
-from soapbatch.carriers import BatchTaskState
+from soapbatch.model.batch import BatchTaskState
 from soapbatch.operations import GET_BATCH_TASK_INFOS_BY_STATE
 from tests.bench.case import SOAPBATCH, ZEEP, Case, Plan, Sample, Target
 from tests.bench.child import ask
-from tests.bench.material import reply_with
+from tests.bench.inputs import reply_with
 from tests.bench.wire import client_of
 
 STREAMING: Final = "soapbatch, streaming"
@@ -53,7 +53,7 @@ def _contenders(count: int, _: object) -> Mapping[str, Sample]:
 
 
 def _sample(work: str, count: int) -> tuple[float]:
-    return (ask("-m", "tests.bench.hygiene", work, str(count)),)
+    return (ask("-m", "tests.bench.loop_gap", work, str(count)),)
 
 
 # --- In the fresh process ---------------------------------------------------------------------------------------

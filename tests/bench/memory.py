@@ -16,12 +16,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from soapbatch.carriers import BatchTaskInfo, BatchTaskState
-from soapbatch.limits import MIB
+from soapbatch.model.batch import BatchTaskInfo, BatchTaskState
+from soapbatch.model.limits import MIB
 from soapbatch.operations import GET_BATCH_TASK_INFOS_BY_STATE, GET_OUTPUT_FROM_BATCH
 from tests.bench.case import SOAPBATCH, ZEEP, Case, Plan, Sample, Target
 from tests.bench.child import ask
-from tests.bench.material import reply, reply_pieces, reply_with
+from tests.bench.inputs import reply, reply_pieces, reply_with
 from tests.bench.wire import client_of
 
 OBJECTS: Final = "the objects themselves"

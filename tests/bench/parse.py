@@ -7,12 +7,12 @@ from typing import Any, Final
 
 from lxml import etree
 
-from soapbatch.judgement import judge, parse_response
-from soapbatch.limits import Limits
+from soapbatch.model.limits import Limits
 from soapbatch.operations import GET_BATCH_TASK_INFO, GET_BATCH_TASK_INFOS_BY_STATE, Operation
-from soapbatch.parser import ResponseParser
+from soapbatch.soap.interpret import judge, parse_response
+from soapbatch.soap.parser import ResponseParser
 from tests.bench.case import LXML, SOAPBATCH, ZEEP, Case, Plan, Sample, Target, timed
-from tests.bench.material import CHUNK, VERSION, reply_with, reply_with_one
+from tests.bench.inputs import CHUNK, VERSION, reply_with, reply_with_one
 from tests.bench.peers import zeep_parse
 
 WHOLE: Final = "soapbatch, whole body"

@@ -8,11 +8,11 @@ import requests
 import zeep
 from lxml import etree
 
-from soapbatch.carriers import BATCH_TASK_INFO, BatchTaskInfo
+from soapbatch.model.batch import BATCH_TASK_INFO, BatchTaskInfo
+from soapbatch.model.services import BATCH
 from soapbatch.operations import OPERATIONS, Operation
-from soapbatch.services import BATCH
 from soapbatch.testing.wsdl import wsdl
-from tests.bench.material import TICKET, TOKEN, VERSION
+from tests.bench.inputs import TICKET, TOKEN, VERSION
 
 _ACTION: Final = "{http://www.w3.org/2006/05/addressing/wsdl}Action"
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tests.bench.child import REPOSITORY, environment
-from tests.bench.material import reply_with_one
+from tests.bench.inputs import reply_with_one
 
 _HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml; charset=utf-8\r\nContent-Length: %d\r\n\r\n"
 

@@ -12,8 +12,8 @@ from typing import Any, Final, TypeAlias
 from tests.bench.calls import AIOHTTP, HTTPX
 from tests.bench.case import LXML, SOAPBATCH, ZEEP, Figure
 from tests.bench.child import REPOSITORY
-from tests.bench.hygiene import STREAMING
 from tests.bench.imports import CLIENT, PARTS
+from tests.bench.loop_gap import STREAMING
 from tests.bench.memory import OBJECTS
 from tests.bench.report import cell, number
 

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable, Iterable
 import attrs
 
 from soapbatch import Client, Limits
-from soapbatch.transport import HttpReply, HttpRequest, Progress
-from tests.bench.material import BINDING, TICKET, VERSION, chunks
+from soapbatch.transport.sending import HttpReply, HttpRequest, Progress
+from tests.bench.inputs import BINDING, TICKET, VERSION, chunks
 
 
 @attrs.frozen

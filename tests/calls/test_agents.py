@@ -17,22 +17,23 @@ from soapbatch import (
     ALL_ASSOCIATES,
     ALL_USER_TASKS,
     SYSTEM_TASKS,
-    AuthenticateResponse,
     BatchTaskInfo,
     BatchTaskState,
     Binding,
-    CallOptions,
     Client,
     ConnectionLost,
     EncodeError,
     NotInVersion,
     OperationFailed,
-    ReplyHeader,
     ServiceVersion,
-    SoSystemInfoCarrier,
     UsageError,
 )
-from soapbatch.agents import BatchAgent, BlobAgent, PrincipalAgent
+from soapbatch.calls.agents import BatchAgent, BlobAgent, PrincipalAgent
+from soapbatch.calls.call import CallOptions
+from soapbatch.model import AuthenticateResponse, ReplyHeader, SoSystemInfoCarrier
+from soapbatch.model.schema import Array, Dictionary, Enumeration
+from soapbatch.model.secret import Secret
+from soapbatch.model.services import BATCH, BLOB, SO_PRINCIPAL
 from soapbatch.operations import (
     GET_BATCH_TASK_INFO,
     GET_BATCH_TASK_INFOS_BY_ASSOCIATES,
@@ -42,11 +43,8 @@ from soapbatch.operations import (
     START_BATCH_JOB,
     Operation,
 )
-from soapbatch.schema import Array, Dictionary, Enumeration
-from soapbatch.secret import Secret
-from soapbatch.services import BATCH, BLOB, SO_PRINCIPAL
 from soapbatch.testing import DEMO_USER, ManualClock, NetServer
-from tests.wiring import BASE, Reply, Script, Step, answer, in_process, names, replying, scripted
+from tests.support.clients import BASE, Reply, Script, Step, answer, in_process, names, replying, scripted
 
 AGENTS: dict[object, type[BatchAgent | PrincipalAgent | BlobAgent]] = {
     BATCH: BatchAgent,
@@ -522,7 +520,7 @@ class Sipping(io.RawIOBase):
         """Return that it can be written to."""
         return True
 
-    def write(self, data: Any) -> int:  # noqa: ANN401 - any buffer
+    def write(self, data: Any) -> int:
         """Take the beginning of `data`."""
         self.taken += bytes(data[:1000])
         return min(1000, len(data))
@@ -552,7 +550,7 @@ async def test_a_file_that_tells_nothing_gets_everything_once() -> None:
 class Full(Sipping):
     """An unbuffered file that takes nothing now."""
 
-    def write(self, data: Any) -> None:  # type: ignore[override]  # noqa: ANN401 - any buffer; as RawIOBase has it
+    def write(self, data: Any) -> None:  # type: ignore[override]
         """Take nothing."""
 
 

@@ -22,12 +22,12 @@ from soapbatch import (
     UsernamePassword,
     VersionMismatch,
 )
+from soapbatch.model.services import SOAP11_ENVELOPE, SOAP12_ENVELOPE
 from soapbatch.operations import GET_BATCH_TASK_INFOS_BY_STATE, START_BATCH_JOB
-from soapbatch.services import SOAP11_ENVELOPE, SOAP12_ENVELOPE
 from soapbatch.testing import NetServer
-from soapbatch.testing.failures import FaultCode, fault
-from soapbatch.testing.reception import Personality
-from tests.wiring import Reply, Script, Step, in_process, replying, scripted, until
+from soapbatch.testing.faults import FaultCode, fault
+from soapbatch.testing.requests import Personality
+from tests.support.clients import Reply, Script, Step, in_process, replying, scripted, until
 
 DOCUMENTED, SOAP11, SOAP12 = Binding
 JOB = BatchTaskInfo(name="Export")

@@ -16,9 +16,9 @@ from soapbatch import (
     UsernamePassword,
 )
 from soapbatch.operations import GET_BATCH_TASK_INFO, GET_BATCH_TASK_INFOS_BY_STATE, START_BATCH_JOB
-from soapbatch.reader import Unknown
+from soapbatch.soap.decoders import Unknown
 from soapbatch.testing import NetServer, ServerException, failing
-from tests.wiring import Reply, answer, in_process, replying, scripted, virtual
+from tests.support.clients import Reply, answer, in_process, replying, scripted, virtual
 
 JOB = BatchTaskInfo(name="Export")
 

@@ -21,18 +21,16 @@ from soapbatch import (
     Hooks,
     HttpError,
     OperationFailed,
-    RequestEvent,
-    ResponseEvent,
     Retries,
     ServiceVersion,
     UsernamePassword,
-    observe,
 )
+from soapbatch.calls import RequestEvent, ResponseEvent, observability as observe
+from soapbatch.model.secret import Secret
 from soapbatch.operations import GET_BATCH_TASK_INFO, GET_BATCH_TASK_INFOS_BY_STATE, START_BATCH_JOB
-from soapbatch.secret import Secret
 from soapbatch.testing import NetServer
-from soapbatch.testing.reception import Personality
-from tests.wiring import BASE, Reply, Script, Step, answer, in_process, replying, scripted, virtual
+from soapbatch.testing.requests import Personality
+from tests.support.clients import BASE, Reply, Script, Step, answer, in_process, replying, scripted, virtual
 
 URL = f"{BASE}/Remote/Services88/Batch.svc"
 ALL: dict[str, Any] = {"state": BatchTaskState.ALL}
@@ -191,7 +189,7 @@ async def test_a_hook_adds_headers() -> None:
 async def test_what_a_hook_raises_before_sending_is_raised(which: str) -> None:
     """A hook that fails before anything is sent ends the call with its own error, and nothing is sent."""
 
-    def fail(*_: object) -> Any:  # noqa: ANN401 - whatever a hook returns
+    def fail(*_: object) -> Any:
         raise LookupError(which)
 
     client, script = scripted(replying(START_BATCH_JOB, 7), hooks=Hooks(**{which: fail}))

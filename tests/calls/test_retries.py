@@ -17,13 +17,11 @@ from soapbatch import (
     ConnectFailed,
     ConnectionLost,
     DeadlineExceeded,
-    ExceptionInfo,
     Fault,
     HttpError,
     LimitExceeded,
     Limits,
     OperationFailed,
-    ReplyHeader,
     Retries,
     ServiceBusy,
     SoapBatchError,
@@ -33,6 +31,8 @@ from soapbatch import (
     UsageError,
 )
 from soapbatch.errors import Applied
+from soapbatch.model import ExceptionInfo, ReplyHeader
+from soapbatch.model.services import SOAP11_ENVELOPE
 from soapbatch.operations import (
     GET_BATCH_TASK_INFO,
     GET_BATCH_TASK_INFOS_BY_ASSOCIATES,
@@ -40,9 +40,8 @@ from soapbatch.operations import (
     OPERATIONS,
     START_BATCH_JOB,
 )
-from soapbatch.services import SOAP11_ENVELOPE
-from soapbatch.testing.failures import fault
-from tests.wiring import Reply, Step, answer, collect, now, replying, scripted, virtual
+from soapbatch.testing.faults import fault
+from tests.support.clients import Reply, Step, answer, collect, now, replying, scripted, virtual
 
 JOB = BatchTaskInfo(name="Export")
 

@@ -21,19 +21,19 @@ from soapbatch import (
     Limits,
     OperationFailed,
     ProtocolError,
-    ReplyHeader,
     SoapBatchError,
     UnexpectedResponse,
     UnreadableResponse,
 )
-from soapbatch.agents import BatchAgent
-from soapbatch.lanes import LaneTransport
+from soapbatch.calls.agents import BatchAgent
+from soapbatch.model import ReplyHeader
+from soapbatch.model.services import SOAP11_ENVELOPE
 from soapbatch.operations import GET_BATCH_TASK_INFO, GET_BATCH_TASK_INFOS_BY_STATE, GET_OUTPUT_FROM_BATCH
-from soapbatch.services import SOAP11_ENVELOPE
 from soapbatch.testing import NetServer, serve
-from soapbatch.testing.failures import fault
-from tests.faults import FaultServer
-from tests.wiring import Reply, answer, collect, replying, scripted, until
+from soapbatch.testing.faults import fault
+from soapbatch.transport.pool import ConnectionPool
+from tests.support.clients import Reply, answer, collect, replying, scripted, until
+from tests.support.fault_server import FaultServer
 
 ALL: dict[str, Any] = {"state": BatchTaskState.ALL}
 ENDS = b"</BatchTaskInfo>"
@@ -95,7 +95,7 @@ async def answering_slowly(respond: Callable[[Send], Awaitable[None]]) -> AsyncG
 def over_socket(url: str, limits: Limits | None = None) -> Client:
     """Return a client with one connection."""
     return Client(
-        url, ticket="7T:dA==", binding=Binding.SOAP11, transport=LaneTransport(max_connections=1), limits=limits
+        url, ticket="7T:dA==", binding=Binding.SOAP11, transport=ConnectionPool(max_connections=1), limits=limits
     )
 
 
@@ -201,7 +201,7 @@ async def test_an_abandoned_stream_gives_its_lane_back(leave: Callable[[Client],
     for n in range(3000):
         server.tasks.add(BatchTaskInfo(id=n + 1, state=BatchTaskState.NEW, description="x" * 200))
     async with serve(server) as url:
-        client = Client(url, ticket=server.tickets.issue(), transport=LaneTransport(max_connections=1))
+        client = Client(url, ticket=server.tickets.issue(), transport=ConnectionPool(max_connections=1))
         async with client:
             for _ in range(3):
                 await leave(client)

@@ -11,8 +11,9 @@ import sys
 import pytest
 import rich.console
 
-from soapbatch import UsageError, cli
-from soapbatch.observe import WIRE
+from soapbatch import UsageError
+from soapbatch.calls.observability import WIRE
+from soapbatch.cli import demo as cli
 from soapbatch.testing import DEMO_USER
 
 
@@ -76,8 +77,7 @@ def test_an_error_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     """An error of the library is one line on standard error, and exit status 1."""
 
     async def failing() -> None:
-        message = "it cannot be done"
-        raise UsageError(message)
+        raise UsageError("it cannot be done")
 
     monkeypatch.setattr(cli, "demo", failing)
     assert cli.main(["demo"]) == 1

@@ -22,14 +22,14 @@ from soapbatch import (
     UsageError,
     WaitTimeout,
 )
-from soapbatch.endings import undisturbed
-from soapbatch.jobs.outcomes import Outcome, each, gathered
+from soapbatch.jobs.outcome import Outcome, each, gather_or_cancel
 from soapbatch.operations import (
     DELETE_BATCH_TASKS,
     GET_BATCH_TASK_INFO,
     GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES,
     STOP_BATCH_JOB,
 )
+from soapbatch.system.cancellation import run_to_completion
 from soapbatch.testing import (
     Answer,
     Call,
@@ -42,13 +42,13 @@ from soapbatch.testing import (
     lost_reply,
 )
 from soapbatch.testing.interceptors import Proceed
-from tests.job_world import World, in_world
+from tests.support.job_server import World, in_world
 
 S = BatchTaskState
 B = BatchTaskCancellationBehaviour
 
 
-def tasks(world: World, count: int, **fields: Any) -> list[int]:  # noqa: ANN401 - BatchTaskInfo's
+def tasks(world: World, count: int, **fields: Any) -> list[int]:
     """Add so many tasks to the server, and return their ids."""
     info = BatchTaskInfo(name="Job", **fields)
     return [world.server.tasks.add(info) for _ in range(count)]
@@ -348,7 +348,7 @@ async def test_gathered_ends_the_others_when_one_raises(world: World) -> None:
         raise KeyError(seconds)
 
     with pytest.raises(KeyError, match="1"):
-        await gathered(map(one, (3, 1, 2)))
+        await gather_or_cancel(map(one, (3, 1, 2)))
     assert sorted(ends) == [1, 2, 3]
     assert world.now == 2
 
@@ -383,12 +383,12 @@ async def test_undisturbed_work(world: World, error: type[Exception] | None) -> 
         return 42
 
     if error is None:
-        assert await undisturbed(work()) == 42
+        assert await run_to_completion(work()) == 42
     else:
         with pytest.raises(error):
-            await undisturbed(work())
+            await run_to_completion(work())
     loop = asyncio.get_running_loop()
-    task = asyncio.create_task(undisturbed(work()))
+    task = asyncio.create_task(run_to_completion(work()))
     before = world.now
     for seconds in (1, 2, 3):
         loop.call_later(seconds, functools.partial(task.cancel, str(seconds)))
@@ -405,11 +405,11 @@ async def test_undisturbed_work_that_is_cancelled_itself(world: World) -> None:
         await asyncio.sleep(1)
         raise asyncio.CancelledError
 
-    task = asyncio.create_task(undisturbed(work()))
+    task = asyncio.create_task(run_to_completion(work()))
     await asyncio.sleep(0.5)
     task.cancel()
     await asyncio.wait([task])
     assert task.cancelled()
     assert world.now == 1
     with pytest.raises(asyncio.CancelledError):
-        await undisturbed(work())
+        await run_to_completion(work())

@@ -27,9 +27,9 @@ from soapbatch import (
     UsernamePassword,
     WaitTimeout,
 )
-from soapbatch.jobs import Jobs
-from soapbatch.jobs.polling import LONGEST_RETRY_AFTER, Polling
-from soapbatch.jobs.reading import NOT_FOUND, has_ended, is_gone
+from soapbatch.jobs.jobs import Jobs
+from soapbatch.jobs.schedule import LONGEST_RETRY_AFTER, Polling
+from soapbatch.jobs.task_reader import NOT_FOUND, has_ended, is_gone
 from soapbatch.operations import GET_BATCH_TASK_INFO
 from soapbatch.testing import (
     DEMO_USER,
@@ -41,8 +41,8 @@ from soapbatch.testing import (
     lost_reply,
     lost_request,
 )
-from soapbatch.testing.failures import not_found
-from tests.job_world import World, in_world, started
+from soapbatch.testing.faults import not_found
+from tests.support.job_server import World, in_world, started
 
 S = BatchTaskState
 DAY = 86400.0

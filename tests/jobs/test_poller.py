@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from soapbatch import AccessDenied, BatchTaskInfo, BatchTaskState, ClientClosed, JobGone, ServiceVersion
-from soapbatch.jobs.polling import Polling
-from soapbatch.jobs.reading import LIST_SHARE, Plan, Wanted, plan
-from soapbatch.jobs.watching import Poller
+from soapbatch.jobs.poller import Poller
+from soapbatch.jobs.schedule import Polling
+from soapbatch.jobs.task_reader import LIST_SHARE, Plan, Wanted, plan
 from soapbatch.operations import GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES
 from soapbatch.testing import Answer, Call, ServerException, answering, delayed, failing, lost_request
 from soapbatch.testing.interceptors import Proceed
-from tests.job_world import World, in_world
+from tests.support.job_server import World, in_world
 
 S = BatchTaskState
 LIST = GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES
@@ -237,7 +237,7 @@ async def test_tasks_that_lists_hide_are_not_gone(world: World) -> None:
     store = world.server.tasks
     find = store.find
 
-    def find_others(**filters: Any) -> Iterator[BatchTaskInfo]:  # noqa: ANN401 - handed on
+    def find_others(**filters: Any) -> Iterator[BatchTaskInfo]:
         return (info for info in find(**filters) if info.id not in ids[:3])
 
     store.__class__ = type("Hiding", (type(store),), {"__slots__": (), "find": staticmethod(find_others)})
@@ -438,8 +438,7 @@ async def test_a_defect_of_the_poller_reaches_who_waits_and_nobody_after_that(
     (id_,) = started(world, 50)
 
     def broken() -> float:
-        message = "broken"
-        raise ZeroDivisionError(message)
+        raise ZeroDivisionError("broken")
 
     with monkeypatch.context() as patch:
         patch.setattr("random.random", broken)

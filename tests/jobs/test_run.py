@@ -31,19 +31,11 @@ from soapbatch import (
 )
 from soapbatch.errors import JobRunning
 from soapbatch.jobs.job import Job
-from soapbatch.jobs.starting import Marker
+from soapbatch.jobs.start import Marker
 from soapbatch.operations import GET_BATCH_TASK_INFO, GET_OUTPUT_FROM_BATCH, START_BATCH_JOB, STOP_BATCH_JOB
-from soapbatch.testing import (
-    DEMO_USER,
-    Interceptor,
-    ServerException,
-    delayed,
-    failing,
-    lost_reply,
-    lost_request,
-)
-from tests.job_world import World, cancelled_at, in_world
-from tests.test_jobs_start import slowly
+from soapbatch.testing import DEMO_USER, Interceptor, ServerException, delayed, failing, lost_reply, lost_request
+from tests.jobs.test_start import slowly
+from tests.support.job_server import World, cancelled_at, in_world
 
 S = BatchTaskState
 B = BatchTaskCancellationBehaviour

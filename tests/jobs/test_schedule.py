@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from soapbatch.errors import UsageError
-from soapbatch.jobs.polling import Polling, align, delay, delay_after_failure, seconds_left
+from soapbatch.jobs.schedule import Polling, align, delay, delay_after_failure, seconds_left
 
 AGES = st.floats(min_value=0, max_value=1e7)
 UNITS = st.floats(min_value=0, max_value=1)

@@ -11,7 +11,6 @@ import pytest
 from soapbatch import (
     BatchTaskInfo,
     BatchTaskState,
-    CallOptions,
     ClientClosed,
     ConnectFailed,
     ConnectionLost,
@@ -22,15 +21,16 @@ from soapbatch import (
     ServiceBusy,
     ServiceVersion,
     SoapBatchError,
-    StartOptions,
     StartOutcomeUnknown,
     UnexpectedResponse,
     UnreadableResponse,
     UsageError,
 )
+from soapbatch.calls.call import CallOptions
 from soapbatch.errors import JobRunning
-from soapbatch.jobs import Jobs
-from soapbatch.jobs.starting import MARKER_KEY, Marker
+from soapbatch.jobs import StartOptions
+from soapbatch.jobs.jobs import Jobs
+from soapbatch.jobs.start import MARKER_KEY, Marker
 from soapbatch.operations import GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES, START_BATCH_JOB
 from soapbatch.testing import (
     Answer,
@@ -47,7 +47,7 @@ from soapbatch.testing import (
     lost_request,
 )
 from soapbatch.testing.interceptors import Proceed
-from tests.job_world import World, cancelled_at, in_world
+from tests.support.job_server import World, cancelled_at, in_world
 
 S = BatchTaskState
 NAME = "ExportArchiveBatchPlugin"
@@ -90,8 +90,7 @@ async def late(_: Call, proceed: Proceed) -> Answer:
 
     task = asyncio.create_task(apply())
     task.add_done_callback(asyncio.Task.result)
-    message = "dropped"
-    raise ConnectionDropped(message)
+    raise ConnectionDropped("dropped")
 
 
 LOST = [
@@ -276,8 +275,7 @@ async def test_several_tasks_with_the_marker(world: World, caplog: pytest.LogCap
     async def twice(_: Call, proceed: Proceed) -> Answer:
         await proceed()
         await proceed()
-        message = "dropped"
-        raise ConnectionDropped(message)
+        raise ConnectionDropped("dropped")
 
     world.server.intercept(START_BATCH_JOB, twice)
     with caplog.at_level(logging.WARNING, "soapbatch"):
@@ -300,7 +298,7 @@ def proxy_fault(*, is_started: bool) -> Interceptor:
 async def failed_late(_: Call, proceed: Proceed) -> Answer:
     """Start the job, and then fail as NetServer does."""
     await proceed()
-    raise ServerException("System.Exception", "too late")  # noqa: EM101 - the type's own name
+    raise ServerException("System.Exception", "too late")
 
 
 EITHER_WAY = [
@@ -394,8 +392,7 @@ async def test_what_is_wrong_before_sending(world: World) -> None:
 
     class Refusing:
         async def start_batch_job(self, *_: object) -> int:
-            message = "refused"
-            raise ConnectFailed(message)
+            raise ConnectFailed("refused")
 
     jobs = Jobs(Refusing(), world.client.blob, ServiceVersion.V88)  # type: ignore[arg-type]  # as much of one as is needed
     with pytest.raises(ConnectFailed):

@@ -7,18 +7,11 @@ import itertools
 
 import pytest
 
-from soapbatch import (
-    BatchTaskInfo,
-    BatchTaskState,
-    ClientClosed,
-    JobGone,
-    SoapBatchError,
-    WaitTimeout,
-)
-from soapbatch.jobs.polling import Polling
+from soapbatch import BatchTaskInfo, BatchTaskState, ClientClosed, JobGone, SoapBatchError, WaitTimeout
+from soapbatch.jobs.schedule import Polling
 from soapbatch.operations import GET_BATCH_TASK_INFO
 from soapbatch.testing import delayed
-from tests.job_world import World, cancelled_at, in_world, started
+from tests.support.job_server import World, cancelled_at, in_world, started
 
 S = BatchTaskState
 DAY = 86400.0
@@ -68,8 +61,7 @@ async def test_what_on_progress_raises_ends_the_wait(world: World, is_async: boo
     job = await started(world, duration=100)
 
     def show(_: BatchTaskInfo) -> None:
-        message = "mine"
-        raise TimeoutError(message)
+        raise TimeoutError("mine")
 
     async def show_later(info: BatchTaskInfo) -> None:
         await asyncio.sleep(1)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, strategies as st
 
-from soapbatch.secret import MASK, Secret, redact, redact_envelope
+from soapbatch.model.secret import MASK, Secret, redact, redact_envelope
 
 PASSWORD = "tr0ub4dor&3<>"
 TICKET = "7T:MgA5ADsAMQA3AA+/=="

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from soapbatch.secret import Secret
-from soapbatch.xsd import BASE64, BOOLEAN, DATE_TIME, ILLEGAL_CHARACTER, INT, SHORT, STRING, Scalar, encode_string
+from soapbatch.model.secret import Secret
+from soapbatch.model.xsd import BASE64, BOOLEAN, DATE_TIME, ILLEGAL_CHARACTER, INT, SHORT, STRING, Scalar, encode_string
 
 NEVER = datetime(1, 1, 1)  # noqa: DTZ001 - without a zone, as NetServer writes it
 EDGES = "\x20\x7f\x85\xa0\ud7ff\ue000\ufffd\U00010000\U0010ffff"

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from rich.traceback import Traceback
+from soapbatch.aiohttp import aiohttp_transport
 
 from soapbatch import (
     AccessToken,
@@ -27,12 +28,11 @@ from soapbatch import (
     UsageError,
     UsernamePassword,
 )
-from soapbatch.aiohttp import aiohttp_transport
-from soapbatch.lanes import LaneTransport
 from soapbatch.operations import GET_BATCH_TASK_INFOS_BY_STATE
 from soapbatch.testing import NetServer, User
-from tests.faults import FAULTS, HTML, Answer, Authority, FaultServer
-from tests.wiring import BASE, upstream_of
+from soapbatch.transport.pool import ConnectionPool
+from tests.support.clients import BASE, upstream_of
+from tests.support.fault_server import FAULTS, HTML, Answer, Authority, FaultServer
 
 # Kept in globals: the frames of these tests are in the tracebacks, too, and their locals are looked at.
 CORES = {
@@ -157,7 +157,7 @@ SCENARIOS: dict[str, tuple[Callable[[], Any], Callable[[Client], Awaitable[objec
 }
 
 
-async def try_out(witness: Witness, url: str, scenario: str, **options: Any) -> bool:  # noqa: ANN401 - Client's own
+async def try_out(witness: Witness, url: str, scenario: str, **options: Any) -> bool:
     """Play a scenario against a server, take note of everything, and tell whether it failed."""
     credentials, call = SCENARIOS[scenario]
     hooks = Hooks(
@@ -187,7 +187,7 @@ async def try_out(witness: Witness, url: str, scenario: str, **options: Any) -> 
 
 def lanes(context: ssl.SSLContext) -> dict[str, Any]:
     """Return the default transport."""
-    return {"transport": LaneTransport(verify=context)}
+    return {"transport": ConnectionPool(verify=context)}
 
 
 def pool(context: ssl.SSLContext) -> dict[str, Any]:
@@ -264,7 +264,7 @@ async def test_a_server_that_repeats_everything_shows_no_secret(kind: str, witne
 
 
 @pytest.mark.parametrize("refusal", ["flag", "exception", "none"])
-async def test_a_login_shows_no_secret(refusal: Any, witness: Witness) -> None:  # noqa: ANN401 - a case
+async def test_a_login_shows_no_secret(refusal: Any, witness: Witness) -> None:
     """Logins that are refused in each way, and logins that succeed, in every binding; and the ticket they give."""
     user = User(name="demo", password=PASSWORD, associate_id=1, generic={"key": GENERIC})
     netserver = NetServer(users=[user])

@@ -10,12 +10,12 @@ import attrs
 import pytest
 
 from soapbatch import BatchTaskInfo, BatchTaskState, Binding, Client, ClientClosed, Hooks, Retries, UsernamePassword
-from soapbatch.lanes import LaneTransport
 from soapbatch.operations import GET_BATCH_TASK_INFOS_BY_STATE
 from soapbatch.testing import NetServer
-from soapbatch.testing.reception import Personality
-from tests.faults import FaultServer
-from tests.wiring import names, open_files, until, upstream_of
+from soapbatch.testing.requests import Personality
+from soapbatch.transport.pool import ConnectionPool
+from tests.support.clients import names, open_files, until, upstream_of
+from tests.support.fault_server import FaultServer
 
 T = TypeVar("T")
 JOB = BatchTaskInfo(name="Export")
@@ -66,15 +66,15 @@ class World:
     netserver: NetServer
     tasks: set[asyncio.Task[Any]] = attrs.field(factory=asyncio.all_tasks)
     files: set[str] = attrs.field(factory=open_files)
-    lanes: LaneTransport = attrs.field(factory=LaneTransport)
+    lanes: ConnectionPool = attrs.field(factory=ConnectionPool)
     _client: Client | None = None
 
-    def client(self, **options: Any) -> Client:  # noqa: ANN401 - Client's own
+    def client(self, **options: Any) -> Client:
         """Return the client, as it was made by the first who asked since the last was closed."""
         if self._client is None:
             if "credentials" not in options:
                 options["ticket"] = self.netserver.tickets.issue()
-            self.lanes = LaneTransport(max_connections=options.pop("max_connections", 4))
+            self.lanes = ConnectionPool(max_connections=options.pop("max_connections", 4))
             defaults: dict[str, Any] = {
                 "binding": Binding.SOAP11,
                 "grace": 0,

@@ -21,8 +21,7 @@ from soapbatch import (
 )
 from soapbatch.operations import GET_BATCH_TASK_INFO, GET_BATCH_TASK_INFOS_BY_STATE, START_BATCH_JOB
 from soapbatch.testing import NetServer, delayed, serve
-from tests.faults import FaultServer
-from tests.wiring import (
+from tests.support.clients import (
     BASE,
     Reply,
     Script,
@@ -36,6 +35,7 @@ from tests.wiring import (
     until,
     virtual,
 )
+from tests.support.fault_server import FaultServer
 
 JOB = BatchTaskInfo(name="Export")
 DONE = replying(START_BATCH_JOB, 7)
@@ -130,7 +130,7 @@ async def test_a_deadline_at_the_end_of_the_grace_breaks_nothing() -> None:
     gate = asyncio.Event()
 
     class Slow(Script):
-        async def send(self, request: Any, progress: Any) -> Reply:  # noqa: ANN401 - Script's
+        async def send(self, request: Any, progress: Any) -> Reply:
             try:
                 return await super().send(request, progress)
             finally:

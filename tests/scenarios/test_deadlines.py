@@ -19,11 +19,11 @@ from soapbatch import (
     Retries,
     UsernamePassword,
 )
-from soapbatch.lanes import LaneTransport
 from soapbatch.operations import GET_BATCH_TASK_INFO, GET_BATCH_TASK_INFOS_BY_STATE, START_BATCH_JOB
 from soapbatch.testing import NetServer, delayed
-from tests.faults import FaultServer
-from tests.wiring import Reply, Step, answer, collect, in_process, now, replying, scripted, until, virtual
+from soapbatch.transport.pool import ConnectionPool
+from tests.support.clients import Reply, Step, answer, collect, in_process, now, replying, scripted, until, virtual
+from tests.support.fault_server import FaultServer
 
 JOB = BatchTaskInfo(name="Export")
 DONE = replying(START_BATCH_JOB, 7)
@@ -183,7 +183,7 @@ async def test_a_timeout_of_the_callers_own_code_is_not_taken_for_the_calls() ->
     """TimeoutError out of a hook passes as it is."""
 
     def hook(_: object) -> None:
-        raise TimeoutError("the tracer is slow")  # noqa: EM101, TRY003 - a hook's own error
+        raise TimeoutError("the tracer is slow")
 
     client, _ = scripted(DONE)
     async with client:
@@ -255,7 +255,7 @@ Connect = Callable[[str], Client]
 def over_lanes(url: str) -> Client:
     """Return a client with the default transport, over one connection."""
     return Client(
-        url, ticket="7T:dA==", binding=Binding.SOAP11, transport=LaneTransport(max_connections=1), timeout=SHORT
+        url, ticket="7T:dA==", binding=Binding.SOAP11, transport=ConnectionPool(max_connections=1), timeout=SHORT
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 import httpx
 import pytest
+from soapbatch.aiohttp import aiohttp_transport
 
 from soapbatch import (
     BatchTaskInfo,
@@ -27,11 +28,10 @@ from soapbatch import (
     TenantMoved,
     UnreadableResponse,
 )
-from soapbatch.aiohttp import aiohttp_transport
-from soapbatch.lanes import LaneTransport
 from soapbatch.testing import NetServer
-from tests.faults import FAULTS, Authority, FaultServer
-from tests.wiring import until, upstream_of
+from soapbatch.transport.pool import ConnectionPool
+from tests.support.clients import until, upstream_of
+from tests.support.fault_server import FAULTS, Authority, FaultServer
 
 JOB = BatchTaskInfo(name="Export")
 START = "http://www.superoffice.net/ws/crm/NetServer/Services88/Batch/StartBatchJob"
@@ -132,7 +132,7 @@ def trust(fault: str) -> ssl.SSLContext:
 
 def lanes(fault: str) -> dict[str, Any]:
     """Return the default transport."""
-    return {"transport": LaneTransport(verify=trust(fault))}
+    return {"transport": ConnectionPool(verify=trust(fault))}
 
 
 def pool(fault: str) -> dict[str, Any]:

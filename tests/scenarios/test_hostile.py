@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from soapbatch.errors import SoapBatchError
-from soapbatch.judgement import parse_response
-from soapbatch.limits import Limits
+from soapbatch.model.limits import Limits
+from soapbatch.model.services import ServiceVersion
 from soapbatch.operations import OPERATIONS
-from soapbatch.request_parser import parse_request
-from soapbatch.services import ServiceVersion
-from tests.hostile import CASES, LIST, START, TASK, endless, outcome
+from soapbatch.soap.interpret import parse_response
+from soapbatch.testing.request_parser import parse_request
+from tests.support.hostile_bodies import CASES, LIST, START, TASK, endless, outcome
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 RESPONSES = sorted((REPOSITORY / "fixtures").glob("Services88/*/*.response.xml"))
 OPERATION_NAMES = st.sampled_from(list(OPERATIONS))
 MOST_MIB = 64
@@ -26,7 +26,7 @@ MOST_SECONDS = 10  # a tenth of it on an idle machine
 @pytest.fixture(scope="module")
 def measured() -> dict[str, dict[str, object]]:
     """Run all cases in a process of their own, one after the other, and return what became of each."""
-    command = [sys.executable, "-m", "tests.hostile"]
+    command = [sys.executable, "-m", "tests.support.hostile_bodies"]
     run = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False)  # noqa: S603
     assert run.returncode == 0, run.stderr
     results = [json.loads(line) for line in run.stdout.splitlines()]

@@ -24,28 +24,19 @@ from soapbatch import (
     Generic,
     Implicit,
     InsecureTransport,
-    MemoryTicketStore,
     NotInVersion,
     OperationFailed,
     Secret,
     ServiceVersion,
     SoapBatchError,
     Ticket,
-    TicketStore,
     UsageError,
     UsernamePassword,
 )
+from soapbatch.auth import MemoryTicketStore, TicketStore
 from soapbatch.operations import GET_BATCH_TASK_INFOS_BY_STATE
-from soapbatch.testing import (
-    DEMO_USER,
-    NetServer,
-    Personality,
-    ServerException,
-    User,
-    delayed,
-    failing,
-)
-from tests.wiring import now, virtual
+from soapbatch.testing import DEMO_USER, NetServer, Personality, ServerException, User, delayed, failing
+from tests.support.clients import now, virtual
 
 Refusals: TypeAlias = Literal["header", "fault", "401"]
 
@@ -59,7 +50,7 @@ every_refusal = pytest.mark.parametrize(
 )
 
 
-def net_server(**options: Any) -> NetServer:  # noqa: ANN401 - NetServer's
+def net_server(**options: Any) -> NetServer:
     """Return a server on the loop's clock, with a job to start."""
     server = NetServer(clock=asyncio.get_running_loop().time, **options)
     server.define_job("Export", duration=30)
@@ -67,7 +58,7 @@ def net_server(**options: Any) -> NetServer:  # noqa: ANN401 - NetServer's
 
 
 @contextlib.asynccontextmanager
-async def connected(server: NetServer, **options: Any) -> AsyncGenerator[Client]:  # noqa: ANN401 - Client's
+async def connected(server: NetServer, **options: Any) -> AsyncGenerator[Client]:
     """Yield a client of a server in this process; by default one that logs in as the demo user."""
     options.setdefault("binding", Binding.SOAP11)
     if "ticket" not in options:
@@ -443,7 +434,7 @@ async def test_24_hours_over_tokens_of_one_hour_cause_no_failure() -> None:
 
 @pytest.mark.parametrize("kind", ["memory", "file"])
 @virtual
-async def test_clients_share_a_ticket_through_a_store(kind: str, tmp_path: Any) -> None:  # noqa: ANN401 - a Path
+async def test_clients_share_a_ticket_through_a_store(kind: str, tmp_path: Any) -> None:
     """Two clients, one after the other and at once, with one store: one login, and one more when the ticket is lost."""
     server = net_server()
     store: TicketStore = MemoryTicketStore() if kind == "memory" else FileTicketStore(tmp_path / "ticket.json")

@@ -31,19 +31,19 @@ from soapbatch import (
     Hooks,
     HttpError,
     Implicit,
-    MemoryTicketStore,
     OperationFailed,
     ServiceVersion,
     SoapBatchError,
     Ticket,
-    TicketStore,
     TransportError,
     UnreadableResponse,
     UsageError,
     UsernamePassword,
     build_request,
 )
-from soapbatch.credentials import Credentials, as_provider
+from soapbatch.auth import MemoryTicketStore, TicketStore
+from soapbatch.auth.credentials import Credentials, as_provider
+from soapbatch.auth.ticket_manager import IssuedTicket, TicketManager
 from soapbatch.testing import (
     Answer,
     Call,
@@ -56,7 +56,6 @@ from soapbatch.testing import (
     lost_reply,
     run_virtual,
 )
-from soapbatch.tickets import IssuedTicket, TicketKeeper
 
 # Every secret of this file holds this word, and nothing else that could be shown does.
 WORD = "kanarie"
@@ -153,7 +152,7 @@ def frames(trace: TracebackType | None) -> Iterator[TracebackType]:
         trace = trace.tb_next
 
 
-def text_of(value: object) -> str:
+def escape_text(value: object) -> str:
     """Return the repr of a value; of one that is not yet complete, as in a constructor, only its type."""
     try:
         return repr(value)
@@ -173,8 +172,8 @@ def line_values(error: BaseException) -> str:
                 value = frame.f_locals.get(first, frame.f_globals.get(first))
                 for attribute in rest:
                     value = getattr(value, attribute, None)
-                shown.append(f"{name} = {text_of(value)}")
-            shown += [f"{name} = {text_of(value)}" for name, value in frame.f_locals.items()]
+                shown.append(f"{name} = {escape_text(value)}")
+            shown += [f"{name} = {escape_text(value)}" for name, value in frame.f_locals.items()]
     return "\n".join(shown)
 
 
@@ -326,7 +325,7 @@ async def _proceed(_: Call, proceed: Callable[[], Any]) -> Answer:
     return answer
 
 
-def intercepting(interceptor: Any) -> Callable[[NetServer], None]:  # noqa: ANN401 - an interceptor
+def intercepting(interceptor: Any) -> Callable[[NetServer], None]:
     """Return what puts `interceptor` before every call."""
     return lambda server: server.intercept(None, interceptor, times=None)
 
@@ -380,8 +379,7 @@ async def failed_call(
             await client.batch.get_batch_task_info(1)
         except SoapBatchError as error:
             return error
-    message = "the call worked"
-    raise AssertionError(message)
+    raise AssertionError("the call worked")
 
 
 @every_look
@@ -434,12 +432,12 @@ def test_a_login_that_works_shows_no_secrets(caplog: pytest.LogCaptureFixture) -
 async def test_keepers_and_stores_do_not_show_their_tickets(tmp_path: Path) -> None:
     """What holds a ticket for others shows it neither in its own repr nor in what it hands out."""
 
-    async def authenticate(*_: object) -> Any:  # noqa: ANN401 - never called
+    async def authenticate(*_: object) -> Any:
         raise AssertionError
 
     stores: list[TicketStore] = [MemoryTicketStore(), FileTicketStore(tmp_path / "ticket.json")]
     for store in stores:
         await store.put(Ticket(TICKET))
-        keeper = TicketKeeper(as_provider(fetch), authenticate, ServiceVersion.V88, store=store)
+        keeper = TicketManager(as_provider(fetch), authenticate, ServiceVersion.V88, store=store)
         assert (await keeper.current()).value.reveal() == TICKET
         assert WORD not in rich_text([store, await store.get(), keeper, await keeper.current(), await keeper.ticket()])

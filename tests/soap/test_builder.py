@@ -12,8 +12,8 @@ import pytest
 import rich.console
 import rich.traceback
 
-from soapbatch.builder import Request, build_request, build_response
-from soapbatch.carriers import (
+from soapbatch.errors import EncodeError, NotInVersion, SoapBatchError, UsageError
+from soapbatch.model.batch import (
     ALL_ASSOCIATES,
     ALL_USER_TASKS,
     SYSTEM_TASKS,
@@ -21,12 +21,11 @@ from soapbatch.carriers import (
     BatchTaskCancellationBehaviour,
     BatchTaskInfo,
     BatchTaskState,
-    ExceptionInfo,
-    ReplyHeader,
-    SoTimeZone,
 )
-from soapbatch.errors import EncodeError, NotInVersion, SoapBatchError, UsageError
-from soapbatch.judgement import parse_response
+from soapbatch.model.headers import ExceptionInfo, ReplyHeader, SoTimeZone
+from soapbatch.model.principal import AuthenticateResponse, SoPrincipalCarrier, SoSystemInfoCarrier
+from soapbatch.model.secret import Secret
+from soapbatch.model.services import Binding, ServiceVersion
 from soapbatch.operations import (
     AUTHENTICATE_GENERIC,
     AUTHENTICATE_USERNAME_PASSWORD,
@@ -41,16 +40,15 @@ from soapbatch.operations import (
     UPDATE_BATCH_TASK,
     Operation,
 )
-from soapbatch.principals import AuthenticateResponse, SoPrincipalCarrier, SoSystemInfoCarrier
-from soapbatch.request_parser import parse_request
-from soapbatch.secret import Secret
-from soapbatch.services import Binding, ServiceVersion
+from soapbatch.soap.builder import Request, build_request, build_response
+from soapbatch.soap.interpret import parse_response
+from soapbatch.testing.request_parser import parse_request
 
 V75, V86, V88 = ServiceVersion.V75, ServiceVersion.V86, ServiceVersion.V88
 TZ = timezone
 
 
-def task(**fields: Any) -> bytes:  # noqa: ANN401 - the fields of a task
+def task(**fields: Any) -> bytes:
     """Return the compact request that updates a task with these fields."""
     arguments = {"batch_task_info": BatchTaskInfo(**fields)}
     return build_request(UPDATE_BATCH_TASK, arguments, version=V88, binding=Binding.SOAP11).body

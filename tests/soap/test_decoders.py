@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 from lxml import etree
 
-from soapbatch.carriers import ARRAY_OF_BATCH_TASK_INFO, BATCH_TASK_INFO, EXCEPTION_INFO, BatchTaskInfo, ExceptionInfo
-from soapbatch.principals import SYSTEM_INFO, DSAParameters
-from soapbatch.reader import BadValue, Unknown, reader
-from soapbatch.schema import ARRAY_OF_INT, ARRAY_OF_STRING, STRING_DICTIONARY, WireType
-from soapbatch.xsd import INT, STRING
-from tests.envelopes import TNS, XSI
+from soapbatch.model.batch import ARRAY_OF_BATCH_TASK_INFO, BATCH_TASK_INFO, BatchTaskInfo
+from soapbatch.model.headers import EXCEPTION_INFO, ExceptionInfo
+from soapbatch.model.principal import SYSTEM_INFO, DSAParameters
+from soapbatch.model.schema import ARRAY_OF_INT, ARRAY_OF_STRING, STRING_DICTIONARY, WireType
+from soapbatch.model.xsd import INT, STRING
+from soapbatch.soap.decoders import BadValue, Unknown, reader
+from tests.support.envelopes import TNS, XSI
 
 ARRAYS = "http://schemas.microsoft.com/2003/10/Serialization/Arrays"
 CRYPTOGRAPHY = "http://schemas.datacontract.org/2004/07/System.Security.Cryptography"

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from soapbatch.builder import build_request, build_response
-from soapbatch.judgement import parse_response
+from soapbatch.model.schema import Array
+from soapbatch.model.services import ServiceVersion
 from soapbatch.operations import OPERATIONS, Operation
-from soapbatch.request_parser import parse_request
-from soapbatch.schema import Array
-from soapbatch.services import ServiceVersion
-from tests.documented import TIME, Pages
-from tests.strategies import documented
+from soapbatch.soap.builder import build_request, build_response
+from soapbatch.soap.interpret import parse_response
+from soapbatch.testing.request_parser import parse_request
+from tests.support.documented import TIME, Pages
+from tests.support.strategies import documented
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
+FIXTURES = Path(__file__).parents[2] / "fixtures"
 TOKENS: Any = {"application_token": "1234567-1234-9876", "ticket": "7T:1234abcxyzExample=="}
 FILES = sorted(FIXTURES.glob("Services*/*/*.xml"))
 SEEDS = {
@@ -48,7 +48,7 @@ def documented_request(operation: Operation[Any], version: ServiceVersion) -> st
     return build_request(operation, arguments, version=version, **TOKENS).body.decode()
 
 
-def documented_result(operation: Operation[Any], version: ServiceVersion) -> Any:  # noqa: ANN401 - what the row says
+def documented_result(operation: Operation[Any], version: ServiceVersion) -> Any:
     """Return the result that the documented responses show."""
     if operation.result is None:
         return None

@@ -10,7 +10,6 @@ import attrs
 import pytest
 
 from soapbatch import errors
-from soapbatch.carriers import BatchTaskInfo, ExceptionInfo, ReplyHeader
 from soapbatch.errors import (
     AccessDenied,
     AuthenticationFailed,
@@ -28,15 +27,17 @@ from soapbatch.errors import (
     UsageError,
     VersionMismatch,
 )
-from soapbatch.judgement import judge, parse_response
-from soapbatch.limits import Limits
+from soapbatch.model.batch import BatchTaskInfo
+from soapbatch.model.headers import ExceptionInfo, ReplyHeader
+from soapbatch.model.limits import Limits
+from soapbatch.model.principal import AuthenticateResponse
+from soapbatch.model.secret import Secret
+from soapbatch.model.services import ServiceVersion
 from soapbatch.operations import AUTHENTICATE_IMPLICIT, OPERATIONS, Operation
-from soapbatch.parser import Reply, ResponseParser
-from soapbatch.principals import AuthenticateResponse
-from soapbatch.reader import FaultBlock
-from soapbatch.secret import Secret
-from soapbatch.services import ServiceVersion
-from tests.envelopes import OK, answer, envelope, fault11
+from soapbatch.soap.decoders import FaultBlock
+from soapbatch.soap.interpret import judge, parse_response
+from soapbatch.soap.parser import Reply, ResponseParser
+from tests.support.envelopes import OK, answer, envelope, fault11
 
 V88 = ServiceVersion.V88
 STOP = OPERATIONS["StopBatchJob"]
@@ -51,7 +52,7 @@ def judged(
     status: int = 200,
     *,
     secrets: tuple[str, ...] = (),
-    **reply: Any,  # noqa: ANN401 - parts of a Reply
+    **reply: Any,
 ) -> SoapBatchError:
     """Return the error that a reply means."""
     with pytest.raises(SoapBatchError) as caught:

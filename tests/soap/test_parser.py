@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 
-from soapbatch.builder import build_response
-from soapbatch.carriers import BatchTaskInfo, BatchTaskState, RequestHeader
 from soapbatch.errors import (
     Fault,
     LimitExceeded,
@@ -17,14 +15,17 @@ from soapbatch.errors import (
     UnexpectedResponse,
     UnreadableResponse,
 )
-from soapbatch.judgement import judge, parse_response
-from soapbatch.limits import Limits
+from soapbatch.model.batch import BatchTaskInfo, BatchTaskState
+from soapbatch.model.headers import RequestHeader
+from soapbatch.model.limits import Limits
+from soapbatch.model.services import Binding, ServiceVersion
 from soapbatch.operations import OPERATIONS, Operation
-from soapbatch.parser import CHUNK, Reply, ResponseParser
-from soapbatch.reader import Unknown
-from soapbatch.request_parser import parse_request
-from soapbatch.services import Binding, ServiceVersion
-from tests.envelopes import OK, TNS, XSI, answer, envelope, fault11, fault12, task_list
+from soapbatch.soap.builder import build_response
+from soapbatch.soap.decoders import Unknown
+from soapbatch.soap.interpret import judge, parse_response
+from soapbatch.soap.parser import CHUNK, Reply, ResponseParser
+from soapbatch.testing.request_parser import parse_request
+from tests.support.envelopes import OK, TNS, XSI, answer, envelope, fault11, fault12, task_list
 
 V88 = ServiceVersion.V88
 LIST = OPERATIONS["GetBatchTaskInfosByState"]

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from soapbatch.carriers import BatchTaskInfo
 from soapbatch.errors import Fault, OperationFailed, ProtocolError, SoapBatchError
-from soapbatch.judgement import parse_response
+from soapbatch.model.batch import BatchTaskInfo
+from soapbatch.model.principal import AuthenticateResponse, SoSystemInfoCarrier
+from soapbatch.model.services import ServiceVersion
 from soapbatch.operations import OPERATIONS
-from soapbatch.principals import AuthenticateResponse, SoSystemInfoCarrier
-from soapbatch.services import ServiceVersion
+from soapbatch.soap.interpret import parse_response
 
-WIRE = Path(__file__).parents[1] / "fixtures" / "wire"
+WIRE = Path(__file__).parents[2] / "fixtures" / "wire"
 
 # file | operation | outcome: a value's summary, or an error with what it is matched on, and `applied`; then, behind
 # "+", what was passed over as unknown (its kind's first word, and its name).
@@ -189,7 +189,7 @@ def read(path: Path) -> tuple[int, str | None, bytes]:
     return int(head.split()[1]), found and found[1].decode("ascii"), body
 
 
-def summary(value: Any) -> str:  # noqa: ANN401 - any outcome
+def summary(value: Any) -> str:
     """Return on half a line what came out."""
     match value:
         case Fault():
@@ -219,7 +219,7 @@ def test_what_a_recorded_answer_means(
     name: str, operation: str, expected: str, short: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each recorded answer gives the value or the error of its row, whether it is read as a whole or as it comes."""
-    monkeypatch.setattr("soapbatch.parser._SHORT", short)
+    monkeypatch.setattr("soapbatch.soap.parser._SHORT", short)
     status, content_type, body = read(WIRE / f"{name}.http")
     unknown: list[Any] = []
     try:

@@ -7,16 +7,16 @@ import attrs
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from soapbatch.builder import build_request, build_response
-from soapbatch.carriers import ReplyHeader, RequestHeader, SoCredentials, SoTimeZone
-from soapbatch.judgement import judge, parse_response
-from soapbatch.limits import Limits
+from soapbatch.model.headers import ReplyHeader, RequestHeader, SoCredentials, SoTimeZone
+from soapbatch.model.limits import Limits
+from soapbatch.model.services import Binding, ServiceVersion
 from soapbatch.operations import OPERATIONS, Operation
-from soapbatch.parser import ResponseParser
-from soapbatch.request_parser import parse_request
-from soapbatch.services import Binding, ServiceVersion
-from tests.plain_lxml import PlainBuilder
-from tests.strategies import TEXT, arguments, reply_headers, results, values
+from soapbatch.soap.builder import build_request, build_response
+from soapbatch.soap.interpret import judge, parse_response
+from soapbatch.soap.parser import ResponseParser
+from soapbatch.testing.request_parser import parse_request
+from tests.support.plain_lxml import PlainBuilder
+from tests.support.strategies import TEXT, arguments, reply_headers, results, values
 
 EACH_OPERATION = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
 BINDINGS = st.sampled_from(Binding)

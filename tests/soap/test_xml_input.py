@@ -8,10 +8,10 @@ from hypothesis import example, given, strategies as st
 from lxml import etree
 
 from soapbatch.errors import LimitExceeded, UnreadableResponse
-from soapbatch.feed import Utf8, XmlFeed, charset_of
-from soapbatch.limits import Limits
+from soapbatch.model.limits import Limits
+from soapbatch.soap.xml_input import Utf8, XmlFeed, charset_of
 
-SEED = (Path(__file__).parents[1] / "fixtures/Services86/Batch/GetBatchTaskInfo.response.xml").read_text()
+SEED = (Path(__file__).parents[2] / "fixtures/Services86/Batch/GetBatchTaskInfo.response.xml").read_text()
 TEXT = SEED.replace('<Batch:Name xsi:type="xsd:string">', '<Batch:Name xsi:type="xsd:string">æøå €')
 BARE = TEXT.partition("?>\n")[2]
 

@@ -10,13 +10,14 @@ import pytest
 import zeep
 from lxml import etree
 
-from soapbatch.builder import build_request, build_response
-from soapbatch.carriers import BatchTaskInfo, BatchTaskState, ReplyHeader, SoTimeZone
+from soapbatch.model.batch import BatchTaskInfo, BatchTaskState
+from soapbatch.model.headers import ReplyHeader, SoTimeZone
+from soapbatch.model.schema import Array, Dictionary, Record, WireType
+from soapbatch.model.services import SOAP11_ENVELOPE, Binding, ServiceVersion
 from soapbatch.operations import OPERATIONS, Operation
-from soapbatch.request_parser import parse_request
-from soapbatch.schema import Array, Dictionary, Record, WireType
-from soapbatch.services import SOAP11_ENVELOPE, Binding, ServiceVersion
-from tests.strategies import documented
+from soapbatch.soap.builder import build_request, build_response
+from soapbatch.testing.request_parser import parse_request
+from tests.support.strategies import documented
 
 XS = "{http://www.w3.org/2001/XMLSchema}"
 WSDLS = ["Batch75", "Batch83", "Batch86", "Batch88", "SoPrincipal75", "SoPrincipal86", "SoPrincipal88"]
@@ -79,7 +80,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("schemas")
 
 
-def agree(type_: WireType, ours: Any, theirs: Any, path: str) -> None:  # noqa: ANN401 - any wire value
+def agree(type_: WireType, ours: Any, theirs: Any, path: str) -> None:
     """Fail unless zeep's value is ours. zeep reads empty, nil and absent alike, so all of them count as equal."""
     if ours in (None, "", b"", (), [], {}):
         inside = [theirs[name] for name in theirs] if isinstance(theirs, zeep.xsd.CompoundValue) else [theirs]
@@ -165,7 +166,7 @@ def test_we_read_the_requests_of_zeep(wsdl: str, operation: Operation[Any], kind
     )
 
 
-def for_zeep(type_: WireType, value: Any) -> Any:  # noqa: ANN401 - any wire value
+def for_zeep(type_: WireType, value: Any) -> Any:
     """Return one of our values as the dictionaries that zeep takes."""
     match type_:
         case Record():

@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 import attrs
 import httpx
 
-from soapbatch import Binding, Client, ReplyHeader, ServiceVersion
-from soapbatch.builder import build_response
+from soapbatch import Binding, Client, ServiceVersion
+from soapbatch.model import ReplyHeader
 from soapbatch.operations import Operation
+from soapbatch.soap.builder import build_response
 from soapbatch.testing import NetServer, run_virtual
-from soapbatch.transport import HttpRequest, Progress
-from tests.faults import Answer as FaultAnswer, Seen
+from soapbatch.transport.sending import HttpRequest, Progress
+from tests.support.fault_server import Answer as FaultAnswer, Seen
 
 T = TypeVar("T")
 BASE = "https://netserver.example/SuperOffice"
@@ -65,7 +66,7 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def in_process(server: NetServer, **options: Any) -> Client:  # noqa: ANN401 - Client's own
+def in_process(server: NetServer, **options: Any) -> Client:
     """Return a client of an embedded server, without a socket; it has a ticket unless `options` say otherwise."""
     if not {"ticket", "credentials"} & options.keys():
         options["ticket"] = server.tickets.issue()
@@ -131,7 +132,7 @@ def answer(
     return build_response(operation, result, version=version, binding=Binding.SOAP11, header=header)
 
 
-def replying(operation: Operation[Any], result: object = None, **options: Any) -> Reply:  # noqa: ANN401 - answer's
+def replying(operation: Operation[Any], result: object = None, **options: Any) -> Reply:
     """Return the reply to `operation`, whole."""
     return Reply(body=[answer(operation, result, **options)])
 
@@ -184,7 +185,7 @@ class Script:
         self.closed += 1
 
 
-def scripted(*steps: Step | Reply | BaseException, **options: Any) -> tuple[Client, Script]:  # noqa: ANN401 - Client's
+def scripted(*steps: Step | Reply | BaseException, **options: Any) -> tuple[Client, Script]:
     """Return a client of a script, in SOAP 1.1 unless `options` say otherwise, and the script."""
     script = Script(*steps)
     settings: dict[str, Any] = {"ticket": "7T:dGlja2V0", "binding": Binding.SOAP11} | options
@@ -200,10 +201,10 @@ def upstream_of(server: NetServer) -> Callable[[bytes, Mapping[str, str]], Corou
         started: dict[str, Any] = {}
         pieces: list[bytes] = []
 
-        async def receive() -> Any:  # noqa: ANN401 - an ASGI message
+        async def receive() -> Any:
             return next(requests, {"type": "http.disconnect"})
 
-        async def send(message: Any) -> None:  # noqa: ANN401 - an ASGI message
+        async def send(message: Any) -> None:
             started.update(message)
             pieces.append(message.get("body", b""))
 

@@ -1,6 +1,6 @@
 """Responses written by hand, the way that other stacks write them."""
 
-from soapbatch.services import SOAP11_ENVELOPE, SOAP12_ENVELOPE
+from soapbatch.model.services import SOAP11_ENVELOPE, SOAP12_ENVELOPE
 
 TNS = "http://www.superoffice.net/ws/crm/NetServer/Services88"
 XSI = "http://www.w3.org/2001/XMLSchema-instance"

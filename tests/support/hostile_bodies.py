@@ -13,12 +13,12 @@ from itertools import chain, repeat
 from typing import Any
 
 from soapbatch.errors import LimitExceeded, SoapBatchError
-from soapbatch.judgement import judge
-from soapbatch.limits import MIB, Limits
+from soapbatch.model.limits import MIB, Limits
+from soapbatch.model.services import ServiceVersion
 from soapbatch.operations import OPERATIONS
-from soapbatch.parser import CHUNK, ResponseParser
-from soapbatch.services import ServiceVersion
-from tests.envelopes import envelope, task_list
+from soapbatch.soap.interpret import judge
+from soapbatch.soap.parser import CHUNK, ResponseParser
+from tests.support.envelopes import envelope, task_list
 
 LIST, OUTPUT = "GetBatchTaskInfosByState", "GetOutputFromBatch"
 START, _, END = task_list("@").partition(b"@")

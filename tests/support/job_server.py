@@ -41,7 +41,7 @@ class World:
         """How many calls read tasks so far."""
         return sum(count for name, count in self.server.counts.items() if name.startswith("Get"))
 
-    def other_client(self, **options: Any) -> Client:  # noqa: ANN401 - what Client takes
+    def other_client(self, **options: Any) -> Client:
         """Return another client of the server; the caller closes it."""
         defaults: dict[str, Any] = {"http_client": self.http, "retries": ONCE}
         if "credentials" not in options:
@@ -82,7 +82,7 @@ def in_world(test: Callable[Concatenate[World, P], Coroutine[Any, Any, None]]) -
     return run
 
 
-async def started(world: World, **definition: Any) -> Job:  # noqa: ANN401 - what define_job takes
+async def started(world: World, **definition: Any) -> Job:
     """Start a job that is defined like this."""
     world.server.define_job("Job", **definition)
     return await world.client.jobs.start("Job")

@@ -8,11 +8,11 @@ from typing import Any
 
 from lxml import etree
 
-from soapbatch.carriers import REPLY_HEADER, REQUEST_HEADER, ReplyHeader, RequestHeader
+from soapbatch.model.headers import REPLY_HEADER, REQUEST_HEADER, ReplyHeader, RequestHeader
+from soapbatch.model.schema import Array, Dictionary, Field, Record, WireType
+from soapbatch.model.secret import Secret
+from soapbatch.model.services import ARRAYS, CRYPTOGRAPHY, SOAP12_ENCODING, XSD, XSI, Binding, ServiceVersion
 from soapbatch.operations import Operation
-from soapbatch.schema import Array, Dictionary, Field, Record, WireType
-from soapbatch.secret import Secret
-from soapbatch.services import ARRAYS, CRYPTOGRAPHY, SOAP12_ENCODING, XSD, XSI, Binding, ServiceVersion
 
 Element = etree._Element
 Content = list[tuple[Field, Any]]
@@ -98,7 +98,7 @@ class PlainBuilder:
         self,
         parent: Element,
         row: Field,
-        value: Any,  # noqa: ANN401 - any wire value
+        value: Any,
         depth: int,
         step: int,
         *,

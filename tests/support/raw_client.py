@@ -6,7 +6,7 @@ import attrs
 import httpx
 
 from soapbatch import BatchTaskInfo, BatchTaskState, Binding, ServiceVersion, build_request, parse_response
-from soapbatch.carriers import ALL_ASSOCIATES
+from soapbatch.model.batch import ALL_ASSOCIATES
 from soapbatch.operations import OPERATIONS
 from soapbatch.testing import ManualClock, NetServer
 
@@ -30,7 +30,7 @@ class Speaker:
     base_url: str = "http://netserver"
     http: httpx.AsyncClient | None = None
 
-    async def __call__(self, operation: str, **arguments: object) -> Any:  # noqa: ANN401 - what the operation returns
+    async def __call__(self, operation: str, **arguments: object) -> Any:
         """Call `operation` and return its result."""
         answer = await self.post(operation, **arguments)
         return parse_response(

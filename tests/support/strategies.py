@@ -5,12 +5,13 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from soapbatch.carriers import ALL_ASSOCIATES, REPLY_HEADER
+from soapbatch.model.batch import ALL_ASSOCIATES
+from soapbatch.model.headers import REPLY_HEADER
+from soapbatch.model.principal import AUTHENTICATE_RESPONSE
+from soapbatch.model.schema import ITSELF, Array, Dictionary, Enumeration, Field, Record, WireType
+from soapbatch.model.services import ServiceVersion
+from soapbatch.model.xsd import BASE64, BOOLEAN, DATE_TIME, INT, SHORT, STRING
 from soapbatch.operations import Operation
-from soapbatch.principals import AUTHENTICATE_RESPONSE
-from soapbatch.schema import ITSELF, Array, Dictionary, Enumeration, Field, Record, WireType
-from soapbatch.services import ServiceVersion
-from soapbatch.xsd import BASE64, BOOLEAN, DATE_TIME, INT, SHORT, STRING
 
 DOCUMENTED_TIME = datetime(2021, 11, 30, 13, 22, 47, tzinfo=UTC)
 _DEFAULTS: dict[int, Any] = {
@@ -23,7 +24,7 @@ _DEFAULTS: dict[int, Any] = {
 }
 
 
-def documented(type_: WireType, version: ServiceVersion) -> Any:  # noqa: ANN401 - any wire value
+def documented(type_: WireType, version: ServiceVersion) -> Any:
     """Return the value that the documented examples show for a type."""
     match type_:
         case Record():

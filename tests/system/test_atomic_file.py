@@ -8,13 +8,13 @@ from typing import TypeAlias
 
 import pytest
 
-from soapbatch.replacement import Replacement
-from tests.wiring import names
+from soapbatch.system.atomic_file import AtomicFile
+from tests.support.clients import names
 
 
 def test_a_folder_is_not_replaced(tmp_path: Path) -> None:
     """That a folder stands where the file is to go is told before anything is written."""
-    with pytest.raises(IsADirectoryError), Replacement(tmp_path):
+    with pytest.raises(IsADirectoryError), AtomicFile(tmp_path):
         pytest.fail("a new file was made")
     assert [*tmp_path.parent.glob(f".{tmp_path.name}.*")] == []
 
@@ -25,10 +25,10 @@ def test_a_file_takes_the_place_of_another(tmp_path: Path, before: bytes | None)
     path = tmp_path / "file"
     if before is not None:
         path.write_bytes(before)
-    with Replacement(path) as new:
+    with AtomicFile(path) as new:
         new.file.write(b"new")
         assert (path.read_bytes() if path.exists() else None) == before
-        new.take_place()
+        new.commit()
         assert path.read_bytes() == b"new"
     assert names(tmp_path) == ["file"]
 
@@ -39,9 +39,9 @@ def test_a_new_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
     path.chmod(0o644)
-    with Replacement(path) as new:
+    with AtomicFile(path) as new:
         assert stat.S_IMODE(os.fstat(new.file.fileno()).st_mode) == 0o600
-        new.take_place()
+        new.commit()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
@@ -49,44 +49,44 @@ def test_a_block_that_is_left_without_it_replaces_nothing(tmp_path: Path) -> Non
     """The new file is closed and removed, and what was there stays."""
     path = tmp_path / "file"
     path.write_bytes(b"old")
-    with Replacement(path) as new:
+    with AtomicFile(path) as new:
         new.file.write(b"new")
     assert new.file.closed
     assert path.read_bytes() == b"old"
     assert names(tmp_path) == ["file"]
 
 
-Trouble: TypeAlias = Callable[[Replacement, Path], None]
+Trouble: TypeAlias = Callable[[AtomicFile, Path], None]
 
 
-def fail(_new: Replacement, _folder: Path) -> None:
+def fail(_new: AtomicFile, _folder: Path) -> None:
     """Fail in a way of its own."""
     raise KeyError
 
 
-def fail_without_it(_new: Replacement, folder: Path) -> None:
+def fail_without_it(_new: AtomicFile, folder: Path) -> None:
     """Fail where somebody has removed the new file."""
     (folder / names(folder)[0]).unlink()
     raise KeyError
 
 
-def fill_the_disk(new: Replacement, _folder: Path) -> None:
+def fill_the_disk(new: AtomicFile, _folder: Path) -> None:
     """Let every write to the new file fail from here on."""
     with Path("/dev/full").open("wb") as full:
         os.dup2(full.fileno(), new.file.fileno())
 
 
-def make_a_folder(_new: Replacement, folder: Path) -> None:
+def make_a_folder(_new: AtomicFile, folder: Path) -> None:
     """Put a folder where the new file should go."""
     (folder / "file").mkdir()
 
 
 def replace(path: Path, trouble: Trouble) -> None:
     """Replace a file, as far as `trouble` lets it be replaced."""
-    with Replacement(path) as new:
+    with AtomicFile(path) as new:
         new.file.write(b"new")
         trouble(new, path.parent)
-        new.take_place()
+        new.commit()
 
 
 linux_alone = pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from soapbatch.endings import ended, undisturbed
+from soapbatch.system.cancellation import run_to_completion, wait_until_done
 
 
 class Work:
@@ -39,16 +39,16 @@ OUTCOMES = [pytest.param(7, id="result"), pytest.param(KeyError("k"), id="error"
 
 @pytest.mark.parametrize("outcome", [*OUTCOMES, pytest.param(asyncio.CancelledError("own"), id="cancelled itself")])
 async def test_the_outcome_is_the_works(outcome: object) -> None:
-    """Without a cancellation, `undisturbed` returns or raises what the work does, and `ended` returns."""
+    """Without a cancellation, `run_to_completion` returns or raises what the work does, and `wait_until_done` returns."""
     work = Work(outcome)
     work.gate.set()
     if isinstance(outcome, BaseException):
         with pytest.raises(type(outcome)):
-            await undisturbed(work.run())
+            await run_to_completion(work.run())
     else:
-        assert await undisturbed(work.run()) == outcome
+        assert await run_to_completion(work.run()) == outcome
     task = asyncio.ensure_future(work.run())
-    await ended(task)
+    await wait_until_done(task)
     assert task.done()
     assert task.cancelled() == isinstance(outcome, asyncio.CancelledError)
     if not task.cancelled():
@@ -56,22 +56,22 @@ async def test_the_outcome_is_the_works(outcome: object) -> None:
 
 
 async def test_what_has_ended_is_not_waited_for() -> None:
-    """`ended` of a task that is done returns at once, without giving way to others."""
+    """`wait_until_done` of a task that is done returns at once, without giving way to others."""
     task = asyncio.ensure_future(asyncio.sleep(0))
     await task
     others = asyncio.ensure_future(asyncio.sleep(0))
-    await ended(task)
+    await wait_until_done(task)
     assert not others.done()
     await others
 
 
 @pytest.mark.parametrize("times", [1, 2, 5])
 @pytest.mark.parametrize("outcome", [*OUTCOMES, pytest.param(asyncio.CancelledError("own"), id="cancelled itself")])
-@pytest.mark.parametrize("way", [undisturbed, ended])
-async def test_cancellations_wait(way: Any, outcome: object, times: int) -> None:  # noqa: ANN401 - either function
+@pytest.mark.parametrize("way", [run_to_completion, wait_until_done])
+async def test_cancellations_wait(way: Any, outcome: object, times: int) -> None:
     """However often the waiting task is cancelled, the work goes on to its end; then the last one is raised."""
     work = Work(outcome)
-    inner = asyncio.ensure_future(work.run()) if way is ended else work.run()
+    inner = asyncio.ensure_future(work.run()) if way is wait_until_done else work.run()
     waiting = asyncio.ensure_future(way(inner))
     await settle()
     for number in range(times):
@@ -90,7 +90,7 @@ async def test_cancellations_wait(way: Any, outcome: object, times: int) -> None
 async def test_a_cancellation_as_the_work_ends() -> None:
     """A cancellation in the very step in which the work ends is raised, and nothing is left behind."""
     work = Work(7)
-    waiting = asyncio.ensure_future(undisturbed(work.run()))
+    waiting = asyncio.ensure_future(run_to_completion(work.run()))
     await settle()
     work.gate.set()
     await asyncio.sleep(0)
@@ -104,7 +104,7 @@ async def test_a_cancellation_before_the_first_step() -> None:
     """A task that is cancelled before it runs never starts the work."""
     work = Work(7)
     inner = work.run()
-    waiting = asyncio.ensure_future(undisturbed(inner))
+    waiting = asyncio.ensure_future(run_to_completion(inner))
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
@@ -118,7 +118,7 @@ async def test_a_timeout_is_late_but_comes() -> None:
     asyncio.get_running_loop().call_later(0.01, work.gate.set)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0):
-            await undisturbed(work.run())
+            await run_to_completion(work.run())
     assert work.is_done
     task = asyncio.current_task()
     assert task is not None
@@ -130,7 +130,7 @@ async def test_an_error_that_a_cancellation_hides_is_not_complained_about() -> N
     complaints: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     work = Work(KeyError("k"))
-    waiting = asyncio.ensure_future(undisturbed(work.run()))
+    waiting = asyncio.ensure_future(run_to_completion(work.run()))
     await settle()
     waiting.cancel()
     await settle()
@@ -146,7 +146,7 @@ async def test_an_error_that_a_cancellation_hides_is_not_complained_about() -> N
 async def test_being_closed_while_waiting() -> None:
     """A coroutine that is closed while it waits, as those of a dead loop are, goes quietly; the work goes on."""
     work = Work(7)
-    waiting = undisturbed(work.run())
+    waiting = run_to_completion(work.run())
     waiting.send(None)
     waiting.close()
     work.gate.set()

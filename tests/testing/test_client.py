@@ -9,10 +9,10 @@ import pytest
 
 from soapbatch import BatchTaskInfo, BatchTaskState, Binding, Client, ServiceVersion, Ticket, UsernamePassword
 from soapbatch.errors import ConnectionLost
+from soapbatch.model.services import BATCH, BLOB, SO_PRINCIPAL
 from soapbatch.operations import OPERATIONS
-from soapbatch.services import BATCH, BLOB, SO_PRINCIPAL
 from soapbatch.testing import DEMO_USER, ManualClock, NetServer, Personality, answering, lost_reply, run_virtual, serve
-from tests.speaking import arguments_for, speaker
+from tests.support.raw_client import arguments_for, speaker
 
 DAY_IN_MINUTES = 24 * 60
 TAKEN = [

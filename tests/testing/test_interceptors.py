@@ -7,8 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from soapbatch import BatchTaskInfo, BatchTaskState, Binding, ExceptionInfo, UsageError
+from soapbatch import BatchTaskInfo, BatchTaskState, Binding, UsageError
 from soapbatch.errors import Fault, OperationFailed, ServiceBusy
+from soapbatch.model import ExceptionInfo
 from soapbatch.testing import (
     Answer,
     Call,
@@ -27,7 +28,7 @@ from soapbatch.testing import (
     run_virtual,
 )
 from soapbatch.testing.interceptors import Proceed
-from tests.speaking import BINDINGS, Speaker, speaker
+from tests.support.raw_client import BINDINGS, Speaker, speaker
 
 JOB = BatchTaskInfo(name="EndlessBatchPlugin")
 
@@ -125,8 +126,7 @@ async def test_an_interceptor_may_fail_after_the_operation() -> None:
 
     async def late(_: Call, proceed: Proceed) -> Answer:
         await proceed()
-        message = "too late"
-        raise SessionRefused(message)
+        raise SessionRefused("too late")
 
     speak = speaker()
     speak.server.intercept("StartBatchJob", late)

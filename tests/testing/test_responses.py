@@ -9,11 +9,11 @@ import pytest
 
 from soapbatch import BatchTaskInfo, Binding, ServiceVersion, build_request, parse_response
 from soapbatch.errors import BindingRefused, Fault, UnreadableResponse, VersionMismatch
+from soapbatch.model.services import SOAP11_ENVELOPE, SOAP12_ENVELOPE
 from soapbatch.operations import OPERATIONS
-from soapbatch.services import SOAP11_ENVELOPE, SOAP12_ENVELOPE
 from soapbatch.testing import ManualClock, NetServer, Personality
 from soapbatch.testing.handlers import HANDLERS
-from tests.speaking import BINDINGS, PAIRS, Speaker, arguments_for, speaker
+from tests.support.raw_client import BINDINGS, PAIRS, Speaker, arguments_for, speaker
 
 LENIENT, STRICT_11, STRICT_12 = Personality.LENIENT, Personality.STRICT_SOAP11, Personality.STRICT_SOAP12
 PERSONALITIES = tuple(Personality)

@@ -9,11 +9,11 @@ import httpx
 import pytest
 
 from soapbatch import BatchTaskInfo, BatchTaskState, UsageError
-from soapbatch.carriers import ALL_ASSOCIATES
+from soapbatch.model.batch import ALL_ASSOCIATES
 from soapbatch.testing import Call, Interceptor, NetServer, cut_reply, lost_reply, lost_request, serve
-from soapbatch.testing.answers import Answer
 from soapbatch.testing.interceptors import Proceed
-from tests.speaking import Speaker, speaker
+from soapbatch.testing.responses import Answer
+from tests.support.raw_client import Speaker, speaker
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ import pytest
 from soapbatch import Binding, ServiceVersion
 from soapbatch.errors import AccessDenied, AuthenticationFailed, Fault, OperationFailed, SoapBatchError
 from soapbatch.testing import DEMO_USER, ManualClock, NetServer, User
-from tests.speaking import BINDINGS, Speaker, speaker
+from tests.support.raw_client import BINDINGS, Speaker, speaker
 
 HOUR = 3600.0
 BOB = User(name="bob", password="pass wörd <&>", associate_id=7, full_name="Bob Æ", generic={"badge": "12", "pin": ""})

@@ -7,12 +7,13 @@ import attrs
 import pytest
 
 from soapbatch import BatchTaskInfo, BatchTaskState, Binding, ServiceVersion
-from soapbatch.builder import build_response
-from soapbatch.carriers import ALL_ASSOCIATES, ReplyHeader
+from soapbatch.model.batch import ALL_ASSOCIATES
+from soapbatch.model.headers import ReplyHeader
 from soapbatch.operations import GET_BATCH_TASK_INFOS_BY_ASSOCIATES, GET_OUTPUT_FROM_BATCH
+from soapbatch.soap.builder import build_response
 from soapbatch.testing import NetServer
-from soapbatch.testing.answers import Form, success
-from tests.speaking import BINDINGS, speaker
+from soapbatch.testing.responses import Form, success
+from tests.support.raw_client import BINDINGS, speaker
 
 V88 = ServiceVersion.V88
 PIECE = 48 * 1024

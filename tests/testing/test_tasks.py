@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from soapbatch import BatchTaskCancellationBehaviour, BatchTaskInfo, BatchTaskState, Binding, ServiceVersion, UsageError
-from soapbatch.carriers import ALL_ASSOCIATES, ALL_USER_TASKS, SYSTEM_TASKS
 from soapbatch.errors import Fault, OperationFailed
+from soapbatch.model.batch import ALL_ASSOCIATES, ALL_USER_TASKS, SYSTEM_TASKS
 from soapbatch.testing import JobDefinition, ManualClock, NetServer, User
-from tests.speaking import Speaker, speaker
+from tests.support.raw_client import Speaker, speaker
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 NEW, ACQUIRED, STARTED = BatchTaskState.NEW, BatchTaskState.ACQUIRED, BatchTaskState.STARTED
@@ -21,13 +21,13 @@ TO_CLEAN_UP = BatchTaskState.SUCCEEDED_MANUAL_CLEANUP
 class Scene:
     """A server, its clock, and somebody who talks to it."""
 
-    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - NetServer's
+    def __init__(self, **settings: Any) -> None:
         """Begin at second 0, which is `EPOCH`."""
         self.clock = ManualClock()
         self.server = NetServer(clock=self.clock, epoch=EPOCH, **settings)
         self.call: Speaker = speaker(self.server)
 
-    async def start(self, name: str, **fields: Any) -> int:  # noqa: ANN401 - BatchTaskInfo's
+    async def start(self, name: str, **fields: Any) -> int:
         """Start a job and return the task's id."""
         started: int = await self.call("StartBatchJob", batch_task_info=BatchTaskInfo(name=name, **fields))
         return started

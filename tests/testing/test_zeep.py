@@ -12,13 +12,13 @@ import pytest
 from lxml import etree
 
 from soapbatch import BatchTaskInfo, BatchTaskState, Binding, ServiceVersion, build_request
-from soapbatch.builder import build_response
-from soapbatch.carriers import SoTimeZone
+from soapbatch.model.headers import SoTimeZone
+from soapbatch.model.principal import DSAParameters, LicenseInfo, SignedPublicKey, SoSystemInfoCarrier
+from soapbatch.model.services import AGENTS, BATCH, BLOB, SO_PRINCIPAL, Agent
 from soapbatch.operations import OPERATIONS
-from soapbatch.principals import DSAParameters, LicenseInfo, SignedPublicKey, SoSystemInfoCarrier
-from soapbatch.services import AGENTS, BATCH, BLOB, SO_PRINCIPAL, Agent
+from soapbatch.soap.builder import build_response
 from soapbatch.testing import ManualClock, NetServer, User, serve
-from soapbatch.testing.reception import operations_of
+from soapbatch.testing.requests import operations_of
 from soapbatch.testing.wsdl import wsdl
 
 with warnings.catch_warnings():
@@ -71,14 +71,14 @@ class Zeep:
         self.headers: dict[Agent, dict[str, object]] = {agent: {"ApplicationToken": "app"} for agent in agents}
         self.reply_header: Any = None
 
-    def __call__(self, name: str, *args: object, **kwargs: object) -> Any:  # noqa: ANN401 - what the operation returns
+    def __call__(self, name: str, *args: object, **kwargs: object) -> Any:
         """Call an operation and return what its Body holds."""
         agent = OPERATIONS[name].agent
         reply = self.clients[agent].service[name](*args, **kwargs, _soapheaders=self.headers[agent])
         self.reply_header = reply.header
         return reply.body
 
-    def log_in(self) -> Any:  # noqa: ANN401 - an AuthenticateResponse
+    def log_in(self) -> Any:
         """Log in and use the ticket from now on."""
         reply = self("AuthenticateUsernamePassword", UserName="ada", Password="p<&>w")
         for agent in self.clients.keys() & {BATCH, BLOB}:
@@ -110,7 +110,7 @@ async def drive(version: ServiceVersion, drive_it: Callable[[Zeep, NetServer], N
     return server
 
 
-def plain(value: Any) -> Any:  # noqa: ANN401 - whatever zeep makes of XML
+def plain(value: Any) -> Any:
     """Return a value of zeep's as dicts and lists."""
     return zeep.helpers.serialize_object(value, dict)
 
@@ -361,7 +361,7 @@ def schema_of(agent: Agent, version: ServiceVersion) -> etree.XMLSchema:
     namespaces = {schema.get("targetNamespace"): f"memory:{index}" for index, schema in enumerate(schemas)}
 
     class InMemory(etree.Resolver):
-        def resolve(self, system_url: str | None, public_id: str | None, context: Any) -> Any:  # noqa: ANN401 - lxml's
+        def resolve(self, system_url: str | None, public_id: str | None, context: Any) -> Any:
             assert not public_id
             return self.resolve_string(documents[system_url or ""], context)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from soapbatch.dialing import dial
+from soapbatch.transport.happy_eyeballs import dial
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 
@@ -53,7 +53,7 @@ class Addresses:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let an address have next to no head start."""
-    monkeypatch.setattr("soapbatch.dialing._HEAD_START", 0.001)
+    monkeypatch.setattr("soapbatch.transport.happy_eyeballs._HEAD_START", 0.001)
 
 
 async def settled() -> None:

@@ -14,20 +14,13 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 import pytest
-
 from soapbatch.aiohttp import aiohttp_transport
-from soapbatch.errors import (
-    ClientClosed,
-    ConnectFailed,
-    ConnectionLost,
-    LimitExceeded,
-    UnreadableResponse,
-    UsageError,
-)
-from soapbatch.lanes import LaneTransport
-from soapbatch.limits import Limits
-from soapbatch.transport import ClientTransport, HttpReply, HttpRequest, Progress, Transport, decoded
-from tests.faults import FAULTS, Answer, Authority, FaultServer, ProxyServer, echo
+
+from soapbatch.errors import ClientClosed, ConnectFailed, ConnectionLost, LimitExceeded, UnreadableResponse, UsageError
+from soapbatch.model.limits import Limits
+from soapbatch.transport.pool import ConnectionPool
+from soapbatch.transport.sending import ClientTransport, HttpReply, HttpRequest, Progress, Transport, decoded
+from tests.support.fault_server import FAULTS, Answer, Authority, FaultServer, ProxyServer, echo
 
 T = TypeVar("T")
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -49,7 +42,7 @@ def authority() -> Authority:
 
 Make = Callable[[ssl.SSLContext], Transport]
 TRANSPORTS: list[Any] = [
-    pytest.param(lambda verify: LaneTransport(verify=verify), id="lanes"),
+    pytest.param(lambda verify: ConnectionPool(verify=verify), id="lanes"),
     pytest.param(lambda verify: aiohttp_transport(verify=verify), id="aiohttp"),
     pytest.param(lambda verify: Owning(verify=verify), id="client"),
 ]
@@ -80,7 +73,7 @@ async def using(transport: T) -> AsyncIterator[T]:
 async def until(condition: Callable[[], bool]) -> None:
     """Let the loop turn until `condition` holds; fail if it never does."""
     async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event: the other end of a socket
+        while not condition():  # noqa: ASYNC110 - what it looks at knows nothing of events
             await asyncio.sleep(0.001)
 
 
@@ -188,7 +181,7 @@ async def recovered(transport: Transport, server: FaultServer, fault: str) -> No
 
 async def test_a_stale_second_answer_is_noticed_however_late_it_comes() -> None:
     """A second answer that comes while the lane is idle is found when it is to be used: it is closed, not read."""
-    async with FaultServer() as server, using(LaneTransport()) as transport:
+    async with FaultServer() as server, using(ConnectionPool()) as transport:
         assert await ask(transport, server.url, b"one") == b"one"
         server.writers[0].write(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none")
         await asyncio.sleep(0)
@@ -221,14 +214,14 @@ async def test_an_answer_that_comes_twice_and_in_parts(size: int) -> None:
 
     server = await asyncio.start_server(serve_in_turn, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with server, using(LaneTransport()) as transport:
+    async with server, using(ConnectionPool()) as transport:
         assert await ask(transport, url, b"one") == b"one"
         assert await ask(transport, url, b"two") == b"two"
 
 
 async def test_what_comes_just_before_a_request_is_sent() -> None:
     """A connection over which something comes when it was found to be usable is not sent to."""
-    async with FaultServer() as server, using(LaneTransport()) as transport:
+    async with FaultServer() as server, using(ConnectionPool()) as transport:
         assert await ask(transport, server.url, b"one") == b"one"
         connection: Any = transport._idle[0].connection
         connection.is_usable = lambda: True
@@ -254,7 +247,7 @@ async def test_an_answer_before_the_request_has_left(is_secure: bool, authority:
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=authority.server("none") if is_secure else None)
     url = f"{'https' if is_secure else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with server, using(LaneTransport(verify=authority.client)) as transport:
+    async with server, using(ConnectionPool(verify=authority.client)) as transport:
         for number in range(1, 3):
             progress = Progress()
             reply = await transport.send(HttpRequest(url=url, headers={}, body=b"x" * 20_000_000), progress)
@@ -269,7 +262,7 @@ async def test_a_large_request_and_a_large_answer(authority: Authority) -> None:
     """Megabytes arrive as they are, over TLS as well, whoever is slower."""
     body = bytes(range(256)) * 20_000
     for secure in (None, authority):
-        async with FaultServer(authority=secure) as server, using(LaneTransport(verify=authority.client)) as transport:
+        async with FaultServer(authority=secure) as server, using(ConnectionPool(verify=authority.client)) as transport:
             assert await ask(transport, server.url, body) == body
             reply = await transport.send(HttpRequest(url=server.url, headers={}, body=body), Progress())
             await asyncio.sleep(0.05)  # the answer must wait
@@ -290,7 +283,7 @@ async def test_aiohttp_gives_no_stale_answer() -> None:
 
 async def test_a_connection_that_the_server_has_closed_is_replaced_unnoticed() -> None:
     """Between two requests the server may close: the next goes over a new connection, once, and never gets lost."""
-    async with FaultServer(fault="close-keep-alive") as server, using(LaneTransport()) as transport:
+    async with FaultServer(fault="close-keep-alive") as server, using(ConnectionPool()) as transport:
         for number in range(50):
             body = b"%d" % number
             assert await ask(transport, server.url, body) == body
@@ -303,7 +296,7 @@ async def test_a_connection_that_the_server_has_closed_is_replaced_unnoticed() -
 
 async def test_idle_lanes_are_taken_last_in_first_out() -> None:
     """The lane that was given back last serves the next request; the others stay idle."""
-    async with FaultServer() as server, using(LaneTransport()) as transport:
+    async with FaultServer() as server, using(ConnectionPool()) as transport:
         replies = [await start(transport, server.url) for _ in range(3)]
         for reply in replies:
             await read(reply)
@@ -318,7 +311,7 @@ async def test_idle_lanes_are_taken_last_in_first_out() -> None:
 
 async def test_waiters_are_served_first_in_first_out() -> None:
     """Who waits longest for a lane gets the next one, also when the lane that is freed had to be closed."""
-    async with FaultServer() as server, using(LaneTransport(max_connections=2)) as transport:
+    async with FaultServer() as server, using(ConnectionPool(max_connections=2)) as transport:
         held = [await start(transport, server.url) for _ in range(2)]
         order: list[int] = []
 
@@ -346,7 +339,7 @@ async def test_no_more_connections_are_open_than_allowed() -> None:
         most = max(most, server.connections)
         return await echo(body, headers)
 
-    async with FaultServer(upstream) as server, using(LaneTransport(max_connections=4)) as transport:
+    async with FaultServer(upstream) as server, using(ConnectionPool(max_connections=4)) as transport:
         answers = await asyncio.gather(*(ask(transport, server.url, b"%d" % number) for number in range(100)))
     assert answers == [b"%d" % number for number in range(100)]
     assert (most, server.accepted) == (4, 4)
@@ -354,7 +347,7 @@ async def test_no_more_connections_are_open_than_allowed() -> None:
 
 async def test_a_cancelled_waiter_leaves_the_queue() -> None:
     """A request that is cancelled while it waits was never sent, and leaves nothing in the queue."""
-    async with FaultServer() as server, using(LaneTransport(max_connections=1)) as transport:
+    async with FaultServer() as server, using(ConnectionPool(max_connections=1)) as transport:
         held = await start(transport, server.url)
         progress = Progress()
         waiting = asyncio.create_task(ask(transport, server.url, b"never", progress))
@@ -369,11 +362,11 @@ async def test_a_cancelled_waiter_leaves_the_queue() -> None:
     assert [seen.body for seen in server.seen] == [b"x", b"<envelope/>"]
 
 
-def cancel_when_served(transport: LaneTransport, task: asyncio.Task[bytes], *, before: bool = False) -> None:
+def cancel_when_served(transport: ConnectionPool, task: asyncio.Task[bytes], *, before: bool = False) -> None:
     """Cancel `task`, once, right after, or right before, somebody who waits is handed a lane."""
     pass_on = transport._pass_on
 
-    def and_cancel(lane: Any) -> None:  # noqa: ANN401 - as it is
+    def and_cancel(lane: Any) -> None:
         is_due = not task.cancelling()
         if is_due and before:
             task.cancel()
@@ -388,7 +381,7 @@ def cancel_when_served(transport: LaneTransport, task: asyncio.Task[bytes], *, b
 @pytest.mark.parametrize("is_clean", [True, False], ids=["a-lane", "the-right-to-open-one"])
 async def test_a_cancelled_waiter_passes_on_what_it_was_handed(is_clean: bool, before: bool) -> None:  # noqa: FBT001 - cases
     """A waiter that is cancelled in the moment in which it is served, or is to be, leaves its lane to the next."""
-    async with FaultServer() as server, using(LaneTransport(max_connections=1)) as transport:
+    async with FaultServer() as server, using(ConnectionPool(max_connections=1)) as transport:
         held = await start(transport, server.url)
         first, second = (asyncio.create_task(ask(transport, server.url, body)) for body in (b"first", b"second"))
         await until(lambda: len(transport._waiters) == 2)
@@ -407,7 +400,7 @@ async def test_lanes_lead_to_one_origin() -> None:
     async with (
         FaultServer() as one,
         FaultServer() as two,
-        using(LaneTransport(max_connections=1)) as transport,
+        using(ConnectionPool(max_connections=1)) as transport,
     ):
         assert await ask(transport, one.url, b"1") == b"1"
         assert await ask(transport, two.url, b"2") == b"2"
@@ -423,7 +416,7 @@ async def test_lanes_lead_to_one_origin() -> None:
 
 async def test_the_lane_to_the_same_origin_is_found_among_others() -> None:
     """Among idle lanes to several hosts, the one that leads where the request goes is used."""
-    async with FaultServer() as one, FaultServer() as two, using(LaneTransport()) as transport:
+    async with FaultServer() as one, FaultServer() as two, using(ConnectionPool()) as transport:
         for server in (one, two, one, two, one):
             assert await ask(transport, server.url) == b"<envelope/>"
     assert (one.accepted, two.accepted) == (1, 1)
@@ -434,7 +427,7 @@ async def test_the_lane_to_the_same_origin_is_found_among_others() -> None:
 
 async def test_an_idle_lane_is_closed_after_its_time() -> None:
     """An idle connection is closed after keep_alive seconds, and nothing waits any more then."""
-    async with FaultServer() as server, using(LaneTransport(keep_alive=0.0)) as transport:
+    async with FaultServer() as server, using(ConnectionPool(keep_alive=0.0)) as transport:
         await ask(transport, server.url)
         await until(lambda: server.connections == 0)
         assert (transport._idle, transport._timer) == ([], None)
@@ -444,7 +437,7 @@ async def test_an_idle_lane_is_closed_after_its_time() -> None:
 
 async def test_lanes_are_closed_one_by_one() -> None:
     """Of two idle lanes only the one whose time has come is closed; there is one timer for both."""
-    async with FaultServer() as server, using(LaneTransport(keep_alive=1000.0)) as transport:
+    async with FaultServer() as server, using(ConnectionPool(keep_alive=1000.0)) as transport:
         for reply in [await start(transport, server.url) for _ in range(2)]:
             await read(reply)
         transport._idle[0].idle_since -= 1000.0
@@ -456,7 +449,7 @@ async def test_lanes_are_closed_one_by_one() -> None:
 
 async def test_closing_ends_what_waits_and_lets_what_runs_finish() -> None:
     """Closing closes idle lanes, refuses who waits and who comes, and a lane in use when its reply is closed."""
-    async with FaultServer() as server, using(LaneTransport(max_connections=2)) as transport:
+    async with FaultServer() as server, using(ConnectionPool(max_connections=2)) as transport:
         in_use = [await start(transport, server.url) for _ in range(2)]
         waiting = [asyncio.create_task(ask(transport, server.url)) for _ in range(2)]
         await until(lambda: len(transport._waiters) == 2)
@@ -478,7 +471,7 @@ async def test_closing_ends_what_waits_and_lets_what_runs_finish() -> None:
 
 async def test_a_waiter_that_is_cancelled_while_all_is_closed() -> None:
     """A waiter that is cancelled after closing has answered it ends as cancelled, and leaves nothing."""
-    async with FaultServer() as server, using(LaneTransport(max_connections=1)) as transport:
+    async with FaultServer() as server, using(ConnectionPool(max_connections=1)) as transport:
         held = await start(transport, server.url)
         waiting = asyncio.create_task(ask(transport, server.url))
         await until(lambda: len(transport._waiters) == 1)
@@ -494,7 +487,7 @@ async def test_a_waiter_that_is_cancelled_while_all_is_closed() -> None:
 
 async def test_a_lane_that_is_handed_on_after_closing_is_closed() -> None:
     """A lane that was handed to a waiter that is cancelled while all is closed does not stay open."""
-    async with FaultServer() as server, using(LaneTransport(max_connections=1)) as transport:
+    async with FaultServer() as server, using(ConnectionPool(max_connections=1)) as transport:
         held = await start(transport, server.url)
         waiting = asyncio.create_task(ask(transport, server.url))
         await until(lambda: len(transport._waiters) == 1)
@@ -508,7 +501,7 @@ async def test_a_lane_that_is_handed_on_after_closing_is_closed() -> None:
         await until(lambda: server.connections == 0)
 
 
-@pytest.mark.parametrize("make", [LaneTransport, aiohttp_transport])
+@pytest.mark.parametrize("make", [ConnectionPool, aiohttp_transport])
 async def test_closing_what_was_never_used(make: Callable[[], Transport]) -> None:
     """A transport that was never used needs nothing to be closed, and is closed then."""
     transport = make()
@@ -517,7 +510,7 @@ async def test_closing_what_was_never_used(make: Callable[[], Transport]) -> Non
         await ask(transport, "http://127.0.0.1:1/")
 
 
-@pytest.mark.parametrize("make", [LaneTransport, aiohttp_transport])
+@pytest.mark.parametrize("make", [ConnectionPool, aiohttp_transport])
 async def test_another_loop_is_refused(make: Callable[[], Transport]) -> None:
     """A transport belongs to the loop of its first request; another is told so."""
     async with FaultServer() as server, using(make()) as transport:
@@ -534,10 +527,10 @@ async def test_another_loop_is_refused(make: Callable[[], Transport]) -> None:
 def test_settings_are_checked() -> None:
     """What cannot work is refused before anything is sent, without repeating a password."""
     with pytest.raises(UsageError, match="max_connections"):
-        LaneTransport(max_connections=0)
+        ConnectionPool(max_connections=0)
     for proxy in ("ftp://user:hunter2@h", "http://user:hunter2@h:port"):
         with pytest.raises(UsageError, match="proxy=") as caught:
-            LaneTransport(proxy=proxy)
+            ConnectionPool(proxy=proxy)
         assert "hunter2" not in str(caught.value)
         assert caught.value.__context__ is None
 
@@ -545,14 +538,14 @@ def test_settings_are_checked() -> None:
 @pytest.mark.parametrize("url", ["http://h:99999/", "http://xn--/", "http:///path"])
 async def test_a_url_that_leads_nowhere_is_a_usage_error(url: str) -> None:
     """A URL without a host that could be, or without a port that could be, is the caller's mistake."""
-    async with using(LaneTransport()) as transport:
+    async with using(ConnectionPool()) as transport:
         with pytest.raises(UsageError, match="URL of the service"):
             await ask(transport, url)
 
 
 async def test_a_name_that_no_host_has() -> None:
     """A host name that breaks the rules for names is as good as one that is not known."""
-    async with using(LaneTransport()) as transport:
+    async with using(ConnectionPool()) as transport:
         with pytest.raises(ConnectFailed, match="host name is not known"):
             await ask(transport, f"http://{'x' * 64}.example/")
 
@@ -582,7 +575,7 @@ async def test_a_bad_header_is_a_usage_error_that_does_not_repeat_it(make: Make)
 @pytest.mark.parametrize("headers", [{}, {"HOST": "elsewhere", "content-length": "1"}], ids=["added", "brought"])
 async def test_what_http_needs_is_in_the_headers_once(headers: dict[str, str]) -> None:
     """Host and Content-Length are added, unless the request brings them."""
-    async with FaultServer() as server, using(LaneTransport()) as transport:
+    async with FaultServer() as server, using(ConnectionPool()) as transport:
         assert (
             await read(await transport.send(HttpRequest(url=server.url, headers=headers, body=b"x"), Progress()))
             == b"x"
@@ -598,7 +591,7 @@ async def test_headers_of_the_same_name_are_one() -> None:
     async def upstream(_: bytes, __: Mapping[str, str]) -> Answer:
         return 200, {"X-Twice": "1", "x-twice": "2", "X-Once": "\N{LATIN SMALL LETTER AE}"}, b""
 
-    async with FaultServer(upstream) as server, using(LaneTransport()) as transport:
+    async with FaultServer(upstream) as server, using(ConnectionPool()) as transport:
         reply = await start(transport, server.url)
         assert (reply.headers["x-twice"], reply.headers["x-once"]) == (
             "1, 2",
@@ -630,7 +623,7 @@ def test_aiohttp_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- Proxies ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [LaneTransport, aiohttp_transport])
+@pytest.mark.parametrize("make", [ConnectionPool, aiohttp_transport])
 @pytest.mark.parametrize("way", ["argument", "environment", "bypassed", "not-trusted"])
 async def test_proxies_hold_as_they_do_for_httpx(
     way: str, make: Callable[..., Transport], monkeypatch: pytest.MonkeyPatch
@@ -655,7 +648,7 @@ async def test_proxies_hold_as_they_do_for_httpx(
     assert [seen.body for seen in server.seen] == [b"one", b"two"]
 
 
-@pytest.mark.parametrize("make", [LaneTransport, aiohttp_transport])
+@pytest.mark.parametrize("make", [ConnectionPool, aiohttp_transport])
 async def test_https_goes_through_a_tunnel(make: Callable[..., Transport], authority: Authority) -> None:
     """Behind a proxy, https is a tunnel to the server, whose certificate is checked; the proxy sees no request."""
     async with ProxyServer() as proxy, FaultServer(authority=authority) as server:
@@ -670,7 +663,7 @@ async def test_a_stale_answer_through_a_proxy() -> None:
     async with (
         ProxyServer() as proxy,
         FaultServer(fault="twice") as server,
-        using(LaneTransport(proxy=f"http://{proxy.host}")) as transport,
+        using(ConnectionPool(proxy=f"http://{proxy.host}")) as transport,
     ):
         assert await ask(transport, server.url, b"one") == b"one"
         with pytest.raises(ConnectionLost, match="earlier answer"):
@@ -679,7 +672,7 @@ async def test_a_stale_answer_through_a_proxy() -> None:
         assert await ask(transport, server.url, b"three") == b"three"
 
 
-@pytest.mark.parametrize("make", [LaneTransport, aiohttp_transport])
+@pytest.mark.parametrize("make", [ConnectionPool, aiohttp_transport])
 async def test_a_proxy_that_refuses_has_sent_nothing(make: Callable[..., Transport]) -> None:
     """A proxy that wants a password is named in the error; nothing was sent."""
     progress = Progress()
@@ -696,7 +689,7 @@ async def test_a_proxy_that_refuses_has_sent_nothing(make: Callable[..., Transpo
 async def test_a_proxy_setting_that_cannot_be_used_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy of an unknown kind in the environment is told as such, and nothing stays behind."""
     monkeypatch.setenv("ALL_PROXY", "gopher://127.0.0.1:70")
-    async with using(LaneTransport()) as transport:
+    async with using(ConnectionPool()) as transport:
         with pytest.raises(UsageError, match="ALL_PROXY"):
             await ask(transport, "http://127.0.0.1:9/")
         assert transport._in_use == 0
@@ -714,7 +707,7 @@ async def test_a_plain_server_behind_https_is_told(authority: Authority) -> None
 
     server = await asyncio.start_server(plain, "127.0.0.1", 0)
     url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-    async with server, using(LaneTransport(verify=authority.client)) as transport:
+    async with server, using(ConnectionPool(verify=authority.client)) as transport:
         with pytest.raises(ConnectFailed, match="check that this port speaks https") as caught:
             await ask(transport, url)
         assert caught.value.applied == "no"
@@ -724,7 +717,7 @@ async def test_a_server_that_closes_during_the_handshake(authority: Authority) -
     """A port that takes a connection and closes it is told as a failure of TLS."""
     server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
     url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-    async with server, using(LaneTransport(verify=authority.client)) as transport:
+    async with server, using(ConnectionPool(verify=authority.client)) as transport:
         with pytest.raises(ConnectFailed, match=r"TLS failed \(closed during the handshake\); check that this port"):
             await ask(transport, url)
 
@@ -744,7 +737,7 @@ async def test_http_1_is_agreed_on_whatever_the_context_offers(authority: Author
     verify.set_alpn_protocols(["h2", "http/1.1"])
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
     url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-    async with server, using(LaneTransport(verify=verify)) as transport:
+    async with server, using(ConnectionPool(verify=verify)) as transport:
         with pytest.raises(ConnectionLost):
             await ask(transport, url)
     assert agreed == ["http/1.1"]
@@ -761,7 +754,7 @@ async def test_the_certificates_are_read_once_and_not_in_the_loop(
         return authority.client
 
     monkeypatch.setattr(httpx, "create_ssl_context", make)
-    async with FaultServer(authority=authority) as server, using(LaneTransport()) as transport:
+    async with FaultServer(authority=authority) as server, using(ConnectionPool()) as transport:
         assert made == []
         await asyncio.gather(*(ask(transport, server.url) for _ in range(5)))
         await ask(transport, server.url)
@@ -772,7 +765,7 @@ async def test_the_certificates_are_read_once_and_not_in_the_loop(
 async def test_certificates_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """SSL_CERT_FILE that names no file is a UsageError, each time; a request that gave up meanwhile is no matter."""
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
-    async with using(LaneTransport()) as transport:
+    async with using(ConnectionPool()) as transport:
         for _ in range(2):
             gone = asyncio.create_task(ask(transport, "https://127.0.0.1:9/"))
             await asyncio.sleep(0)
@@ -788,7 +781,7 @@ async def test_certificates_need_not_be_checked(authority: Authority) -> None:
     """verify=False accepts whatever the server shows: for tests."""
     async with (
         FaultServer(fault="tls-expired", authority=authority) as server,
-        using(LaneTransport(verify=False)) as transport,
+        using(ConnectionPool(verify=False)) as transport,
     ):
         assert await ask(transport, server.url) == b"<envelope/>"
 
@@ -883,7 +876,7 @@ async def sweep(transport: Transport, url: str, *, times: int, refresh: Callable
 @pytest.mark.parametrize(
     "make",
     [
-        pytest.param(lambda verify: LaneTransport(verify=verify, max_connections=1), id="lanes"),
+        pytest.param(lambda verify: ConnectionPool(verify=verify, max_connections=1), id="lanes"),
         pytest.param(lambda verify: aiohttp_transport(verify=verify, max_connections=2), id="aiohttp"),
     ],
 )
@@ -905,7 +898,7 @@ async def test_cancelling_at_any_await_leaves_nothing(
 
         for _ in range(ROUNDS[scheme, state]):
             total += await sweep(Current(lambda: transport), server.url, times=times, refresh=refresh)
-        if isinstance(transport, LaneTransport):
+        if isinstance(transport, ConnectionPool):
             assert (transport._in_use, len(transport._waiters), len(transport._idle)) == (0, 0, 1)
         await transport.aclose()
         await until(lambda: server.connections == 0 and open_sockets() <= listening)
@@ -933,7 +926,7 @@ class Current:
 
 async def test_many_cancelled_among_many_spoil_nothing() -> None:
     """Of hundreds of requests on a few lanes every third is cancelled somewhere; all others are answered, once."""
-    async with FaultServer() as server, using(LaneTransport(max_connections=4)) as transport:
+    async with FaultServer() as server, using(ConnectionPool(max_connections=4)) as transport:
 
         async def call(number: int) -> bytes:
             return await Steps(ask(transport, server.url, b"%d" % number), {number % 40} if number % 3 == 0 else set())
@@ -949,7 +942,7 @@ async def test_many_cancelled_among_many_spoil_nothing() -> None:
 
 async def test_leaving_a_body_at_its_beginning_leaves_nothing() -> None:
     """A reply that is closed when only some of its body was read frees its lane and closes its connection."""
-    async with FaultServer(fault="slow-drip") as server, using(LaneTransport(max_connections=1)) as transport:
+    async with FaultServer(fault="slow-drip") as server, using(ConnectionPool(max_connections=1)) as transport:
         for _ in range(20):
             reply = await start(transport, server.url)
             assert await anext(reply.chunks()) == b" "

@@ -28,9 +28,9 @@ from soapbatch.errors import (
     UnreadableResponse,
     UsageError,
 )
-from soapbatch.failures import transport_error
-from soapbatch.limits import KIB, MIB, Limits
-from soapbatch.transport import (
+from soapbatch.model.limits import KIB, MIB, Limits
+from soapbatch.transport.error_mapping import transport_error
+from soapbatch.transport.sending import (
     Body,
     ClientTransport,
     HttpReply,
@@ -41,7 +41,7 @@ from soapbatch.transport import (
     finished,
     httpx_headers,
 )
-from tests.faults import FaultServer
+from tests.support.fault_server import FaultServer
 
 URL = "http://user:hunter2@crm.example.com:8080/Remote/Services88/Batch.svc"
 
@@ -391,7 +391,7 @@ def test_causes_have_no_traceback() -> None:
         try:
             raise REFUSED
         except OSError as error:
-            raise httpx.ConnectError("m") from error  # noqa: EM101 - not read
+            raise httpx.ConnectError("m") from error
 
     with pytest.raises(httpx.ConnectError) as caught:
         deep()

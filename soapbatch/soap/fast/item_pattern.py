@@ -21,12 +21,9 @@ from typing import Any, Final, TypeAlias
 import attrs
 from lxml import etree
 
-from soapbatch.late import is_late, late_pairs, pairs
-from soapbatch.limits import Limits
-from soapbatch.reader import BASE_TYPE_ELEMENTS, is_nil, local_name
-from soapbatch.references import resolved
-from soapbatch.schema import Dictionary, Enumeration, Record
-from soapbatch.xsd import STRING, Scalar
+from soapbatch.model import STRING, Dictionary, Enumeration, Limits, Record, Scalar
+from soapbatch.soap.decoders import BASE_TYPE_ELEMENTS, is_nil, local_name
+from soapbatch.soap.fast.references import pairs, resolved
 
 Decode: TypeAlias = Callable[[str], Any]
 
@@ -189,8 +186,7 @@ class Alike:
         hole = _pairs_pattern(tags[1:-1], child) if isinstance(type_, Dictionary) else _HOLE
         if type_ is None or hole is None:
             return None
-        decode = _decoder(type_, may_wait=is_late(self._carrier, self._attributes[str(child.tag)]))
-        return {f"{opened}()" if len(tags) == 1 else f"{opened}({hole}){closed}": decode}
+        return {f"{opened}()" if len(tags) == 1 else f"{opened}({hole}){closed}": _decoder(type_)}
 
 
 def _behind_element(tags: _Tags, start: int) -> int:
@@ -221,10 +217,10 @@ def _pairs_pattern(tags: _Tags, dictionary: etree._Element) -> str | None:
     return f"{_SPACE}(?:(?:{'|'.join(sorted(forms))}){_SPACE})*" if forms else _SPACE
 
 
-def _decoder(type_: Scalar[Any] | Dictionary, *, may_wait: bool) -> Decode:
+def _decoder(type_: Scalar[Any] | Dictionary) -> Decode:
     """Return what decodes a hole. ValueError: let lxml and the reader see to it."""
     if isinstance(type_, Dictionary):
-        return late_pairs if may_wait else pairs
+        return pairs
     if type_ is STRING:
         return resolved
     if isinstance(type_, Enumeration):

@@ -6,13 +6,13 @@ For text that lxml does not see; it holds no markup, and none of what lxml would
 """
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
-from soapbatch.xsd import ILLEGAL_CHARACTER
+from soapbatch.model import ILLEGAL_CHARACTER
 
 _REFERENCE = re.compile("&([^;&]*);?")
 _NAMED: Final = {"lt": "<", "gt": ">", "amp": "&", "quot": '"', "apos": "'"}
-_COMMON: Final = ("&lt;", "&gt;", "&amp;", "&quot;")
 _MAX_DIGITS: Final = 7  # of a character reference: 1114111 is the highest
 
 
@@ -25,9 +25,12 @@ def resolved(text: str) -> str:
     return _REFERENCE.sub(_character, text) if "&" in plain else plain.replace("\0", "&")
 
 
-def is_surely_resolved(text: str) -> bool:
-    """Return whether `resolved` cannot fail, told in a fraction of its time; False: it may."""
-    return "&" not in text or text.count("&") == sum(map(text.count, _COMMON))
+_PAIR = re.compile(r"<[^<>]*>\s*<[^<>]*>([^<]*)</[^<>]*>\s*<[^<>]*?(?:/>|>([^<]*)</[^<>]*>)\s*</[^<>]*>")
+
+
+def pairs(text: str) -> Mapping[str, str | None]:
+    """Read plain pairs, a key and a value or nil each. ValueError: a reference that is none."""
+    return {resolved(match[1]): None if match[2] is None else resolved(match[2]) for match in _PAIR.finditer(text)}
 
 
 def _character(reference: re.Match[str]) -> str:

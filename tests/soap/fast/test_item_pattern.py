@@ -12,20 +12,20 @@ import attrs
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from soapbatch.alike import Alike
-from soapbatch.builder import build_response
-from soapbatch.carriers import BatchTaskInfo, BatchTaskState
 from soapbatch.errors import LimitExceeded, UnreadableResponse
-from soapbatch.limits import Limits
+from soapbatch.model.batch import BatchTaskInfo, BatchTaskState
+from soapbatch.model.limits import Limits
+from soapbatch.model.schema import Array
+from soapbatch.model.services import Binding, ServiceVersion
+from soapbatch.model.xsd import INT
 from soapbatch.operations import OPERATIONS
-from soapbatch.parser import ResponseParser
-from soapbatch.reader import Unknown
-from soapbatch.schema import Array
-from soapbatch.services import Binding, ServiceVersion
-from soapbatch.xsd import INT
+from soapbatch.soap.builder import build_response
+from soapbatch.soap.decoders import Unknown
+from soapbatch.soap.fast.item_pattern import Alike
+from soapbatch.soap.parser import ResponseParser
 from tests.conftest import REPOSITORY
-from tests.envelopes import TNS, XSI, task_list
-from tests.strategies import values
+from tests.support.envelopes import TNS, XSI, task_list
+from tests.support.strategies import values
 
 V88 = ServiceVersion.V88
 LIST = OPERATIONS["GetBatchTaskInfosByState"]
@@ -58,7 +58,7 @@ def twins(chunks: list[bytes]) -> tuple[Any, ...]:
     """Return what a parser says of a list, once all its ways to read one have said the same."""
     streamed = said(chunks)
     collected = said(chunks, collect=True)
-    with mock.patch("soapbatch.parser._SHORT", -1):
+    with mock.patch("soapbatch.soap.parser._SHORT", -1):
         assert said(chunks, collect=True) == collected
         with mock.patch.object(Alike, "is_worth_it", new=False):
             assert said(chunks) == streamed
@@ -641,11 +641,11 @@ def test_an_item_that_exceeds_a_limit_matches_nothing(limits: dict[str, int], lo
 
 
 HOSTILE = """
-from soapbatch.limits import Limits
+from soapbatch.model.limits import Limits
 from soapbatch.operations import OPERATIONS
-from soapbatch.parser import ResponseParser
-from soapbatch.services import ServiceVersion
-from tests.envelopes import task_list
+from soapbatch.soap.parser import ResponseParser
+from soapbatch.model.services import ServiceVersion
+from tests.support.envelopes import task_list
 
 MIB = 2**20
 def item(inside, attributes=""):
@@ -702,7 +702,7 @@ print("byte by byte")
 
 def test_nothing_takes_long() -> None:
     """Hostile items of a MiB, made to be slow to match, to learn or to search, are read in seconds, not minutes."""
-    done = subprocess.run(  # noqa: S603 - this interpreter and a constant script
+    done = subprocess.run(  # noqa: S603 - the README's own text
         [sys.executable, "-c", HOSTILE], cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from soapbatch.carriers import BATCH_TASK_INFO, BATCH_TASK_STATE, BatchTaskState
-from soapbatch.quick import quick, text_of
-from soapbatch.schema import Field, WireType
-from soapbatch.secret import Secret
-from soapbatch.services import ServiceVersion
-from soapbatch.xsd import BASE64, BOOLEAN, DATE_TIME, INT, SHORT, STRING
+from soapbatch.model.batch import BATCH_TASK_INFO, BATCH_TASK_STATE, BatchTaskState
+from soapbatch.model.schema import Field, WireType
+from soapbatch.model.secret import Secret
+from soapbatch.model.services import ServiceVersion
+from soapbatch.model.xsd import BASE64, BOOLEAN, DATE_TIME, INT, SHORT, STRING, escape_text
+from soapbatch.soap.fast.scalar_writers import quick
 
 CREATED = datetime(2024, 2, 29, 12, 30, 5, 123456, UTC)
 GENERAL = "left to the general writer"
@@ -94,7 +94,7 @@ def test_members_are_written_once() -> None:
     """Each value of an enumeration that the version knows is written when the writer is made, and only then."""
     asked: list[Any] = []
 
-    def general(value: Any) -> str:  # noqa: ANN401 - as the real one
+    def general(value: Any) -> str:
         asked.append(value)
         return f"<{value}>"
 
@@ -115,10 +115,10 @@ def test_members_are_written_once() -> None:
 )
 def test_text(value: Secret | str, text: str) -> None:
     """A string is escaped as lxml escapes a text."""
-    assert text_of(value) == text
+    assert escape_text(value) == text
 
 
 def test_text_that_xml_cannot_carry() -> None:
     """It is refused."""
     with pytest.raises(ValueError, match="U\\+0000"):
-        text_of("\0")
+        escape_text("\0")

@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from soapbatch import BatchTaskInfo, BatchTaskState, UsageError
-from soapbatch.jobs.progress import progress_bar
-from tests.job_world import World, in_world
+from soapbatch.cli.progress_bar import progress_bar
+from tests.support.job_server import World, in_world
 
 S = BatchTaskState
 

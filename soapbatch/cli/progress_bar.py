@@ -10,8 +10,8 @@ import contextlib
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
-from soapbatch.carriers import BatchTaskInfo, BatchTaskState
 from soapbatch.errors import UsageError
+from soapbatch.model import BatchTaskInfo, BatchTaskState
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,8 +30,7 @@ def progress_bar(console: "Console | None" = None) -> Generator[Callable[[BatchT
     try:
         from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - of an extra
     except ImportError:
-        message = 'a progress bar needs rich: pip install "soapbatch[demo]"'
-        raise UsageError(message) from None
+        raise UsageError('a progress bar needs rich: pip install "soapbatch[demo]"') from None
     columns = (
         TextColumn("{task.fields[number]} {task.fields[name]}", markup=False),
         BarColumn(),

@@ -1,0 +1,3 @@
+"""The command `soapbatch`."""
+
+from soapbatch.cli.demo import main as main

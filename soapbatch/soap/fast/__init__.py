@@ -1,0 +1,1 @@
+"""What is fast because it is clever. Everything works without it."""

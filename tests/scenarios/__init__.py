@@ -1,0 +1,1 @@
+"""What crosses wings: deadlines, cancellation, closing, faults, logins, secrets, load."""

@@ -1,0 +1,1 @@
+"""What tests share: clients and servers put together, scripts, strategies, documented examples."""
