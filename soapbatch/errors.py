@@ -38,9 +38,8 @@ What an error carries is given to its constructor, by keyword. Only `concerning`
 raises an error need not know which operation it belongs to.
 """
 
-import contextlib
 import copy
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal, Self, TypeAlias, TypedDict, Unpack
 
@@ -103,21 +102,29 @@ class SoapBatchError(Exception):
         return other
 
 
-@contextlib.contextmanager
-def clean_traceback() -> Generator[None]:
+class clean_traceback:  # noqa: N801 - a context manager, named as contextlib names its own
     """Raise errors of ours that leave the block as if they were raised here: without the frames below.
 
     Frames below hold envelopes and revealed secrets in their locals, and tracebacks may show locals. The cause, which
-    has no frames, stays; the context, which may have some, goes.
+    has no frames, stays; the context, which may have some, goes. `operation` and `version`: see `concerning`.
     """
-    try:
-        yield
-    except SoapBatchError as error:
-        clean = error.with_traceback(None)
-        clean.__context__ = None
-    else:
-        return
-    raise clean from clean.__cause__
+
+    __slots__ = ("_operation", "_version")
+
+    def __init__(self, operation: str | None = None, version: ServiceVersion | None = None) -> None:
+        """Prepare to clean what leaves the block."""
+        self._operation = operation
+        self._version = version
+
+    def __enter__(self) -> None:
+        """Enter the block."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        """Raise `error`, if it is one of ours, without its frames."""
+        del _traceback
+        if isinstance(error, SoapBatchError):
+            error.concerning(self._operation, self._version).__context__ = None
+            raise error.with_traceback(None) from error.__cause__
 
 
 class UsageError(SoapBatchError):

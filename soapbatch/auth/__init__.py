@@ -9,6 +9,7 @@ from soapbatch.auth.credentials import (
     Credentials as Credentials,
     Generic as Generic,
     Implicit as Implicit,
+    Provider as Provider,
     Ticket as Ticket,
     UsernamePassword as UsernamePassword,
     as_provider as as_provider,

@@ -41,7 +41,7 @@ class Secret:
         self._value = value
 
     @classmethod
-    def wrap(cls, value: T) -> "T | Secret":
+    def wrap(cls, value: "str | Secret | T") -> "Secret | T":
         """Return text wrapped, and anything else as it is. Raises nothing.
 
         A constructor wraps its secrets first and forgets the plain values: a traceback may show its locals.

@@ -5,7 +5,13 @@ lxml, `parser` reads a response as it arrives, `decoders` turn elements into val
 response means. `fast` holds what is fast because it is clever; everything works without it.
 """
 
-from soapbatch.soap.builder import Request as Request, build_request as build_request, build_response as build_response
+from soapbatch.soap.builder import (
+    PreparedRequest as PreparedRequest,
+    Request as Request,
+    build_request as build_request,
+    build_response as build_response,
+    prepare_request as prepare_request,
+)
 from soapbatch.soap.decoders import (
     BODY as BODY,
     HEADER as HEADER,
