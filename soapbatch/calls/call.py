@@ -34,7 +34,7 @@ from soapbatch.errors import (
     VersionMismatch,
 )
 from soapbatch.model import AuthenticateResponse, Binding, ReplyHeader, Secret
-from soapbatch.operations import Login, Operation
+from soapbatch.operations import AuthenticateOperation, Operation
 from soapbatch.soap import Request, build_request
 from soapbatch.transport import Progress, Transport
 
@@ -80,7 +80,9 @@ class Caller:
         call.check_open()
         return await call.result()
 
-    async def authenticate(self, operation: Login, arguments: Mapping[str, object]) -> AuthenticateResponse:
+    async def authenticate(
+        self, operation: AuthenticateOperation, arguments: Mapping[str, object]
+    ) -> AuthenticateResponse:
         """Log in, for a call that runs already: also while the client is closing."""
         return await _Call(self, operation, arguments, {}, collect=True).result()
 
@@ -161,7 +163,8 @@ class _Call(Generic[R]):
         if not options.keys() <= _OPTIONS:
             raise self.placed(
                 UsageError(
-                    f"a call takes the options {', '.join(sorted(_OPTIONS))}, not {', '.join(options.keys() - _OPTIONS)}"
+                    f"a call takes the options {', '.join(sorted(_OPTIONS))}, "
+                    f"not {', '.join(options.keys() - _OPTIONS)}"
                 )
             )
 
@@ -247,7 +250,7 @@ class _Call(Generic[R]):
         if not isinstance(error, SoapBatchError) or not error.retryable:
             return False
         is_unsent = isinstance(error, TransportError) and error.applied == "no"
-        if not self._operation.reads and not is_unsent:
+        if not self._operation.is_read_only and not is_unsent:
             return False
         seconds = error.retry_after if isinstance(error, HttpError) else None
         if seconds is None:

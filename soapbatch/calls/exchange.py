@@ -13,7 +13,7 @@ from soapbatch.calls.observability import WANTED, WIRE, Hooks, RequestEvent, Res
 from soapbatch.errors import SoapBatchError
 from soapbatch.model import Binding, Limits, ReplyHeader, Retries, Secret, ServiceVersion, SoTimeZone
 from soapbatch.operations import Operation
-from soapbatch.soap import CHUNK, Report, Request, ResponseParser, judge
+from soapbatch.soap import CHUNK, Request, ResponseParser, UnknownCallback, interpret
 from soapbatch.transport import HttpReply, HttpRequest, Progress, Transport, decoded
 
 _READS_IN_A_ROW: Final = 16  # of small pieces that are there already
@@ -33,7 +33,7 @@ class Settings:
     limits: Limits
     retries: Retries
     hooks: Hooks
-    on_unknown: Report
+    on_unknown: UnknownCallback
     session_errors: frozenset[str]
     allow_insecure: bool
 
@@ -92,7 +92,7 @@ class Exchange:
             settings.version,
             limits=settings.limits,
             content_type=reply.headers.get("content-type"),
-            report=settings.on_unknown,
+            on_unknown=settings.on_unknown,
             collect=self._collect,
         )
 
@@ -118,7 +118,9 @@ class Exchange:
         retry_after = _retry_after(self._reply.headers)
         header = outcome.header
         try:
-            result = judge(self._operation, outcome, self._reply.status, retry_after=retry_after, secrets=self._secrets)
+            result = interpret(
+                self._operation, outcome, self._reply.status, retry_after=retry_after, secrets=self._secrets
+            )
         except SoapBatchError as error:
             del outcome, header  # what the server said is masked in the error, and nowhere below
             raise error.with_traceback(None) from error.__cause__
