@@ -15,7 +15,7 @@ from soapbatch.calls import BatchAgent, BlobAgent, CallContext, Hooks, Principal
 from soapbatch.errors import UsageError
 from soapbatch.jobs import Jobs
 from soapbatch.model import Binding, Limits, Retries, Secret, ServiceVersion, SoTimeZone
-from soapbatch.soap import SESSION_LOST, Report, ignore
+from soapbatch.soap import SESSION_LOST, UnknownCallback, ignore_unknown
 from soapbatch.transport import ClientTransport, ConnectionPool, HttpClient, Sender, SendState
 
 TIMEOUT: Final = 60.0
@@ -61,7 +61,7 @@ class Client:
         limits: Limits | None = None,
         retries: Retries | None = None,
         hooks: Hooks | None = None,
-        on_unknown: Report = ignore,
+        on_unknown: UnknownCallback = ignore_unknown,
         time_zone: SoTimeZone | None = None,
         path_prefix: str = "/Remote",
         transport: httpx.AsyncBaseTransport | None = None,

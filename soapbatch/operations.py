@@ -78,11 +78,11 @@ class Operation(Generic[R_co]):
     result: WireType | None = None
     agent: Agent = attrs.field(default=BATCH, kw_only=True)
     since: ServiceVersion = attrs.field(default=ServiceVersion.V75, kw_only=True)
-    reads: bool = attrs.field(default=False, kw_only=True)
+    is_read_only: bool = attrs.field(default=False, kw_only=True)
     sends_password: bool = attrs.field(default=False, kw_only=True)
     result_name: str = attrs.field(default="Response", kw_only=True)
     response_name: str = attrs.field(default=attrs.Factory(_response_name, takes_self=True), kw_only=True)
-    allow_nil: bool = attrs.field(default=False, kw_only=True)
+    nullable: bool = attrs.field(default=False, kw_only=True)
 
     @property
     def python_name(self) -> str:
@@ -112,16 +112,16 @@ _USERS = parameter("AssociateIds", ARRAY_OF_INT, empty=ALL_ASSOCIATES)
 _V83, _V86, _V88 = ServiceVersion.V83, ServiceVersion.V86, ServiceVersion.V88
 
 Tasks = Operation[list[BatchTaskInfo]]
-Login = Operation[AuthenticateResponse]
+AuthenticateOperation = Operation[AuthenticateResponse]
 
 
 def _tasks(name: str, *parameters: Field, since: ServiceVersion = ServiceVersion.V75) -> Tasks:
-    return Operation(name, parameters, ARRAY_OF_BATCH_TASK_INFO, since=since, reads=True, allow_nil=True)
+    return Operation(name, parameters, ARRAY_OF_BATCH_TASK_INFO, since=since, is_read_only=True, nullable=True)
 
 
 def _login(
     name: str, *parameters: Field, since: ServiceVersion = ServiceVersion.V75, sends_password: bool = False
-) -> Login:
+) -> AuthenticateOperation:
     return Operation(
         name,
         parameters,
@@ -136,7 +136,7 @@ def _login(
 
 # fmt: off
 GET_BATCH_TASK_INFO: Operation[BatchTaskInfo | None] = Operation(
-    "GetBatchTaskInfo", (_ID,), BATCH_TASK_INFO, reads=True, allow_nil=True)
+    "GetBatchTaskInfo", (_ID,), BATCH_TASK_INFO, is_read_only=True, nullable=True)
 GET_BATCH_TASK_INFOS_BY_ASSOCIATES = _tasks("GetBatchTaskInfosByAssociates", _USERS)
 GET_BATCH_TASK_INFOS_BY_STATE = _tasks("GetBatchTaskInfosByState", _STATE)
 GET_BATCH_TASK_INFOS_BY_NAME_AND_STATE = _tasks("GetBatchTaskInfosByNameAndState", _NAME, _STATE)
@@ -145,7 +145,7 @@ GET_BATCH_TASK_INFOS_BY_ASSOCIATES_AND_STATE = _tasks("GetBatchTaskInfosByAssoci
 START_BATCH_JOB: Operation[int] = Operation("StartBatchJob", (_TASK,), INT)
 STOP_BATCH_JOB: Operation[bool] = Operation("StopBatchJob", (_ID,), BOOLEAN)
 UPDATE_BATCH_TASK: Operation[BatchTaskInfo | None] = Operation(
-    "UpdateBatchTask", (_TASK,), BATCH_TASK_INFO, allow_nil=True)
+    "UpdateBatchTask", (_TASK,), BATCH_TASK_INFO, nullable=True)
 DELETE_BATCH_TASKS: Operation[None] = Operation("DeleteBatchTasks", (_TASK_IDS,))
 DELETE_BATCH_TASK: Operation[None] = Operation("DeleteBatchTask", (_TASK_ID,), since=_V83)
 GET_ALL_BATCH_TASK_INFOS_BY_NAME = _tasks("GetAllBatchTaskInfosByName", _TASK_NAME, since=_V88)
@@ -166,10 +166,10 @@ AUTHENTICATE_GENERIC = _login(
 AUTHENTICATE_WITH_ACCESS_TOKEN = _login(
     "AuthenticateWithAccessToken", parameter("AccessToken", STRING), since=_V86)
 GET_SYSTEM_INFO: Operation[SoSystemInfoCarrier | None] = Operation(
-    "GetSystemInfo", (), SYSTEM_INFO, agent=SO_PRINCIPAL, reads=True, result_name="SystemInfo", allow_nil=True)
+    "GetSystemInfo", (), SYSTEM_INFO, agent=SO_PRINCIPAL, is_read_only=True, result_name="SystemInfo", nullable=True)
 
 GET_OUTPUT_FROM_BATCH: Operation[bytes | None] = Operation(
-    "GetOutputFromBatch", (_TASK_ID,), BASE64, agent=BLOB, since=_V88, reads=True, allow_nil=True)
+    "GetOutputFromBatch", (_TASK_ID,), BASE64, agent=BLOB, since=_V88, is_read_only=True, nullable=True)
 CLEANUP_BATCH_TASK: Operation[None] = Operation("CleanupBatchTask", (_TASK_ID,), agent=BLOB, since=_V88)
 # fmt: on
 

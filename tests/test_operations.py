@@ -129,7 +129,7 @@ def test_every_operation_has_a_python_name_of_its_own() -> None:
 @pytest.mark.parametrize("row", OPERATIONS.values(), ids=OPERATIONS)
 def test_what_may_be_repeated_only_reads(row: Operation[Any]) -> None:
     """The operations that may be repeated blindly are the Get ones; what starts, stops, saves or deletes is not."""
-    assert row.reads is (row.name in READS)
+    assert row.is_read_only is (row.name in READS)
 
 
 @pytest.mark.parametrize(

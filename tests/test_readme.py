@@ -17,7 +17,7 @@ import pytest
 
 from soapbatch import BatchTaskInfo, Client, ServiceVersion, UsernamePassword
 from soapbatch.operations import OPERATIONS
-from soapbatch.soap.interpret import judge
+from soapbatch.soap.interpretation import interpret
 from soapbatch.testing import NetServer
 
 ROOT = Path(__file__).parents[1]
@@ -34,7 +34,7 @@ def operation_table() -> str:
     ]
     for row in OPERATIONS.values():
         cells = ["✓" if version >= row.since else "" for version in versions]
-        lines.append(f"| {row.name} | {row.agent.name} | {'✓' if row.reads else ''} | {' | '.join(cells)} |")
+        lines.append(f"| {row.name} | {row.agent.name} | {'✓' if row.is_read_only else ''} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -87,7 +87,7 @@ async def test_further_examples_run(example: str, tmp_path: Path, monkeypatch: p
 def test_order_of_judgement_names_the_same_five_steps() -> None:
     """The README's list of how a response is judged has as many steps as the function's own, in the same words."""
     steps = re.findall(r"^\d\. (.*?)[,:]", README.read_text("utf-8"), re.MULTILINE)
-    own = re.findall(r"^ *\d\. (.*?)[,:.]", judge.__doc__ or "", re.MULTILINE)
+    own = re.findall(r"^ *\d\. (.*?)[,:.]", interpret.__doc__ or "", re.MULTILINE)
     assert [step.split()[0] for step in steps] == [step.split()[0] for step in own]
     assert len(steps) == 5
 

@@ -30,10 +30,10 @@ from soapbatch.operations import (
     AUTHENTICATE_IMPLICIT,
     AUTHENTICATE_USERNAME_PASSWORD,
     AUTHENTICATE_WITH_ACCESS_TOKEN,
-    Login,
+    AuthenticateOperation,
 )
 
-Authenticate: TypeAlias = Callable[[Login, Mapping[str, object]], Awaitable[AuthenticateResponse]]
+Authenticate: TypeAlias = Callable[[AuthenticateOperation, Mapping[str, object]], Awaitable[AuthenticateResponse]]
 """Sends one Authenticate operation over the client's own transport and returns its answer."""
 
 
@@ -330,7 +330,11 @@ def _is_loopback(host: str) -> bool:
 
 
 async def _log_in(
-    authenticate: Authenticate, operation: Login, arguments: Mapping[str, object], *, user: str | None = None
+    authenticate: Authenticate,
+    operation: AuthenticateOperation,
+    arguments: Mapping[str, object],
+    *,
+    user: str | None = None,
 ) -> Ticket:
     """Send one login and return its ticket; a refusal names the operation and the user."""
     whom = f"{operation.name} gives no ticket" + (f" to user {user!r}" if user else "")

@@ -34,7 +34,7 @@ from soapbatch.errors import (
     VersionMismatch,
 )
 from soapbatch.model import AuthenticateResponse, Backoff, Binding, Secret
-from soapbatch.operations import Login, Operation
+from soapbatch.operations import AuthenticateOperation, Operation
 from soapbatch.soap import PreparedRequest, prepare_request
 from soapbatch.transport import Sender, SendState
 
@@ -79,7 +79,7 @@ class CallContext:
         return call.result()
 
     def authenticate(
-        self, operation: Login, arguments: Mapping[str, object]
+        self, operation: AuthenticateOperation, arguments: Mapping[str, object]
     ) -> Coroutine[Any, Any, AuthenticateResponse]:
         """Log in for a call that runs already: also while the client is closing."""
         return Call(self, operation, arguments, {}, collect=True).result()
@@ -316,7 +316,11 @@ class Call(Generic[R]):
         """
         retries = self._context.settings.retries
         is_unsent = isinstance(error, TransportError) and error.applied == "no"
-        if not error.retryable or self._attempts_made >= retries.attempts or not (self._operation.reads or is_unsent):
+        if (
+            not error.retryable
+            or self._attempts_made >= retries.attempts
+            or not (self._operation.is_read_only or is_unsent)
+        ):
             return None
         asked = error.retry_after or 0.0
         backoff = Backoff(

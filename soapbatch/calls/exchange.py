@@ -11,7 +11,7 @@ from soapbatch.calls.settings import Settings
 from soapbatch.errors import ProtocolError, clean_traceback
 from soapbatch.model import ReplyHeader, Secret, parse_retry_after
 from soapbatch.operations import Operation
-from soapbatch.soap import CHUNK, Request, ResponseParser, judge
+from soapbatch.soap import CHUNK, Request, ResponseParser, interpret
 from soapbatch.transport import Decompressor, HttpResponse, Sender, SendState, merged_headers
 
 _READS_IN_A_ROW: Final = 16  # of pieces that are there already, before other tasks get their turn
@@ -78,7 +78,7 @@ class Exchange:
             settings.version,
             limits=settings.limits,
             content_type=response.headers.get("content-type"),
-            report=settings.on_unknown,
+            on_unknown=settings.on_unknown,
             collect=self._collect,
         )
         try:
@@ -120,7 +120,7 @@ class Exchange:
         asked = self._response.headers.get("retry-after")
         retry_after = None if asked is None else parse_retry_after(asked, datetime.now(UTC))
         with clean_traceback():  # what the server said is masked in the error, and nowhere below
-            result = judge(self._operation, parsed, status, retry_after=retry_after, secrets=self._secrets)
+            result = interpret(self._operation, parsed, status, retry_after=retry_after, secrets=self._secrets)
         self.header = header
         return result
 

@@ -7,7 +7,7 @@ import attrs
 
 from soapbatch.calls.observability import Hooks
 from soapbatch.model import Binding, Limits, ReplyHeader, Retries, Secret, ServiceVersion, SoTimeZone
-from soapbatch.soap import Report
+from soapbatch.soap import UnknownCallback
 
 
 @attrs.frozen(kw_only=True)
@@ -24,7 +24,7 @@ class Settings:
     limits: Limits
     retries: Retries
     hooks: Hooks
-    on_unknown: Report
+    on_unknown: UnknownCallback
     session_errors: frozenset[str]
     allow_insecure: bool
 

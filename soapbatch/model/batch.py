@@ -18,7 +18,7 @@ from soapbatch.model.schema import STRING_DICTIONARY, Array, Record, element, en
 from soapbatch.model.services import ServiceVersion
 from soapbatch.model.xsd import BOOLEAN, DATE_TIME, INT, SHORT, STRING
 
-V88 = ServiceVersion.V88
+_V88 = ServiceVersion.V88
 
 
 class AssociateFilter(tuple[int, ...]):
@@ -67,7 +67,7 @@ class BatchTaskCancellationBehaviour(StrEnum):
     CANNOT_CANCEL = "CannotCancel"
 
 
-BATCH_TASK_STATE = enumeration("BatchTaskState", BatchTaskState, {BatchTaskState.SUCCEEDED_MANUAL_CLEANUP.value: V88})
+BATCH_TASK_STATE = enumeration("BatchTaskState", BatchTaskState, {BatchTaskState.SUCCEEDED_MANUAL_CLEANUP.value: _V88})
 BATCH_TASK_CANCELLATION_BEHAVIOUR = enumeration("BatchTaskCancellationBehaviour", BatchTaskCancellationBehaviour)
 
 
@@ -111,10 +111,10 @@ class BatchTaskInfo:
     """At most 254 characters."""
     progress_percent: int | None = element("ProgressPercent", SHORT, highest=100)
     """0 to 100."""
-    file_name: str | None = element("FileName", STRING, since=V88, max_length=260)
+    file_name: str | None = element("FileName", STRING, since=_V88, max_length=260)
     """What to call the output. At most 260 characters. Since Services88; older Services88 servers lack it."""
     cancellation_behaviour: BatchTaskCancellationBehaviour | str | None = element(
-        "CancellationBehaviour", BATCH_TASK_CANCELLATION_BEHAVIOUR, since=V88
+        "CancellationBehaviour", BATCH_TASK_CANCELLATION_BEHAVIOUR, since=_V88
     )
     """Whether it may be stopped. Since Services88; older Services88 servers lack it."""
 

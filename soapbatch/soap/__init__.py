@@ -15,13 +15,16 @@ from soapbatch.soap.builder import (
 from soapbatch.soap.decoders import (
     BODY as BODY,
     HEADER as HEADER,
-    BadValue as BadValue,
-    Report as Report,
-    Unknown as Unknown,
-    fields_reader as fields_reader,
-    ignore as ignore,
+    UnknownCallback as UnknownCallback,
+    UnknownItem as UnknownItem,
+    fields_decoder as fields_decoder,
+    ignore_unknown as ignore_unknown,
     local_name as local_name,
 )
-from soapbatch.soap.interpret import SESSION_LOST as SESSION_LOST, judge as judge, parse_response as parse_response
+from soapbatch.soap.interpretation import (
+    SESSION_LOST as SESSION_LOST,
+    interpret as interpret,
+    parse_response as parse_response,
+)
 from soapbatch.soap.parser import CHUNK as CHUNK, ResponseParser as ResponseParser
 from soapbatch.soap.xml_input import document as document

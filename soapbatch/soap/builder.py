@@ -40,8 +40,8 @@ from soapbatch.model import (
     escape_text,
 )
 from soapbatch.operations import Operation, operation_named
-from soapbatch.soap.constraints import Writer, guarded, items_of, known_to
-from soapbatch.soap.fast.scalar_writers import quick
+from soapbatch.soap.constraints import Writer, as_list, reject_newer_values, with_constraints
+from soapbatch.soap.fast.scalar_writers import fast_writer
 from soapbatch.soap.template import Pieces, is_hole, template
 
 R = TypeVar("R")
@@ -327,10 +327,10 @@ class _Compiler:
     def field(self, row: Field) -> Writer:
         """Compile one optional element with the rules of its row."""
         if not isinstance(row.type, Scalar):
-            return guarded(row, self.version, self.writer(row.type))
+            return with_constraints(row, self.version, self.writer(row.type))
         open_, close = next(self.pieces), next(self.pieces)
-        general = guarded(row, self.version, self.scalar(row.type, open_, close))
-        return quick(row, self.version, open_, close, general)
+        general = with_constraints(row, self.version, self.scalar(row.type, open_, close))
+        return fast_writer(row, self.version, open_, close, general)
 
     def writer(self, type_: WireType) -> Writer:
         """Compile one optional element from the pieces between its two outer cuts."""
@@ -365,7 +365,7 @@ class _Compiler:
         if type_ is STRING:
             return lambda value: f"{open_}{escape_text(value)}{close}"
         assert isinstance(type_, Enumeration)  # noqa: S101 - the only other scalars
-        encode = known_to(self.version, type_)
+        encode = reject_newer_values(self.version, type_)
         return lambda value: f"{open_}{escape_text(encode(value))}{close}"
 
     def record(self, type_: Record) -> Writer:
@@ -388,7 +388,7 @@ class _Compiler:
         def write(value: object) -> str:
             parts = [head]
             index = 0
-            items = items_of(value)
+            items = as_list(value)
             try:
                 for item in items:
                     parts.append(write_item(item))
@@ -407,7 +407,7 @@ class _Compiler:
         open_, close = f"{start}>", f"<{end}"
 
         def write_ints(value: object) -> str:
-            items = items_of(value)
+            items = as_list(value)
             if set(map(type, items)) != {int} or not -(2**31) <= min(items) <= max(items) < 2**31:
                 return write(items)
             # One C call formats all of them: a list of genuine ints prints as "[1, 2, 3]".

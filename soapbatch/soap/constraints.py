@@ -10,20 +10,20 @@ Writer: TypeAlias = Callable[[Any], str]
 """Takes a value to its text on the wire, or raises ValueError or UsageError."""
 
 
-def guarded(row: Field, version: ServiceVersion, writer: Writer) -> Writer:
+def with_constraints(row: Field, version: ServiceVersion, writer: Writer) -> Writer:
     """Add to a field's writer the rule that its row states."""
     if row.since > version:
-        return _refusing(row, version)
+        return _reject_newer_field(row, version)
     if row.max_length is not None:
-        return _bounded(row.max_length, writer)
+        return _with_max_length(row.max_length, writer)
     if row.highest is not None:
-        return _ranged(row.highest, writer)
+        return _with_highest(row.highest, writer)
     if row.empty is not None:
-        return _deliberate(row, writer)
+        return _reject_accidental_empty(row, writer)
     return writer
 
 
-def _refusing(row: Field, version: ServiceVersion) -> Writer:
+def _reject_newer_field(row: Field, version: ServiceVersion) -> Writer:
     def write(_: object) -> NoReturn:
         message = f"{row.name} came with {row.since}; {version} has no such field: leave {row.attribute} None"
         error = NotInVersion(message)
@@ -33,7 +33,7 @@ def _refusing(row: Field, version: ServiceVersion) -> Writer:
     return write
 
 
-def _bounded(longest: int, writer: Writer) -> Writer:
+def _with_max_length(longest: int, writer: Writer) -> Writer:
     def write(value: object) -> str:
         if isinstance(value, str) and len(value) > longest:
             raise ValueError(f"is {len(value)} characters long; the server keeps at most {longest}")
@@ -42,7 +42,7 @@ def _bounded(longest: int, writer: Writer) -> Writer:
     return write
 
 
-def _ranged(highest: int, writer: Writer) -> Writer:
+def _with_highest(highest: int, writer: Writer) -> Writer:
     def write(value: int) -> str:
         text = writer(value)
         if not 0 <= value <= highest:
@@ -52,9 +52,9 @@ def _ranged(highest: int, writer: Writer) -> Writer:
     return write
 
 
-def _deliberate(row: Field, writer: Writer) -> Writer:
+def _reject_accidental_empty(row: Field, writer: Writer) -> Writer:
     def write(value: object) -> str:
-        items = value if value is row.empty else items_of(value)
+        items = value if value is row.empty else as_list(value)
         if not items and items is not row.empty:
             raise UsageError(
                 f"{row.attribute} is empty, which the server takes for 'every task': "
@@ -65,7 +65,7 @@ def _deliberate(row: Field, writer: Writer) -> Writer:
     return write
 
 
-def known_to(version: ServiceVersion, type_: Enumeration) -> Writer:
+def reject_newer_values(version: ServiceVersion, type_: Enumeration) -> Writer:
     """Return the encoder of an enumeration that refuses the values that came after `version`."""
     encode = type_.encode
 
@@ -81,7 +81,7 @@ def known_to(version: ServiceVersion, type_: Enumeration) -> Writer:
     return known
 
 
-def items_of(value: Any) -> list[Any]:
+def as_list(value: Any) -> list[Any]:
     """Return the items of any iterable but a text or a mapping, as a list."""
     kind = cast(type[object], type(value))
     if issubclass(kind, str | bytes | Mapping) or not issubclass(kind, Iterable):

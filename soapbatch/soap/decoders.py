@@ -34,7 +34,7 @@ from soapbatch.model import (
 
 
 @attrs.frozen
-class Unknown:
+class UnknownItem:
     """Something in a response that this release does not know and passed over.
 
     Attributes:
@@ -56,6 +56,10 @@ class BadValue(ValueError):
         super().__init__(reason, path)
         self.reason, self.path = reason, path
 
+    def __str__(self) -> str:
+        """Return the path and the reason."""
+        return f"{self.path}: {self.reason}"
+
     def under(self, step: str) -> "BadValue":
         """Return the same, seen from one level further up."""
         return BadValue(self.reason, f"{step}{'.' if self.path and self.path[0] != '[' else ''}{self.path}")
@@ -66,9 +70,9 @@ class BadValue(ValueError):
 
 
 Element: TypeAlias = etree._Element  # noqa: SLF001 - it has no public name
-Report: TypeAlias = Callable[[Unknown], None]
-Reader: TypeAlias = Callable[[Element, Report], Any]
-FieldsReader: TypeAlias = Callable[[Iterable[Element], Report], dict[str, Any]]
+UnknownCallback: TypeAlias = Callable[[UnknownItem], None]
+Decoder: TypeAlias = Callable[[Element, UnknownCallback], Any]
+FieldsDecoder: TypeAlias = Callable[[Iterable[Element], UnknownCallback], dict[str, Any]]
 
 _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 ENVELOPE, HEADER, BODY, FAULT = (
@@ -93,22 +97,22 @@ def local_name(element: Element) -> str:
     return str(element.tag).rpartition("}")[2]
 
 
-def ignore(_: Unknown) -> None:
+def ignore_unknown(_: UnknownItem) -> None:
     """Pass over what is not known without telling anybody: the default of `on_unknown`."""
 
 
 @cache
-def reader(type_: WireType, namespace: str) -> Reader:
+def decoder_for(type_: WireType, namespace: str) -> Decoder:
     """Return the reader of a wire type in a service version's `namespace`; nil is the caller's to see."""
     match type_:
         case Record():
-            return _record_reader(type_, namespace)
+            return _record_decoder(type_, namespace)
         case Array():
-            return _array_reader(type_, namespace)
+            return _array_decoder(type_, namespace)
         case Dictionary():
-            return _dictionary_reader(type_, namespace)
+            return _dictionary_decoder(type_, namespace)
         case Enumeration():
-            return _enumeration_reader(type_)
+            return _enumeration_decoder(type_)
         case _:
             decode = type_.decode
             return lambda element, _: decode(_text(element))
@@ -120,57 +124,57 @@ def _text(element: Element) -> str:
     return element.text or ""
 
 
-def _enumeration_reader(type_: Enumeration) -> Reader:
-    def read(element: Element, report: Report) -> Any:
+def _enumeration_decoder(type_: Enumeration) -> Decoder:
+    def read(element: Element, report: UnknownCallback) -> Any:
         text = _text(element)
         if text not in type_.members:
-            report(Unknown("value", text, type_.name))
+            report(UnknownItem("value", text, type_.name))
         return type_.decode(text)
 
     return read
 
 
-def _rows(
+def _rows_by_tag(
     fields: tuple[Field, ...], namespace: str, enclosing: Record | None
-) -> dict[str, tuple[str, Callable[[str], Any] | None, Reader]]:
+) -> dict[str, tuple[str, Callable[[str], Any] | None, Decoder]]:
     """Return what to do with each element: attribute, decoder of a plain text if it is one, reader."""
-    rows: dict[str, tuple[str, Callable[[str], Any] | None, Reader]] = {}
+    rows: dict[str, tuple[str, Callable[[str], Any] | None, Decoder]] = {}
     for field in fields:
         type_ = field.type
         decode = None if isinstance(type_, Record | Array | Dictionary | Enumeration) else type_.decode
         # A record inside itself finds its reader when it is needed, not while that is being compiled.
-        read = partial(_read_late, type_, namespace) if type_ is enclosing else reader(type_, namespace)
+        read = partial(_decode_recursive, type_, namespace) if type_ is enclosing else decoder_for(type_, namespace)
         # Some stacks leave the namespace out inside a fault's detail.
         rows[f"{{{field.namespace or namespace}}}{field.name}"] = rows[field.name] = (field.attribute, decode, read)
     return rows
 
 
-def _read_late(type_: WireType, namespace: str, element: Element, report: Report) -> Any:
-    return reader(type_, namespace)(element, report)
+def _decode_recursive(type_: WireType, namespace: str, element: Element, report: UnknownCallback) -> Any:
+    return decoder_for(type_, namespace)(element, report)
 
 
-def _record_reader(type_: Record, namespace: str) -> Reader:
+def _record_decoder(type_: Record, namespace: str) -> Decoder:
     carrier = type_.carrier
-    read_fields = fields_reader(type_.fields, namespace, type_.name, type_)
+    read_fields = fields_decoder(type_.fields, namespace, type_.name, type_)
     return lambda element, report: carrier(**read_fields(element, report))
 
 
-def fields_reader(  # noqa: C901 - one pass over the children, which is where the time goes
+def fields_decoder(  # noqa: C901 - one pass over the children, which is where the time goes
     fields: tuple[Field, ...], namespace: str, where: str, enclosing: Record | None = None
-) -> FieldsReader:
+) -> FieldsDecoder:
     """Return a reader of the children of an element, given by itself, by attribute; nil and absent ones are left out.
 
     `enclosing` is the record that the fields make up, if they do. Making a reader takes longer than reading: keep it.
     """
-    rows = _rows(fields, namespace, enclosing)
+    rows = _rows_by_tag(fields, namespace, enclosing)
     ignored = {f"{{{namespace}}}{name}" for name in BASE_TYPE_ELEMENTS}
     text_decoder = STRING.decode
 
-    def report_unknown(child: Element, report: Report) -> None:
+    def report_unknown(child: Element, report: UnknownCallback) -> None:
         if child.tag not in ignored:
-            report(Unknown("element", local_name(child), where))
+            report(UnknownItem("element", local_name(child), where))
 
-    def read(children: Iterable[Element], report: Report) -> dict[str, Any]:
+    def read(children: Iterable[Element], report: UnknownCallback) -> dict[str, Any]:
         values: dict[str, Any] = {}
         for child in children:
             row = rows.get(child.tag)  # type: ignore[arg-type]  # comments and instructions are gone, so it is a string
@@ -199,17 +203,17 @@ def fields_reader(  # noqa: C901 - one pass over the children, which is where th
     return read
 
 
-def _array_reader(type_: Array, namespace: str) -> Reader:
+def _array_decoder(type_: Array, namespace: str) -> Decoder:
     tag = f"{{{type_.namespace or namespace}}}{type_.item_name}"
-    read_item = reader(type_.item, namespace)
+    read_item = decoder_for(type_.item, namespace)
 
-    def read(element: Element, report: Report) -> tuple[Any, ...]:
+    def read(element: Element, report: UnknownCallback) -> tuple[Any, ...]:
         items: list[Any] = []
         for index, child in enumerate(element):
             if child.tag != tag:
-                report(Unknown("element", local_name(child), type_.name))
+                report(UnknownItem("element", local_name(child), type_.name))
             elif is_nil(child):
-                report(Unknown("nil item", type_.item_name, type_.name))
+                report(UnknownItem("nil item", type_.item_name, type_.name))
             else:
                 try:
                     items.append(read_item(child, report))
@@ -222,10 +226,10 @@ def _array_reader(type_: Array, namespace: str) -> Reader:
     return read
 
 
-def _dictionary_reader(type_: Dictionary, namespace: str) -> Reader:
+def _dictionary_decoder(type_: Dictionary, namespace: str) -> Decoder:
     key_tag, value_tag = (f"{{{type_.namespace or namespace}}}{name}" for name in ("Key", "Value"))
 
-    def read(element: Element, report: Report) -> dict[str, str | None]:
+    def read(element: Element, report: UnknownCallback) -> dict[str, str | None]:
         pairs: dict[str, str | None] = {}
         for pair in element:
             # Nearly always it is two texts in this order.
@@ -242,7 +246,7 @@ def _dictionary_reader(type_: Dictionary, namespace: str) -> Reader:
     return read
 
 
-def _read_pair(pair: Element, where: str, pairs: dict[str, str | None], report: Report) -> None:
+def _read_pair(pair: Element, where: str, pairs: dict[str, str | None], report: UnknownCallback) -> None:
     """Read a pair of the dictionary `where`, in any order and namespace, with anything else in it."""
     key: str | None = None
     value: str | None = None
@@ -253,9 +257,9 @@ def _read_pair(pair: Element, where: str, pairs: dict[str, str | None], report: 
         elif name == "Value":
             value = None if child.text is None and is_nil(child) else _text(child)
         else:
-            report(Unknown("element", name, local_name(pair)))
+            report(UnknownItem("element", name, local_name(pair)))
     if key is None:
-        report(Unknown("nil item", local_name(pair), where))
+        report(UnknownItem("nil item", local_name(pair), where))
     else:
         pairs[key] = value
 
@@ -273,19 +277,19 @@ class FaultBlock:
 
 
 @cache
-def _header_reader(namespace: str) -> FieldsReader:
-    return fields_reader(REPLY_HEADER.fields, namespace, REPLY_HEADER.name, REPLY_HEADER)
+def _header_decoder(namespace: str) -> FieldsDecoder:
+    return fields_decoder(REPLY_HEADER.fields, namespace, REPLY_HEADER.name, REPLY_HEADER)
 
 
-def read_header(blocks: Element | list[Element], namespace: str, report: Report) -> ReplyHeader:
+def read_header(blocks: Element | list[Element], namespace: str, report: UnknownCallback) -> ReplyHeader:
     """Read the header blocks of a reply; unknown ones are reported as such."""
 
-    def report_block(unknown: Unknown) -> None:
+    def report_block(unknown: UnknownItem) -> None:
         is_block = unknown.where == REPLY_HEADER.name
-        report(Unknown("header block", unknown.name, "Header") if is_block else unknown)
+        report(UnknownItem("header block", unknown.name, "Header") if is_block else unknown)
 
     try:
-        values = _header_reader(namespace)(blocks, report_block)
+        values = _header_decoder(namespace)(blocks, report_block)
         if len(values) != len(blocks) and any(
             local_name(block) == "Succeeded" and block.text in _FALSE for block in blocks
         ):
@@ -327,7 +331,7 @@ def _read_exception_info(detail: Element, namespace: str) -> ExceptionInfo | Non
     for child in detail:
         if local_name(child) in {"SoExceptionInfo", "ExceptionInfo"}:
             try:
-                info = reader(EXCEPTION_INFO, namespace)(child, ignore)
+                info = decoder_for(EXCEPTION_INFO, namespace)(child, ignore_unknown)
             except ValueError:
                 return None
             return info if isinstance(info, ExceptionInfo) else None

@@ -12,7 +12,7 @@ raised: `judgement` decides what the whole answer means.
 """
 
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Final
 
 import attrs
@@ -27,18 +27,19 @@ from soapbatch.soap.decoders import (
     FAULT,
     HEADER,
     BadValue,
+    Decoder,
     FaultBlock,
-    Report,
-    Unknown,
-    ignore,
+    UnknownCallback,
+    UnknownItem,
+    decoder_for,
+    ignore_unknown,
     is_nil,
     local_name,
     read_fault,
     read_header,
 )
-from soapbatch.soap.fast.item_pattern import Alike
-from soapbatch.soap.response_shape import expected
-from soapbatch.soap.xml_input import NOT_BASE64, Base64, Utf8, XmlFeed, limit_exceeded
+from soapbatch.soap.fast.item_pattern import ItemPattern
+from soapbatch.soap.xml_input import NOT_BASE64, Base64, SafeXmlParser, Utf8Transcoder, limit_exceeded
 
 CHUNK: Final = 64 * 1024
 """Bytes that are parsed in one go: about a millisecond's work, so that an event loop can breathe between."""
@@ -51,8 +52,50 @@ _SILENCE: Final = ReplyHeader()
 _EXCERPT: Final = 800  # bytes of an unreadable body that are kept for an error
 
 
+@attrs.frozen
+class ResponseShape:
+    """The tags that matter.
+
+    Attributes:
+        namespace: of the service version.
+        response: the element in the Body.
+        result: the element in that.
+        item: the elements in that, if the result is a list.
+        event_tags: those that lxml is to tell of: in any namespace, which takes it less time.
+        decode: reads an item, or a result that is no list.
+    """
+
+    namespace: str
+    response: str
+    result: str
+    item: str
+    event_tags: tuple[str, ...]
+    decode: Decoder
+
+
+@cache
+def response_shape(operation: Operation[Any], version: ServiceVersion) -> ResponseShape:
+    """Return what to expect of a response of `operation`."""
+    namespace, result = f"{{{version.namespace}}}", operation.result
+    item, decoded_type = "", result or BASE64
+    event_tags = ["Envelope", "Header", "Fault", operation.response_name]
+    if isinstance(result, Array):
+        item, decoded_type = f"{namespace}{result.item_name}", result.item
+        event_tags.append(result.item_name)
+    elif result is BASE64:
+        event_tags.append(operation.result_name)
+    return ResponseShape(
+        namespace=version.namespace,
+        response=f"{namespace}{operation.response_name}",
+        result=f"{namespace}{operation.result_name}",
+        item=item,
+        event_tags=tuple(f"{{*}}{name}" for name in event_tags),
+        decode=decoder_for(decoded_type, version.namespace),
+    )
+
+
 @attrs.define
-class Reply:
+class ParsedResponse:
     """Everything that a response said.
 
     Attributes:
@@ -84,20 +127,20 @@ class ResponseParser:
         *,
         limits: Limits,
         content_type: str | None = None,
-        report: Report = ignore,
+        on_unknown: UnknownCallback = ignore_unknown,
         collect: bool = True,
     ) -> None:
         """Read the response of `operation`; unless `collect`, `feed` returns what it finds."""
         self._operation = operation
-        self._expected = expected(operation, version)
+        self._shape = response_shape(operation, version)
         self._limits = limits
-        self._report = report
+        self._on_unknown = on_unknown
         self._collect = collect
         # What may turn out to be a short answer.
-        self._held = bytearray() if collect and operation.result is not BASE64 else None
-        self._utf8 = Utf8(limits, streamed=not collect, content_type=content_type)
+        self._pending = bytearray() if collect and operation.result is not BASE64 else None
+        self._transcoder = Utf8Transcoder(limits, streamed=not collect, content_type=content_type)
         self._excerpt = b""
-        self._reply = Reply()
+        self._parsed = ParsedResponse()
         self._items: list[Any] = []
         self._count = 0
         self._freed = 0
@@ -107,19 +150,19 @@ class ResponseParser:
         self._is_behind_item = False
         self._closed: list[tuple[etree._Element, object]] = []  # the item that has just ended
         self._rest: bytes = b""
-        self._xml = XmlFeed(limits, self._expected.wanted)
+        self._xml = SafeXmlParser(limits, self._shape.event_tags)
 
     @cached_property
-    def _alike(self) -> Alike | None:
+    def _item_pattern(self) -> ItemPattern | None:
         result = self._operation.result
         if not isinstance(result, Array) or not isinstance(result.item, Record):
             return None
-        return Alike(result.item_name, result.item, self._expected.namespace, self._limits)
+        return ItemPattern(result.item_name, result.item, self._shape.namespace, self._limits)
 
     @property
     def problem(self) -> ProtocolError | None:
         """What makes the response unreadable, or None so far."""
-        return self._reply.problem
+        return self._parsed.problem
 
     def feed(self, data: bytes) -> list[Any]:
         """Take the next bytes; return the items they complete, unless the parser collects them."""
@@ -130,72 +173,72 @@ class ResponseParser:
             found += self._advance(data[start : start + CHUNK], final=False)
         return found
 
-    def close(self) -> Reply:
+    def close(self) -> ParsedResponse:
         """Take the end of the response and return all that it said. What lxml holds is freed."""
-        reply = self._reply
+        parsed = self._parsed
         if self._is_closed:
-            return reply
+            return parsed
         self._advance(b"", final=True)
         self._is_closed = True
-        if reply.problem is None:
+        if parsed.problem is None:
             try:
                 self._finish(self._xml.close())
             except ProtocolError as error:
-                reply.problem = error.with_traceback(None)
+                parsed.problem = error.with_traceback(None)
             except BadValue as error:
-                reply.problem = self._unexpected(error)
-        if reply.problem is not None:
-            reply.problem.excerpt = redact_envelope(self._excerpt.decode("utf-8", "replace"))
+                parsed.problem = self._bad_value_error(error)
+        if parsed.problem is not None:
+            parsed.problem.excerpt = redact_envelope(self._excerpt.decode("utf-8", "replace"))
         self._list = None
         self._closed.clear()
         self._xml.release()
-        return reply
+        return parsed
 
     def _advance(self, data: bytes, *, final: bool) -> list[Any]:
-        if self._reply.problem is not None or self._is_closed:
+        if self._parsed.problem is not None or self._is_closed:
             return []
         found: list[Any] = []
         try:
-            data = self._utf8.feed(data, final=final)
+            data = self._transcoder.feed(data, final=final)
             if len(self._excerpt) < _EXCERPT:
                 self._excerpt += data[: _EXCERPT - len(self._excerpt)]
             self._feed_body(data, found, final=final)
             if final:
                 self._feed_events(self._xml.flush(), found)
         except ProtocolError as error:
-            self._reply.problem = error.with_traceback(None)  # its frames would keep the tree alive
+            self._parsed.problem = error.with_traceback(None)  # its frames would keep the tree alive
         except BadValue as error:
-            self._reply.problem = self._unexpected(error)
+            self._parsed.problem = self._bad_value_error(error)
         except ValueError as error:
-            self._reply.problem = self._unexpected(BadValue(str(error), self._operation.result_name))
-        if self._reply.header.succeeded is False:
+            self._parsed.problem = self._bad_value_error(BadValue(str(error), self._operation.result_name))
+        if self._parsed.header.succeeded is False:
             found.clear()  # whatever stands beside a failure is no result
         self._count += len(found)
         if not self._collect:
             return found
         self._items += found
-        if self._freed >= self._limits.items and self._reply.problem is None:
-            self._reply.problem = limit_exceeded(limit="items")
+        if self._freed >= self._limits.items and self._parsed.problem is None:
+            self._parsed.problem = limit_exceeded(limit="items")
         return []
 
-    def _unexpected(self, error: BadValue) -> UnexpectedResponse:
+    def _bad_value_error(self, error: BadValue) -> UnexpectedResponse:
         return UnexpectedResponse(f"{self._operation.response_name}.{error.path}: {error.reason}")
 
     def _feed_body(self, data: bytes, found: list[Any], *, final: bool) -> None:
-        if self._held is not None:
-            self._held += data
+        if self._pending is not None:
+            self._pending += data
             if final:
-                self._feed_events(self._xml.whole(bytes(self._held)), found)
+                self._feed_events(self._xml.parse_whole(bytes(self._pending)), found)
                 return
-            if len(self._held) <= _SHORT:
-                if b"<!D" in self._held:
-                    self._xml.refuse_doctype(bytes(self._held))
+            if len(self._pending) <= _SHORT:
+                if b"<!D" in self._pending:
+                    self._xml.refuse_doctype(bytes(self._pending))
                 return
-            data, self._held = bytes(self._held), None
+            data, self._pending = bytes(self._pending), None
         if self._operation.result is BASE64:
             self._feed_around_base64(data, found)
-        elif self._alike is not None:
-            self._feed_list(self._alike, data, found, final=final)
+        elif self._item_pattern is not None:
+            self._feed_list(self._item_pattern, data, found, final=final)
         else:
             self._feed_xml(data, found)
 
@@ -207,20 +250,20 @@ class ResponseParser:
             self._handle(event, element, found)
         self._xml.check()
 
-    def _feed_list(self, alike: Alike, data: bytes, found: list[Any], *, final: bool) -> None:
+    def _feed_list(self, pattern: ItemPattern, data: bytes, found: list[Any], *, final: bool) -> None:
         """Feed lxml whatever does not look like an item that it has read."""
         start = max(self._rest.rfind(b"<"), 0)  # a tag that ends in `data` begins there, or later
         data, self._rest = self._rest + data, b""
         while data:
             is_behind, before = self._is_behind_item, len(found)
-            end = alike.first_end(data, start) if is_behind else alike.last_end(data) if alike.is_worth_it else 0
+            end = pattern.first_end(data, start) if is_behind else pattern.last_end(data) if pattern.should_try else 0
             start = 0
             if is_behind and end:
-                data = alike.take(data, found)
+                data = pattern.match_prefix(data, found)
                 if len(found) > before:
                     self._freed += len(found) - before
                     continue
-            elif is_behind and not final and len(data) <= alike.patience:
+            elif is_behind and not final and len(data) <= pattern.max_pending_bytes:
                 self._rest = data  # no item ends here yet
                 return
             self._is_behind_item = False
@@ -231,38 +274,38 @@ class ResponseParser:
             self._feed_xml(data[: end - 1], found)
             self._closed.clear()
             self._feed_xml(data[end - 1 : end], found)
-            if self._closed and alike.is_worth_it:
+            if self._closed and pattern.should_try:
                 self._is_behind_item = True
                 if is_behind:
-                    alike.learn(data[:end], *self._closed[-1])
+                    pattern.learn_from(data[:end], *self._closed[-1])
             data = data[end:]
 
     def _handle(self, event: str, element: etree._Element, found: list[Any]) -> None:
         tag = element.tag
-        if tag == self._expected.item:
+        if tag == self._shape.item:
             if event == "end":
                 self._handle_item(element, found)
-        elif tag == self._expected.response:
-            self._reply.answers = self._reply.answers or self._is_response(element)
+        elif tag == self._shape.response:
+            self._parsed.answers = self._parsed.answers or self._is_response(element)
         elif tag in HEADER:
             if event == "end" and element.getparent() is self._xml.root:
                 self._xml.check_depth_of(element, 2)
                 self._handle_blocks(element)
         elif tag in FAULT:
-            if event == "end" and self._reply.fault is None:
-                self._reply.fault = read_fault(element, self._expected.namespace)
-        elif tag == self._expected.result:
+            if event == "end" and self._parsed.fault is None:
+                self._parsed.fault = read_fault(element, self._shape.namespace)
+        elif tag == self._shape.result:
             self._handle_base64(event, element, found)
 
     def _handle_blocks(self, blocks: etree._Element | list[etree._Element]) -> None:
-        header = read_header(blocks, self._expected.namespace, self._report)
-        if self._reply.header is _SILENCE:
-            self._reply.header = header
+        header = read_header(blocks, self._shape.namespace, self._on_unknown)
+        if self._parsed.header is _SILENCE:
+            self._parsed.header = header
             return
         told = {name: value for name, value in attrs.asdict(header, recurse=False).items() if value is not None}
-        if self._reply.header.succeeded is False:
+        if self._parsed.header.succeeded is False:
             told.pop("succeeded", None)  # a failure once told is not untold
-        self._reply.header = attrs.evolve(self._reply.header, **told)
+        self._parsed.header = attrs.evolve(self._parsed.header, **told)
 
     def _handle_base64(self, event: str, element: etree._Element, found: list[Any]) -> None:
         if event == "start" and self._list is None and self._is_result(element):
@@ -290,12 +333,12 @@ class ResponseParser:
             first.clear()  # removing it with its children takes lxml time that is quadratic in their number
             parent.remove(first)
             self._freed += 1
-        self._xml.let_go()
+        self._xml.reset_tag_count()
         if is_nil(element):
-            self._report(Unknown("nil item", local_name(element), local_name(parent)))
+            self._on_unknown(UnknownItem("nil item", local_name(element), local_name(parent)))
             return
         try:
-            item = self._expected.read(element, self._report)
+            item = self._shape.decode(element, self._on_unknown)
             found.append(item)
             self._closed = [(element, item)]
         except BadValue as error:
@@ -303,8 +346,8 @@ class ResponseParser:
 
     def _report_foreign(self, element: etree._Element) -> None:
         """Tell of an element in a list that is no item of it."""
-        if element.tag != self._expected.item:
-            self._report(Unknown("element", local_name(element), self._operation.result_name))
+        if element.tag != self._shape.item:
+            self._on_unknown(UnknownItem("element", local_name(element), self._operation.result_name))
 
     def _is_response(self, element: etree._Element) -> bool:
         body = element.getparent()
@@ -313,9 +356,9 @@ class ResponseParser:
     def _is_result(self, element: etree._Element) -> bool:
         response = element.getparent()
         return (
-            element.tag == self._expected.result
+            element.tag == self._shape.result
             and response is not None
-            and response.tag == self._expected.response
+            and response.tag == self._shape.response
             and self._is_response(response)
         )
 
@@ -334,7 +377,7 @@ class ResponseParser:
             raise UnreadableResponse(f"the response is not a SOAP envelope but <{local_name(envelope)[:40]}>")
         if blocks := [child for child in envelope if child.tag not in _PARTS]:
             self._handle_blocks(blocks)  # beside the Body, where the documented requests have theirs
-        if self._reply.fault is not None:
+        if self._parsed.fault is not None:
             return
         answers = [answer for body in envelope if body.tag in BODY for answer in body]
         if len(answers) != 1:
@@ -342,12 +385,12 @@ class ResponseParser:
                 f"the Body of the response is empty or missing, or holds more than one answer: {len(answers)}"
             )
         answer = answers[0]
-        if answer.tag != self._expected.response:
+        if answer.tag != self._shape.response:
             raise UnexpectedResponse(
-                f"expected <{self._operation.response_name}> of {self._expected.namespace}, "
+                f"expected <{self._operation.response_name}> of {self._shape.namespace}, "
                 f"got <{local_name(answer)[:80]}>: is this the endpoint of that version?"
             )
-        self._reply.result = self._read_result(answer)
+        self._parsed.result = self._read_result(answer)
 
     def _read_list(self, element: Iterable[etree._Element]) -> list[Any]:
         if (getattr(element, "text", None) or "").strip():
@@ -361,18 +404,18 @@ class ResponseParser:
         if operation.result is None:
             return None
         if not operation.result_name:
-            return self._expected.read(answer, self._report)
-        element = next(answer.iterchildren(self._expected.result), None)
+            return self._shape.decode(answer, self._on_unknown)
+        element = next(answer.iterchildren(self._shape.result), None)
         if isinstance(operation.result, Array):
             return self._read_list(() if element is None else element)
         if element is None or is_nil(element):
-            if operation.allow_nil:
+            if operation.nullable:
                 return None
             raise UnexpectedResponse(f"{self._operation.response_name} holds no {operation.result_name}, which it must")
         if operation.result is BASE64:
             return b"".join(self._items)
         try:
-            return self._expected.read(element, self._report)
+            return self._shape.decode(element, self._on_unknown)
         except BadValue as error:
             raise error.under(operation.result_name) from None
         except ValueError as error:

@@ -7,7 +7,7 @@ from lxml import etree
 from soapbatch.errors import UnexpectedResponse
 from soapbatch.model import REQUEST_HEADER, Limits, RequestHeader, ServiceVersion
 from soapbatch.operations import Operation
-from soapbatch.soap import BODY, HEADER, BadValue, document, fields_reader, ignore
+from soapbatch.soap import BODY, HEADER, document, fields_decoder, ignore_unknown
 
 
 def parse_request(
@@ -34,7 +34,8 @@ def parse_request(
     if call is None or call.tag != f"{{{namespace}}}{operation.name}":
         raise UnexpectedResponse(f"the Body holds no <{operation.name}> of {namespace}")
     try:
-        header = fields_reader(REQUEST_HEADER.fields, namespace, "Header")(blocks, ignore)
-        return fields_reader(operation.parameters, namespace, operation.name)(call, ignore), RequestHeader(**header)
-    except BadValue as error:
-        raise UnexpectedResponse(f"{error.path}: {error.reason}") from None
+        header = fields_decoder(REQUEST_HEADER.fields, namespace, "Header")(blocks, ignore_unknown)
+        arguments = fields_decoder(operation.parameters, namespace, operation.name)(call, ignore_unknown)
+    except ValueError as error:
+        raise UnexpectedResponse(str(error)) from None
+    return arguments, RequestHeader(**header)

@@ -9,7 +9,7 @@ from lxml import etree
 
 from soapbatch.model.limits import Limits
 from soapbatch.operations import GET_BATCH_TASK_INFO, GET_BATCH_TASK_INFOS_BY_STATE, Operation
-from soapbatch.soap.interpret import judge, parse_response
+from soapbatch.soap.interpretation import interpret, parse_response
 from soapbatch.soap.parser import ResponseParser
 from tests.bench.case import LXML, SOAPBATCH, ZEEP, Case, Plan, Sample, Target, timed
 from tests.bench.inputs import CHUNK, VERSION, reply_with, reply_with_one
@@ -59,4 +59,4 @@ def parse_chunks(operation: Operation[Any], body: bytes) -> object:
     parser = ResponseParser(operation, VERSION, limits=_LIMITS)
     for start in range(0, len(body), CHUNK):
         parser.feed(body[start : start + CHUNK])
-    return judge(operation, parser.close(), 200)
+    return interpret(operation, parser.close(), 200)

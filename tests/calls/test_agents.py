@@ -94,7 +94,7 @@ def test_a_signature_equals_its_row(row: Operation[Any]) -> None:
     expected_result: Any = type(None)
     if row.result is not None:
         expected_result = PYTHON_TYPES[row.result.name]
-        if row.allow_nil and not isinstance(row.result, Array):
+        if row.nullable and not isinstance(row.result, Array):
             expected_result |= None
     assert hints["return"] == expected_result
     assert isinstance(row.result, Array | Dictionary | Enumeration) or inspect.iscoroutinefunction(method_of(row))

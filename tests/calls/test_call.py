@@ -16,7 +16,7 @@ from soapbatch import (
     UsernamePassword,
 )
 from soapbatch.operations import GET_BATCH_TASK_INFO, GET_BATCH_TASK_INFOS_BY_STATE, START_BATCH_JOB
-from soapbatch.soap.decoders import Unknown
+from soapbatch.soap.decoders import UnknownItem
 from soapbatch.testing import NetServer, ServerException, failing
 from tests.support.clients import Reply, answer, in_process, replying, scripted, virtual
 
@@ -113,7 +113,7 @@ async def test_what_is_unknown_is_reported() -> None:
         b"</Id>", b"</Id><Colour>red</Colour>"
     )
     body = body.replace(b"</Succeeded>", b"</Succeeded><Mood>fine</Mood>")
-    seen: list[Unknown] = []
+    seen: list[UnknownItem] = []
     client, _ = scripted(Reply(body=[body]), on_unknown=seen.append)
     async with client:
         info = await client.batch.get_batch_task_info(1)

@@ -110,14 +110,14 @@ async def test_how_often_a_request_is_sent(kind: str, operation: str) -> None:
     async with client:
         with pytest.raises(error) as caught:
             await CALLS[operation](client)
-    assert len(script.requests) == (reads if OPERATIONS[operation].reads else writes)
+    assert len(script.requests) == (reads if OPERATIONS[operation].is_read_only else writes)
     assert caught.value.operation == operation
     assert type(caught.value) is error
 
 
 def test_which_operations_are_reads() -> None:
     """Only what begins with Get changes nothing."""
-    assert {row.name for row in OPERATIONS.values() if row.reads} == {
+    assert {row.name for row in OPERATIONS.values() if row.is_read_only} == {
         name for name in OPERATIONS if name.startswith("Get")
     }
 

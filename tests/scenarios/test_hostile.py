@@ -12,7 +12,7 @@ from soapbatch.errors import SoapBatchError
 from soapbatch.model.limits import Limits
 from soapbatch.model.services import ServiceVersion
 from soapbatch.operations import OPERATIONS
-from soapbatch.soap.interpret import parse_response
+from soapbatch.soap.interpretation import parse_response
 from soapbatch.testing.request_parser import parse_request
 from tests.support.hostile_bodies import CASES, LIST, START, TASK, endless, outcome
 

@@ -41,7 +41,7 @@ from soapbatch.operations import (
     Operation,
 )
 from soapbatch.soap.builder import Request, build_request, build_response
-from soapbatch.soap.interpret import parse_response
+from soapbatch.soap.interpretation import parse_response
 from soapbatch.testing.request_parser import parse_request
 
 V75, V86, V88 = ServiceVersion.V75, ServiceVersion.V86, ServiceVersion.V88

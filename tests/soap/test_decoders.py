@@ -10,20 +10,20 @@ from soapbatch.model.headers import EXCEPTION_INFO, ExceptionInfo
 from soapbatch.model.principal import SYSTEM_INFO, DSAParameters
 from soapbatch.model.schema import ARRAY_OF_INT, ARRAY_OF_STRING, STRING_DICTIONARY, WireType
 from soapbatch.model.xsd import INT, STRING
-from soapbatch.soap.decoders import BadValue, Unknown, reader
+from soapbatch.soap.decoders import BadValue, UnknownItem, decoder_for
 from tests.support.envelopes import TNS, XSI
 
 ARRAYS = "http://schemas.microsoft.com/2003/10/Serialization/Arrays"
 CRYPTOGRAPHY = "http://schemas.datacontract.org/2004/07/System.Security.Cryptography"
 
 
-def read(type_: WireType, content: str) -> tuple[Any, list[Unknown]]:
+def read(type_: WireType, content: str) -> tuple[Any, list[UnknownItem]]:
     """Return the value of an element with this content, and what in it was not known."""
     element = etree.fromstring(
         f'<x xmlns="{TNS}" xmlns:a="{ARRAYS}" xmlns:c="{CRYPTOGRAPHY}" xmlns:i="{XSI}">{content}</x>'
     )
-    told: list[Unknown] = []
-    return reader(type_, TNS)(element, told.append), told
+    told: list[UnknownItem] = []
+    return decoder_for(type_, TNS)(element, told.append), told
 
 
 @pytest.mark.parametrize(
@@ -79,23 +79,25 @@ def test_a_field_of_another_namespace() -> None:
 @pytest.mark.parametrize(
     ("type_", "content", "told"),
     [
-        pytest.param(BATCH_TASK_INFO, "<X/>", Unknown("element", "X", "BatchTaskInfo"), id="element"),
+        pytest.param(BATCH_TASK_INFO, "<X/>", UnknownItem("element", "X", "BatchTaskInfo"), id="element"),
         pytest.param(
-            BATCH_TASK_INFO, '<Name xmlns="urn:o"/>', Unknown("element", "Name", "BatchTaskInfo"), id="namespace"
+            BATCH_TASK_INFO, '<Name xmlns="urn:o"/>', UnknownItem("element", "Name", "BatchTaskInfo"), id="namespace"
         ),
-        pytest.param(BATCH_TASK_INFO, "<State/>", Unknown("value", "", "BatchTaskState"), id="empty value"),
-        pytest.param(BATCH_TASK_INFO, "<State>A B</State>", Unknown("value", "A B", "BatchTaskState"), id="flags"),
+        pytest.param(BATCH_TASK_INFO, "<State/>", UnknownItem("value", "", "BatchTaskState"), id="empty value"),
+        pytest.param(BATCH_TASK_INFO, "<State>A B</State>", UnknownItem("value", "A B", "BatchTaskState"), id="flags"),
         pytest.param(
-            ARRAY_OF_INT, "<int>1</int>", Unknown("element", "int", "ArrayOfint"), id="item of another namespace"
+            ARRAY_OF_INT, "<int>1</int>", UnknownItem("element", "int", "ArrayOfint"), id="item of another namespace"
         ),
-        pytest.param(ARRAY_OF_INT, '<a:int i:nil="true"/>', Unknown("nil item", "int", "ArrayOfint"), id="nil item"),
-        pytest.param(STRING_DICTIONARY, "<P><Key>k</Key><X/></P>", Unknown("element", "X", "P"), id="in a pair"),
         pytest.param(
-            STRING_DICTIONARY, "<P><Value>v</Value></P>", Unknown("nil item", "P", "x"), id="pair without key"
+            ARRAY_OF_INT, '<a:int i:nil="true"/>', UnknownItem("nil item", "int", "ArrayOfint"), id="nil item"
+        ),
+        pytest.param(STRING_DICTIONARY, "<P><Key>k</Key><X/></P>", UnknownItem("element", "X", "P"), id="in a pair"),
+        pytest.param(
+            STRING_DICTIONARY, "<P><Value>v</Value></P>", UnknownItem("nil item", "P", "x"), id="pair without key"
         ),
     ],
 )
-def test_what_is_not_known_is_told_of(type_: WireType, content: str, told: Unknown) -> None:
+def test_what_is_not_known_is_told_of(type_: WireType, content: str, told: UnknownItem) -> None:
     """Each thing that is passed over is reported once, with its name and where it stood."""
     assert read(type_, content)[1] == [told]
 

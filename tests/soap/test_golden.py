@@ -11,7 +11,7 @@ from soapbatch.model.schema import Array
 from soapbatch.model.services import ServiceVersion
 from soapbatch.operations import OPERATIONS, Operation
 from soapbatch.soap.builder import build_request, build_response
-from soapbatch.soap.interpret import parse_response
+from soapbatch.soap.interpretation import parse_response
 from soapbatch.testing.request_parser import parse_request
 from tests.support.documented import TIME, Pages
 from tests.support.strategies import documented

@@ -21,9 +21,9 @@ from soapbatch.model.limits import Limits
 from soapbatch.model.services import Binding, ServiceVersion
 from soapbatch.operations import OPERATIONS, Operation
 from soapbatch.soap.builder import build_response
-from soapbatch.soap.decoders import Unknown
-from soapbatch.soap.interpret import judge, parse_response
-from soapbatch.soap.parser import CHUNK, Reply, ResponseParser
+from soapbatch.soap.decoders import UnknownItem
+from soapbatch.soap.interpretation import interpret, parse_response
+from soapbatch.soap.parser import CHUNK, ParsedResponse, ResponseParser
 from soapbatch.testing.request_parser import parse_request
 from tests.support.envelopes import OK, TNS, XSI, answer, envelope, fault11, fault12, task_list
 
@@ -33,7 +33,7 @@ OUTPUT = OPERATIONS["GetOutputFromBatch"]
 TASKS = [BatchTaskInfo(id=number, name=f"<{number}> æ\r\n", parameter_object={"k": None}) for number in range(5)]
 
 
-def feed(parser: ResponseParser, body: bytes, size: int) -> tuple[list[Any], Reply]:
+def feed(parser: ResponseParser, body: bytes, size: int) -> tuple[list[Any], ParsedResponse]:
     """Return what a parser finds when it is fed pieces of `size`, and its reply."""
     found = [item for start in range(0, len(body), size) for item in parser.feed(body[start : start + size])]
     return found, parser.close()
@@ -55,7 +55,7 @@ def test_pieces_of_any_size_give_the_same(binding: Binding, size: int) -> None:
     collecting = ResponseParser(LIST, V88, limits=Limits())
     found, reply = feed(collecting, body, size)
     assert found == []
-    assert judge(LIST, reply, 200) == TASKS
+    assert interpret(LIST, reply, 200) == TASKS
 
 
 def test_an_item_is_there_as_soon_as_it_is_complete() -> None:
@@ -91,19 +91,19 @@ def test_junk_after_the_envelope(junk: bytes) -> None:
             '<Response><BatchTaskInfo i:nil="true"/><BatchTaskInfo><Id>1</Id></BatchTaskInfo>'
             '<BatchTaskInfo i:nil="1"></BatchTaskInfo></Response>',
             [BatchTaskInfo(id=1)],
-            [Unknown("nil item", "BatchTaskInfo", "Response")] * 2,
+            [UnknownItem("nil item", "BatchTaskInfo", "Response")] * 2,
             id="nil items",
         ),
         pytest.param(
             "<Response><Before/><BatchTaskInfo/><Between/><Two/><BatchTaskInfo/><After/></Response>",
             [BatchTaskInfo(), BatchTaskInfo()],
-            [Unknown("element", name, "Response") for name in ("Before", "Between", "Two", "After")],
+            [UnknownItem("element", name, "Response") for name in ("Before", "Between", "Two", "After")],
             id="foreign elements",
         ),
         pytest.param(
             "<Response><BatchTaskInfo><New>1</New><State>Paused</State><TableRight/></BatchTaskInfo></Response>",
             [BatchTaskInfo(state="Paused")],
-            [Unknown("element", "New", "BatchTaskInfo"), Unknown("value", "Paused", "BatchTaskState")],
+            [UnknownItem("element", "New", "BatchTaskInfo"), UnknownItem("value", "Paused", "BatchTaskState")],
             id="unknown element and value",
         ),
         pytest.param(
@@ -115,9 +115,9 @@ def test_junk_after_the_envelope(junk: bytes) -> None:
         ),
     ],
 )
-def test_lists(content: str, expected: list[BatchTaskInfo], unknown: list[Unknown]) -> None:
+def test_lists(content: str, expected: list[BatchTaskInfo], unknown: list[UnknownItem]) -> None:
     """Nil, absent and empty lists are empty; nil items are dropped; what is not known is told of."""
-    told: list[Unknown] = []
+    told: list[UnknownItem] = []
     body = answer("GetBatchTaskInfosByState", content)
     assert parse_response(LIST, body, version=V88, on_unknown=told.append) == expected
     assert told == unknown
@@ -270,13 +270,13 @@ def test_a_failure_once_told_is_not_untold(blocks: str) -> None:
 
 def test_header_blocks() -> None:
     """Every reply header block is read, unknown ones are told of, and nil ones are as good as absent."""
-    told: list[Unknown] = []
+    told: list[UnknownItem] = []
     blocks = (
         '<ExceptionInfo i:nil="true"/><ExtraInfo><ExtraInfoNameValuePair><Key>k</Key><Value>v</Value>'
         "</ExtraInfoNameValuePair></ExtraInfo><Succeeded>1</Succeeded><TimeZone><SoTimeZoneId>5</SoTimeZoneId><X/>"
         '</TimeZone><Later/><o:Security xmlns:o="urn:o"/>'
     )
-    parser = ResponseParser(OPERATIONS["StopBatchJob"], V88, limits=Limits(), report=told.append)
+    parser = ResponseParser(OPERATIONS["StopBatchJob"], V88, limits=Limits(), on_unknown=told.append)
     parser.feed(answer("StopBatchJob", "<Response>false</Response>", blocks))
     reply = parser.close()
     header = reply.header
@@ -284,11 +284,11 @@ def test_header_blocks() -> None:
     assert header.time_zone is not None
     assert header.time_zone.so_time_zone_id == 5
     assert told == [
-        Unknown("element", "X", "SoTimeZone"),
-        Unknown("header block", "Later", "Header"),
-        Unknown("header block", "Security", "Header"),
+        UnknownItem("element", "X", "SoTimeZone"),
+        UnknownItem("header block", "Later", "Header"),
+        UnknownItem("header block", "Security", "Header"),
     ]
-    assert judge(OPERATIONS["StopBatchJob"], reply, 200) is False
+    assert interpret(OPERATIONS["StopBatchJob"], reply, 200) is False
 
 
 @pytest.mark.parametrize("header", [None, "<Succeeded>true</Succeeded>", "<TimeZone/>"])
@@ -309,11 +309,11 @@ def test_what_stands_beside_the_body_and_is_no_header_block() -> None:
     stranger = b"<x:Stranger xmlns:x='urn:x'/>"
     fine = answer("StopBatchJob", "<Response>true</Response>", "<ExtraInfo/><Succeeded>1</Succeeded>")
     for before in (b"<s:Header>", b"<s:Body>", b"</s:Envelope>"):
-        told: list[Unknown] = []
-        parser = ResponseParser(OPERATIONS["StopBatchJob"], V88, limits=Limits(), report=told.append)
+        told: list[UnknownItem] = []
+        parser = ResponseParser(OPERATIONS["StopBatchJob"], V88, limits=Limits(), on_unknown=told.append)
         parser.feed(fine.replace(before, stranger + before))
         reply = parser.close()
-        assert told == [Unknown("header block", "Stranger", "Header")]
+        assert told == [UnknownItem("header block", "Stranger", "Header")]
         assert reply.header == reply_to(fine).header
         assert reply.result is True
         failed = answer(
@@ -363,7 +363,7 @@ def test_a_header_element_elsewhere_is_no_header() -> None:
     assert parse_response("StopBatchJob", body, version=V88) is True
 
 
-def reply_to(body: bytes, operation: str = "StopBatchJob") -> Reply:
+def reply_to(body: bytes, operation: str = "StopBatchJob") -> ParsedResponse:
     """Return all that a response says."""
     parser = ResponseParser(OPERATIONS[operation], V88, limits=Limits())
     parser.feed(body)
@@ -448,7 +448,7 @@ def test_a_late_failure_is_no_short_list(body: bytes) -> None:
     found, reply = feed(parser, body, 50)
     assert [task.id for task in found] == [1, 2]
     with pytest.raises(SoapBatchError):
-        judge(LIST, reply, 200)
+        interpret(LIST, reply, 200)
     assert parser.feed(b"more") == []
 
 
@@ -520,7 +520,7 @@ def test_output(content: str, expected: bytes | None, size: int) -> None:
     collecting = ResponseParser(OUTPUT, V88, limits=Limits())
     found, reply = feed(collecting, body, size)
     assert found == []
-    assert judge(OUTPUT, reply, 200) == expected
+    assert interpret(OUTPUT, reply, 200) == expected
     found, reply = feed(streaming(OUTPUT), body, size)
     assert (b"".join(found) if found else None) == expected
     assert reply.problem is None
@@ -540,7 +540,7 @@ def test_bad_output(content: str, size: int) -> None:
     parser = ResponseParser(OUTPUT, V88, limits=Limits())
     _, reply = feed(parser, body, size)
     with pytest.raises(ProtocolError, match=r"not base64Binary|not well-formed"):
-        judge(OUTPUT, reply, 200)
+        interpret(OUTPUT, reply, 200)
 
 
 def test_truncated_output_is_no_short_output() -> None:
@@ -551,7 +551,7 @@ def test_truncated_output_is_no_short_output() -> None:
     )
     assert b"".join(found) == b"ABCDEF"
     with pytest.raises(UnreadableResponse, match="ends before its envelope does"):
-        judge(OUTPUT, reply, 200)
+        interpret(OUTPUT, reply, 200)
 
 
 @pytest.mark.parametrize(

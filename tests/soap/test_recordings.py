@@ -11,7 +11,7 @@ from soapbatch.model.batch import BatchTaskInfo
 from soapbatch.model.principal import AuthenticateResponse, SoSystemInfoCarrier
 from soapbatch.model.services import ServiceVersion
 from soapbatch.operations import OPERATIONS
-from soapbatch.soap.interpret import parse_response
+from soapbatch.soap.interpretation import parse_response
 
 WIRE = Path(__file__).parents[2] / "fixtures" / "wire"
 

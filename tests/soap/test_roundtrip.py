@@ -12,7 +12,7 @@ from soapbatch.model.limits import Limits
 from soapbatch.model.services import Binding, ServiceVersion
 from soapbatch.operations import OPERATIONS, Operation
 from soapbatch.soap.builder import build_request, build_response
-from soapbatch.soap.interpret import judge, parse_response
+from soapbatch.soap.interpretation import interpret, parse_response
 from soapbatch.soap.parser import ResponseParser
 from soapbatch.testing.request_parser import parse_request
 from tests.support.plain_lxml import PlainBuilder
@@ -94,7 +94,7 @@ def test_reply_header_blocks_survive(data: st.DataObject, version: ServiceVersio
     reply = parser.close()
     assert reply.header == header
     if header.succeeded and header.exception_info is None:
-        assert judge(operation, reply, 200) is True
+        assert interpret(operation, reply, 200) is True
 
 
 @SOME
@@ -107,4 +107,4 @@ def test_any_split_gives_the_same(data: st.DataObject, cuts: list[int]) -> None:
     parser = ResponseParser(operation, version, limits=Limits(), collect=False)
     edges = sorted({0, len(body), *(cut for cut in cuts if cut < len(body))})
     found = [item for start, end in pairwise(edges) for item in parser.feed(body[start:end])]
-    assert found + judge(operation, parser.close(), 200) == tasks
+    assert found + interpret(operation, parser.close(), 200) == tasks

@@ -9,7 +9,7 @@ from lxml import etree
 
 from soapbatch.errors import LimitExceeded, UnreadableResponse
 from soapbatch.model.limits import Limits
-from soapbatch.soap.xml_input import Utf8, XmlFeed, charset_of
+from soapbatch.soap.xml_input import SafeXmlParser, Utf8Transcoder, charset_of
 
 SEED = (Path(__file__).parents[2] / "fixtures/Services86/Batch/GetBatchTaskInfo.response.xml").read_text()
 TEXT = SEED.replace('<Batch:Name xsi:type="xsd:string">', '<Batch:Name xsi:type="xsd:string">æøå €')
@@ -23,7 +23,7 @@ def declared(encoding: str) -> str:
 
 def utf8(body: bytes, content_type: str | None = None, size: int = 10**9) -> bytes:
     """Return a body as UTF-8, fed in pieces of `size`."""
-    decoder = Utf8(Limits(), streamed=False, content_type=content_type)
+    decoder = Utf8Transcoder(Limits(), streamed=False, content_type=content_type)
     pieces = [decoder.feed(body[start : start + size]) for start in range(0, len(body), size)]
     return b"".join([*pieces, decoder.feed(b"", final=True)])
 
@@ -93,7 +93,7 @@ def test_the_byte_limits() -> None:
     """Bytes are counted against the limit of the way the response is read."""
     limits = Limits(bytes=10, streamed_bytes=20)
     for streamed, name, limit in ((False, "bytes", 10), (True, "streamed_bytes", 20)):
-        decoder = Utf8(limits, streamed=streamed, content_type=None)
+        decoder = Utf8Transcoder(limits, streamed=streamed, content_type=None)
         for _ in range(limit):
             decoder.feed(b"x")
         with pytest.raises(LimitExceeded, match=f"Limits.{name};") as caught:
@@ -117,7 +117,7 @@ def test_any_content_type(content_type: str) -> None:
 
 def xml(body: bytes, size: int = 10**9, **limits: int) -> etree._Element:
     """Feed a document in pieces of `size` and return its root."""
-    feed = XmlFeed(Limits(**limits), ("*",))
+    feed = SafeXmlParser(Limits(**limits), ("*",))
     for start in range(0, len(body), size):
         feed.feed(body[start : start + size])
         feed.check()
@@ -234,7 +234,7 @@ def test_at_the_limits() -> None:
 
 def test_events_before_an_error_are_not_lost() -> None:
     """What was complete before an error counts, however the bytes were cut: it may be what the error is judged by."""
-    feed = XmlFeed(Limits(), ("b",))
+    feed = SafeXmlParser(Limits(), ("b",))
     events = feed.feed(b"<a><b>1</b><b>2</b><c></d>")
     assert [(event, element.text) for event, element in events if event == "end"] == [("end", "1"), ("end", "2")]
     with pytest.raises(UnreadableResponse, match="not well-formed"):

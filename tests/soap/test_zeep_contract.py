@@ -118,11 +118,11 @@ def test_requests_validate(wsdl: str, operation: Operation[Any], kind: str, shar
     }[kind]
     request = build_request(operation, arguments, version=version, binding=Binding.SOAP11, time_zone=ZONE, **TOKENS)
     envelope = etree.fromstring(request.body)
-    judge = schema(shared / "contract" / f"{wsdl}.wsdl", folder)
+    interpret = schema(shared / "contract" / f"{wsdl}.wsdl", folder)
     blocks = [*envelope[0], *envelope[1]]
     assert len(blocks) == 1 + operation.agent.takes_ticket + operation.agent.takes_time_zone + 1
     for block in blocks:
-        judge.assertValid(etree.fromstring(etree.tostring(block)))
+        interpret.assertValid(etree.fromstring(etree.tostring(block)))
 
 
 @pytest.mark.parametrize(("wsdl", "operation"), PAIRS)

@@ -16,7 +16,7 @@ from soapbatch.errors import LimitExceeded, SoapBatchError
 from soapbatch.model.limits import MIB, Limits
 from soapbatch.model.services import ServiceVersion
 from soapbatch.operations import OPERATIONS
-from soapbatch.soap.interpret import judge
+from soapbatch.soap.interpretation import interpret
 from soapbatch.soap.parser import CHUNK, ResponseParser
 from tests.support.envelopes import envelope, task_list
 
@@ -190,7 +190,7 @@ def outcome(operation: str, pieces: Iterable[bytes], limits: Limits, *, collect:
         if parser.problem is not None:
             break
     try:
-        judge(row, parser.close(), 200)
+        interpret(row, parser.close(), 200)
     except LimitExceeded as error:
         return f"LimitExceeded {error.limit}"
     except SoapBatchError as error:

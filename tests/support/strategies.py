@@ -113,7 +113,7 @@ def results(operation: Operation[Any], version: ServiceVersion) -> st.SearchStra
     found = values(operation.result, version)
     if isinstance(operation.result, Array):
         return found.map(list)
-    return st.none() | found if operation.allow_nil else found
+    return st.none() | found if operation.nullable else found
 
 
 def reply_headers(version: ServiceVersion) -> st.SearchStrategy[Any]:

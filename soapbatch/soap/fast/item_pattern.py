@@ -63,7 +63,7 @@ class _Shape:
         return _SPACE.join(["", re.escape(self.start), *inside, re.escape(self.end)])
 
 
-class Alike:
+class ItemPattern:
     """What has been learnt of the items of one list."""
 
     def __init__(self, name: str, type_: Record, namespace: str, limits: Limits) -> None:
@@ -82,11 +82,11 @@ class Alike:
         self._close = b""
         self._lessons = 0
         self._longest = min(limits.text_length, limits.tags)  # bytes that can exceed neither limit
-        self.patience = min(_MAX_REST, self._longest)
+        self.max_pending_bytes = min(_MAX_REST, self._longest)
         """Bytes of an item that may wait for its end, until lxml gets them."""
 
     @property
-    def is_worth_it(self) -> bool:
+    def should_try(self) -> bool:
         """Whether there is hope that items look alike."""
         return self._lessons < _MAX_LESSONS
 
@@ -104,7 +104,7 @@ class Alike:
             start = data.rfind(b"</", 0, start)
         return 0
 
-    def learn(self, raw: bytes, element: etree._Element, item: object) -> None:
+    def learn_from(self, raw: bytes, element: etree._Element, item: object) -> None:
         """Make a pattern of an item; keep the last one if that cannot be done.
 
         Args:
@@ -135,10 +135,10 @@ class Alike:
             if decode is not None
         ]
         found: list[object] = []
-        if self.take(raw, found) or found != [item]:
+        if self.match_prefix(raw, found) or found != [item]:
             self._shape, self._pattern, self._decoders, self._close = before
 
-    def take(self, data: bytes, found: list[Any]) -> bytes:
+    def match_prefix(self, data: bytes, found: list[Any]) -> bytes:
         """Read items off the front of `data`, UTF-8 that stands right behind an item; return the rest."""
         if self._pattern is None:
             return data

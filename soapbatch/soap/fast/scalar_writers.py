@@ -26,7 +26,7 @@ from soapbatch.soap.constraints import Writer
 _HIGHEST: Final[Mapping[WireType, int]] = {INT: 2**31 - 1, SHORT: 2**15 - 1}
 
 
-def quick(row: Field, version: ServiceVersion, open_: str, close: str, general: Writer) -> Writer:
+def fast_writer(row: Field, version: ServiceVersion, open_: str, close: str, general: Writer) -> Writer:
     """Return a writer of the element of `row` between two tags, which leaves to `general` what is not common."""
     type_ = row.type
     writer = general

@@ -20,8 +20,8 @@ from soapbatch.model.services import Binding, ServiceVersion
 from soapbatch.model.xsd import INT
 from soapbatch.operations import OPERATIONS
 from soapbatch.soap.builder import build_response
-from soapbatch.soap.decoders import Unknown
-from soapbatch.soap.fast.item_pattern import Alike
+from soapbatch.soap.decoders import UnknownItem
+from soapbatch.soap.fast.item_pattern import ItemPattern
 from soapbatch.soap.parser import ResponseParser
 from tests.conftest import REPOSITORY
 from tests.support.envelopes import TNS, XSI, task_list
@@ -44,8 +44,8 @@ def pieces(body: bytes, size: int) -> list[bytes]:
 
 def said(chunks: Iterable[bytes], limits: Limits | None = None, *, collect: bool = False) -> tuple[Any, ...]:
     """Return all that a parser says of a list: items by piece, what it told of, what it found wrong."""
-    told: list[Unknown] = []
-    parser = ResponseParser(LIST, V88, limits=limits or Limits(), report=told.append, collect=collect)
+    told: list[UnknownItem] = []
+    parser = ResponseParser(LIST, V88, limits=limits or Limits(), on_unknown=told.append, collect=collect)
     found = [parser.feed(chunk) for chunk in chunks]
     reply = parser.close()
     problem = reply.problem
@@ -60,7 +60,7 @@ def twins(chunks: list[bytes]) -> tuple[Any, ...]:
     collected = said(chunks, collect=True)
     with mock.patch("soapbatch.soap.parser._SHORT", -1):
         assert said(chunks, collect=True) == collected
-        with mock.patch.object(Alike, "is_worth_it", new=False):
+        with mock.patch.object(ItemPattern, "should_try", new=False):
             assert said(chunks) == streamed
             assert said(chunks, collect=True) == collected
     return streamed
@@ -521,7 +521,7 @@ def test_an_unknown_value_is_told_of_each_time() -> None:
     found, _, told, *_ = twins(pieces(enveloped("".join(items)), 700))
     states = [task.state for tasks in found for task in tasks]
     assert states == [BatchTaskState.STARTED, BatchTaskState.STARTED, "Paused", BatchTaskState.STARTED, "Paused"] * 3
-    assert told == [Unknown("value", "Paused", "BatchTaskState")] * 6
+    assert told == [UnknownItem("value", "Paused", "BatchTaskState")] * 6
 
 
 def test_a_server_with_too_many_shapes() -> None:
@@ -613,7 +613,7 @@ def test_limits_hold(limits: dict[str, int], item: str, name: str, size: int) ->
     """A limit is exceeded with the fast path where it is without it."""
     chunks = pieces(enveloped(PLAIN * 10 + item * 10), size)
     fast = said(chunks, Limits(**limits), collect=True)
-    with mock.patch.object(Alike, "is_worth_it", new=False):
+    with mock.patch.object(ItemPattern, "should_try", new=False):
         slow = said(chunks, Limits(**limits), collect=True)
     assert fast[4:6] == slow[4:6]
     assert (fast[4] is LimitExceeded) == bool(name)

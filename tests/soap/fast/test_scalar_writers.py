@@ -10,7 +10,7 @@ from soapbatch.model.schema import Field, WireType
 from soapbatch.model.secret import Secret
 from soapbatch.model.services import ServiceVersion
 from soapbatch.model.xsd import BASE64, BOOLEAN, DATE_TIME, INT, SHORT, STRING, escape_text
-from soapbatch.soap.fast.scalar_writers import quick
+from soapbatch.soap.fast.scalar_writers import fast_writer
 
 CREATED = datetime(2024, 2, 29, 12, 30, 5, 123456, UTC)
 GENERAL = "left to the general writer"
@@ -18,7 +18,7 @@ GENERAL = "left to the general writer"
 
 def written(row: Field, value: object, version: ServiceVersion = ServiceVersion.V88) -> str:
     """Return what a quick writer makes of `value`, between brackets."""
-    return quick(row, version, "[", "]", lambda _: GENERAL)(value)
+    return fast_writer(row, version, "[", "]", lambda _: GENERAL)(value)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_members_are_written_once() -> None:
         asked.append(value)
         return f"<{value}>"
 
-    write = quick(Field("State", BATCH_TASK_STATE), ServiceVersion.V75, "[", "]", general)
+    write = fast_writer(Field("State", BATCH_TASK_STATE), ServiceVersion.V75, "[", "]", general)
     assert asked == [state for state in BatchTaskState if state is not BatchTaskState.SUCCEEDED_MANUAL_CLEANUP]
     assert (write(BatchTaskState.ACQUIRED), write("Aquired")) == ("<Aquired>", "<Aquired>")
     assert asked[-1] == "Aquired"

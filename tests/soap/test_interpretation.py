@@ -35,8 +35,8 @@ from soapbatch.model.secret import Secret
 from soapbatch.model.services import ServiceVersion
 from soapbatch.operations import AUTHENTICATE_IMPLICIT, OPERATIONS, Operation
 from soapbatch.soap.decoders import FaultBlock
-from soapbatch.soap.interpret import judge, parse_response
-from soapbatch.soap.parser import Reply, ResponseParser
+from soapbatch.soap.interpretation import interpret, parse_response
+from soapbatch.soap.parser import ParsedResponse, ResponseParser
 from tests.support.envelopes import OK, answer, envelope, fault11
 
 V88 = ServiceVersion.V88
@@ -56,7 +56,7 @@ def judged(
 ) -> SoapBatchError:
     """Return the error that a reply means."""
     with pytest.raises(SoapBatchError) as caught:
-        judge(operation, Reply(**reply), status, secrets=map(Secret, secrets))
+        interpret(operation, ParsedResponse(**reply), status, secrets=map(Secret, secrets))
     return caught.value
 
 
@@ -107,7 +107,7 @@ def test_the_order_of_judgement(
 
 def test_the_order_stands_in_the_docstring() -> None:
     """The docstring of judge lists the five rules, numbered, in the contract's words."""
-    rules = re.findall(r"^\s*(\d)\. (.+)", judge.__doc__ or "", re.MULTILINE)
+    rules = re.findall(r"^\s*(\d)\. (.+)", interpret.__doc__ or "", re.MULTILINE)
     words = ["SOAP fault", "header blocks", "HTTP status", "body's shape", "AuthenticationSucceeded=false"]
     assert [number for number, _ in rules] == list("12345")
     assert all(word in text for word, (_, text) in zip(words, rules, strict=True))
@@ -116,7 +116,7 @@ def test_the_order_stands_in_the_docstring() -> None:
 @pytest.mark.parametrize("status", [200, 201, 202, 299])
 def test_a_result_is_returned(status: int) -> None:
     """With nothing wrong the result comes back, for every status that means success."""
-    assert judge(STOP, Reply(result=True, header=ReplyHeader(succeeded=True)), status) is True
+    assert interpret(STOP, ParsedResponse(result=True, header=ReplyHeader(succeeded=True)), status) is True
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_http_statuses(status: int, kind: type[HttpError], applied: str, retryab
     problem = UnreadableResponse("not XML")
     problem.excerpt = "<h1>sorry</h1>"
     with pytest.raises(HttpError, match=f"StopBatchJob: HTTP {status}") as caught:
-        judge(STOP, Reply(problem=problem), status, retry_after=7.5)
+        interpret(STOP, ParsedResponse(problem=problem), status, retry_after=7.5)
     error = caught.value
     assert (type(error), error.status, error.applied, error.retryable) == (kind, status, applied, retryable)
     assert (error.retry_after, error.excerpt) == (7.5, "<h1>sorry</h1>")

@@ -23,8 +23,8 @@ from soapbatch.errors import (
 )
 from soapbatch.model import AuthenticateResponse, Binding, ExceptionInfo, Limits, Secret, ServiceVersion, redact
 from soapbatch.operations import Operation, operation_named
-from soapbatch.soap.decoders import FaultBlock, Report, ignore
-from soapbatch.soap.parser import Reply, ResponseParser
+from soapbatch.soap.decoders import FaultBlock, UnknownCallback, ignore_unknown
+from soapbatch.soap.parser import ParsedResponse, ResponseParser
 
 R = TypeVar("R")
 
@@ -62,9 +62,9 @@ _OTHER_FORM: Final = (
 )
 
 
-def judge(
+def interpret(
     operation: Operation[Any],
-    reply: Reply,
+    parsed: ParsedResponse,
     status: int,
     *,
     retry_after: float | None = None,
@@ -82,20 +82,20 @@ def judge(
     5. AuthenticationSucceeded=false in the reply of an Authenticate operation.
     """
     secrets = tuple(secrets)
-    if reply.fault is not None:
-        raise _fault(operation, reply.fault, status, secrets)
-    info = reply.header.exception_info
-    if reply.header.succeeded is False or info is not None:
+    if parsed.fault is not None:
+        raise _fault(operation, parsed.fault, status, secrets)
+    info = parsed.header.exception_info
+    if parsed.header.succeeded is False or info is not None:
         raise _operation_failed(operation, info, secrets)
     if not _is_success(status):
-        raise _http_error(operation, reply, status, retry_after, secrets)
-    if reply.problem is not None:
-        raise _unanswered(reply, status, secrets)
-    if isinstance(reply.result, AuthenticateResponse) and reply.result.authentication_succeeded is not True:
+        raise _http_error(operation, parsed, status, retry_after, secrets)
+    if parsed.problem is not None:
+        raise _bad_body(parsed, status, secrets)
+    if isinstance(parsed.result, AuthenticateResponse) and parsed.result.authentication_succeeded is not True:
         raise AuthenticationFailed(
             f"{operation.name}: the server says that authentication did not succeed; check the credentials"
         )
-    return reply.result
+    return parsed.result
 
 
 def _is_success(status: int) -> bool:
@@ -161,17 +161,17 @@ def _redacted_text(text: str | None, secrets: tuple[Secret, ...]) -> str | None:
     return None if text is None else redact(text, secrets)
 
 
-def _excerpt(reply: Reply, secrets: tuple[Secret, ...]) -> str:
+def _excerpt(parsed: ParsedResponse, secrets: tuple[Secret, ...]) -> str:
     """Return the beginning of an unreadable body: masked first and cut then, or a secret could be cut in two."""
-    return "" if reply.problem is None else redact(reply.problem.excerpt, secrets)[:_EXCERPT]
+    return "" if parsed.problem is None else redact(parsed.problem.excerpt, secrets)[:_EXCERPT]
 
 
-def _unanswered(reply: Reply, status: int, secrets: tuple[Secret, ...]) -> ProtocolError:
-    problem, excerpt = reply.problem, _excerpt(reply, secrets)
+def _bad_body(parsed: ParsedResponse, status: int, secrets: tuple[Secret, ...]) -> ProtocolError:
+    problem, excerpt = parsed.problem, _excerpt(parsed, secrets)
     assert problem is not None  # noqa: S101 - that is why it is asked for
-    reply.problem = None
+    parsed.problem = None
     problem.status, problem.excerpt = status, excerpt
-    problem.applied = "yes" if reply.header.succeeded or reply.answers else "unknown"
+    problem.applied = "yes" if parsed.header.succeeded or parsed.answers else "unknown"
     message = redact(str(problem), secrets)
     if isinstance(problem, UnreadableResponse) and not excerpt:
         message = f"{message} (HTTP {status}). {_OTHER_FORM}"
@@ -180,7 +180,11 @@ def _unanswered(reply: Reply, status: int, secrets: tuple[Secret, ...]) -> Proto
 
 
 def _http_error(
-    operation: Operation[Any], reply: Reply, status: int, retry_after: float | None, secrets: tuple[Secret, ...]
+    operation: Operation[Any],
+    parsed: ParsedResponse,
+    status: int,
+    retry_after: float | None,
+    secrets: tuple[Secret, ...],
 ) -> HttpError:
     kind = _ERROR_BY_STATUS.get(status, HttpError)
     advice = _ADVICE.get(status, "redirects are not followed: the body holds credentials" if 300 < status < 400 else "")  # noqa: PLR2004
@@ -189,7 +193,7 @@ def _http_error(
     error.retryable = status in _RETRYABLE
     applied: Applied = "no" if status in _NOT_DISPATCHED else "unknown"
     error.applied = applied
-    error.excerpt = _excerpt(reply, secrets)
+    error.excerpt = _excerpt(parsed, secrets)
     return error
 
 
@@ -201,7 +205,7 @@ def parse_response(
     status: int = 200,
     content_type: str | None = None,
     limits: Limits | None = None,
-    on_unknown: Report = ignore,
+    on_unknown: UnknownCallback = ignore_unknown,
 ) -> R:
     """Read a complete response. Pure: no socket, no clock.
 
@@ -226,10 +230,10 @@ def parse_response(
     row.check_version(version)
     if not isinstance(body, bytes | bytearray | memoryview):
         raise UsageError(f"body must be bytes, as received, not {type(body).__name__}")
-    parser = ResponseParser(row, version, limits=limits or Limits(), content_type=content_type, report=on_unknown)
+    parser = ResponseParser(row, version, limits=limits or Limits(), content_type=content_type, on_unknown=on_unknown)
     parser.feed(body)
     try:
-        return judge(row, parser.close(), status)  # type: ignore[no-any-return]  # the row says R
+        return interpret(row, parser.close(), status)  # type: ignore[no-any-return]  # the row says R
     except SoapBatchError as error:
         error.operation, error.version = row.name, version
         raise
