@@ -2,7 +2,7 @@
 
 import asyncio
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property, partial
 from types import TracebackType, UnionType
 from typing import Final, NoReturn, Self
@@ -23,10 +23,10 @@ TIMEOUT: Final = 60.0
 GRACE: Final = 5.0
 """Seconds that running calls get to finish when the client is closed."""
 
-_NO_TRANSPORT: Final = (
-    "transport= takes an httpx.AsyncBaseTransport, for example ConnectionPool() or httpx.ASGITransport(app); "
-    "an httpx.AsyncClient goes into http_client="
-)
+_HINTS: Final = {
+    "transport": ": for example ConnectionPool() or httpx.ASGITransport(app); an httpx.AsyncClient is for http_client=",
+    "http_client": ": an httpx.AsyncClient or an httpx2.AsyncClient; an httpx transport is for transport=",
+}
 _NO_TIME_ZONE: Final = (
     "time_zone= needs binding=Binding.SOAP11 or Binding.SOAP12: the documented form has no place for it"
 )
@@ -103,8 +103,7 @@ class Client:
             InsecureTransport: a password would cross plain HTTP to another host.
         """
         # No traceback shows a plain secret: each is wrapped in place before anything can raise.
-        application_token = Secret(application_token) if isinstance(application_token, str) else application_token
-        ticket = Secret(ticket) if isinstance(ticket, str) else ticket
+        application_token, ticket = Secret.wrap(application_token), Secret.wrap(ticket)
         _check_types(
             base_url=(base_url, str),
             application_token=(application_token, Secret | None),
@@ -114,13 +113,17 @@ class Client:
             limits=(limits, Limits | None),
             retries=(retries, Retries | None),
             hooks=(hooks, Hooks | None),
+            on_unknown=(on_unknown, Callable),
             time_zone=(time_zone, SoTimeZone | None),
             path_prefix=(path_prefix, str),
+            transport=(transport, httpx.AsyncBaseTransport | None),
+            http_client=(http_client, HttpClient | None),
+            ticket_store=(ticket_store, TicketStore | None),
+            grace=(grace, int | float),
         )
         for is_wrong, message in (
             (ticket is not None and credentials is not None, "pass ticket= or credentials=, not both"),
             (transport is not None and http_client is not None, "pass transport= or http_client=, not both"),
-            (transport is not None and not callable(getattr(transport, "handle_async_request", None)), _NO_TRANSPORT),
             (time_zone is not None and (binding is None or binding.is_documented), _NO_TIME_ZONE),
             (not (timeout is None or timeout >= 0), "timeout= is a number of seconds, or None for no limit"),
             (path_prefix[:1] not in {"", "/"}, 'path_prefix= begins with a slash, or is ""'),
@@ -239,7 +242,7 @@ class Client:
 
     def __del__(self) -> None:
         """Warn if it was used and never closed."""
-        context = getattr(self, "_caller", None)
+        context = getattr(self, "_context", None)
         if context is not None and context.lifetime.is_used and self._closing is None:
             message = f"{self!r} was never closed: use 'async with', or await client.aclose()"
             warnings.warn(message, ResourceWarning, source=self, stacklevel=2)
@@ -254,7 +257,7 @@ def _check_types(**values: tuple[object, type | UnionType]) -> None:
     for name, (value, expected) in values.items():
         if not isinstance(value, expected):
             wanted = getattr(expected, "__name__", str(expected))
-            _refuse(f"{name}= takes {wanted}, not {type(value).__name__}")
+            _refuse(f"{name}= takes {wanted}, not {type(value).__name__}{_HINTS.get(name, '')}")
 
 
 def _problem_of(base_url: str) -> str | None:

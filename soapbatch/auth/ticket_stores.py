@@ -6,7 +6,7 @@ import logging
 import os
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from soapbatch.auth.credentials import Ticket
 from soapbatch.errors import SoapBatchError
@@ -16,6 +16,7 @@ from soapbatch.system import AtomicFile
 _LOG = logging.getLogger("soapbatch")
 
 
+@runtime_checkable
 class TicketStore(Protocol):
     """Where processes share a ticket: the port behind `ticket_store=`.
 

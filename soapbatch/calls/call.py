@@ -33,7 +33,7 @@ from soapbatch.errors import (
     UsageError,
     VersionMismatch,
 )
-from soapbatch.model import AuthenticateResponse, Backoff, Binding, Secret
+from soapbatch.model import AuthenticateResponse, Binding, Secret
 from soapbatch.operations import AuthenticateOperation, Operation
 from soapbatch.soap import PreparedRequest, prepare_request
 from soapbatch.transport import Sender, SendState
@@ -41,7 +41,6 @@ from soapbatch.transport import Sender, SendState
 R = TypeVar("R")
 T = TypeVar("T")
 
-_LONGEST_RETRY_AFTER: Final = 3600.0  # seconds; where a server asks for more, its answer is raised instead
 _OPTIONS: Final = frozenset(CallOptions.__annotations__)
 
 
@@ -172,7 +171,8 @@ class Call(Generic[R]):
             self._about(error)
             raise
         finally:
-            await exchange.close(outcome)
+            with self._context.lifetime.paused(exchange):  # the client is not closed before this is done
+                await exchange.close(outcome)
         self._report(exchange)
 
     # Down the call: each of these adds one concern to the one below it.
@@ -322,15 +322,12 @@ class Call(Generic[R]):
             or not (self._operation.is_read_only or is_unsent)
         ):
             return None
-        asked = error.retry_after or 0.0
-        backoff = Backoff(
-            first=retries.first_wait, longest=retries.longest_wait, longest_retry_after=_LONGEST_RETRY_AFTER
-        )
+        asked = error.retry_after
+        if asked is None:
+            return retries.backoff.delay(self._attempts_made, jitter=random.random())  # noqa: S311 - spreads load
         # Where the wait would end in the deadline, the failure itself says more.
         is_too_long = self._ends is not None and asyncio.get_running_loop().time() + asked >= self._ends
-        if asked > _LONGEST_RETRY_AFTER or (asked and is_too_long):
-            return None
-        return backoff.delay(self._attempts_made, asked, jitter=random.random())  # noqa: S311 - spreads load
+        return None if is_too_long or asked > retries.backoff.longest_retry_after else asked
 
     def _ended(self) -> SoapBatchError:
         """Return why the call ended before its time."""

@@ -11,7 +11,7 @@ from soapbatch.calls.settings import Settings
 from soapbatch.errors import ProtocolError, clean_traceback
 from soapbatch.model import ReplyHeader, Secret, parse_retry_after
 from soapbatch.operations import Operation
-from soapbatch.soap import CHUNK, Request, ResponseParser, interpret
+from soapbatch.soap import CHUNK, ParsedResponse, Request, ResponseParser, interpret
 from soapbatch.transport import Decompressor, HttpResponse, Sender, SendState, merged_headers
 
 _READS_IN_A_ROW: Final = 16  # of pieces that are there already, before other tasks get their turn
@@ -114,15 +114,19 @@ class Exchange:
     def result(self) -> Any:
         """Return the result of the operation, or raise what the response means."""
         assert self._response is not None  # noqa: S101 - send() came first
-        parsed = self._parser.close()
-        parsed.problem = self._problem or parsed.problem
-        header, status = parsed.header, self._response.status
+        status = self._response.status
         asked = self._response.headers.get("retry-after")
         retry_after = None if asked is None else parse_retry_after(asked, datetime.now(UTC))
-        with clean_traceback():  # what the server said is masked in the error, and nowhere below
-            result = interpret(self._operation, parsed, status, retry_after=retry_after, secrets=self._secrets)
-        self.header = header
+        with clean_traceback():  # what the server said is masked in the error, and not in the frames below
+            result = interpret(self._operation, self._parsed(), status, retry_after=retry_after, secrets=self._secrets)
+        self.header = self._parser.close().header
         return result
+
+    def _parsed(self) -> ParsedResponse:
+        """Return what was read of the response. No frame that an error passes may keep it: it is not masked."""
+        parsed = self._parser.close()
+        parsed.problem = self._problem or parsed.problem
+        return parsed
 
     async def close(self, outcome: str) -> None:
         """Give the connection back and log how the exchange ended. Idempotent."""

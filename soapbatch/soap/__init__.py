@@ -26,5 +26,5 @@ from soapbatch.soap.interpretation import (
     interpret as interpret,
     parse_response as parse_response,
 )
-from soapbatch.soap.parser import CHUNK as CHUNK, ResponseParser as ResponseParser
+from soapbatch.soap.parser import CHUNK as CHUNK, ParsedResponse as ParsedResponse, ResponseParser as ResponseParser
 from soapbatch.soap.xml_input import document as document

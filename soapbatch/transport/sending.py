@@ -8,7 +8,7 @@ await response.aclose()
 import contextlib
 import functools
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, cast, runtime_checkable
 
 import httpx
 
@@ -139,6 +139,7 @@ async def _close(stream: httpx.AsyncByteStream) -> None:
         await stream.aclose()
 
 
+@runtime_checkable
 class HttpClient(Protocol):
     """What `http_client=` needs of a client: `httpx.AsyncClient` and `httpx2.AsyncClient` have it."""
 
