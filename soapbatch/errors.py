@@ -172,7 +172,21 @@ class InsecureTransport(UsageError):
 
 
 class ClientClosed(UsageError):
-    """The client was closed, or is closing: it takes no new calls."""
+    """The client was closed, or is closing: it refuses new calls, and ends running ones after a grace period."""
+
+    @classmethod
+    def refused(cls, what: str, **common: Unpack[Common]) -> Self:
+        """Return the error for `what` (a call, a request, a login), which the closed client did not send."""
+        return cls(f"the client is closed: {what} was not sent; make a new client", **common)
+
+    @classmethod
+    def ended(cls, what: str, *, phase: str = "", **common: Unpack[Common]) -> Self:
+        """Return the error for `what` (a call, a login, a wait), which ran, in `phase`, when the client was closed.
+
+        `applied` is "no" unless the caller says otherwise.
+        """
+        during = f" while {phase}" if phase else ""
+        return cls(f"the client was closed: {what} was ended{during}", **common)
 
 
 class TransportError(SoapBatchError):

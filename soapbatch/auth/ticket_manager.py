@@ -137,7 +137,7 @@ class TicketManager:
             ClientClosed: after `aclose()`.
         """
         if self._closed:
-            raise _closed()
+            raise ClientClosed.refused("the login")
         now = asyncio.get_running_loop().time()
         held = self._held
         if held is not None and (now < self._renew_at or not self._renews):
@@ -230,7 +230,7 @@ class TicketManager:
                 await wait_until_done(login.task)
         if login.task.cancelled():
             message = "the login was cancelled by something other than its callers"
-            raise _closed() if self._closed else AuthenticationFailed(message)
+            raise ClientClosed.ended("the login") if self._closed else AuthenticationFailed(message)
         if error := login.task.exception():
             raise _for_one_more(error)
         return login.task.result()
@@ -333,10 +333,6 @@ class TicketManager:
         level = logging.DEBUG if self._warned else logging.WARNING
         self._warned = True
         _LOG.log(level, "the ticket store failed (%s); going on without it", type(error).__name__)
-
-
-def _closed() -> ClientClosed:
-    return ClientClosed("the client was closed; make another one")
 
 
 def _for_one_more(error: BaseException) -> BaseException:
