@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from soapbatch.system.cancellation import run_to_completion, wait_until_done
+from soapbatch.system.cancellation import cancel_and_wait, run_to_completion, wait_until_done
 
 
 class Work:
@@ -152,3 +152,28 @@ async def test_being_closed_while_waiting() -> None:
     work.gate.set()
     await settle()
     assert work.is_done
+
+
+async def test_tasks_are_cancelled_and_waited_for() -> None:
+    """`cancel_and_wait` returns when every task is done, whatever its outcome, and retrieves the errors."""
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+
+    async def fail_when_cancelled() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.sleep(0)
+            raise KeyError
+
+    works = [asyncio.sleep(3600), asyncio.sleep(0, "result"), fail_when_cancelled()]
+    tasks = [asyncio.ensure_future(work) for work in works]
+    await settle()
+    await cancel_and_wait(tasks)
+    assert [task.done() for task in tasks] == [True] * 3
+    assert [task.cancelled() for task in tasks] == [True, False, False]
+    del tasks
+    gc.collect()
+    await settle()
+    assert complaints == []
+    await cancel_and_wait([])
