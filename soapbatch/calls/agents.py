@@ -9,15 +9,9 @@ ServiceError where the service says no. Only what differs from that is said belo
 Source: the documentation pages of the operations, Services75 to Services88.
 """
 
-import asyncio
-import contextlib
-import errno
-import inspect
-import io
 import os
 from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping
-from pathlib import Path
-from typing import Any, BinaryIO, TypeGuard, TypeVar, Unpack
+from typing import Any, BinaryIO, TypeVar, Unpack
 
 from soapbatch import operations as ops
 from soapbatch.calls.call import CallContext
@@ -25,7 +19,7 @@ from soapbatch.calls.settings import CallOptions
 from soapbatch.errors import UsageError
 from soapbatch.model import Array, AuthenticateResponse, BatchTaskInfo, BatchTaskState, Secret, SoSystemInfoCarrier
 from soapbatch.operations import Operation
-from soapbatch.system import AtomicFile
+from soapbatch.system import is_writable, save_pieces
 
 R = TypeVar("R")
 
@@ -235,44 +229,9 @@ class BlobAgent(_Agent):
             OSError: it cannot be written.
             UsageError: `target` is neither a path nor a binary file that can be written to; nothing was sent.
         """
-        path = os.fspath(target) if isinstance(target, os.PathLike) else target
-        if not isinstance(path, str):
-            if not _takes_bytes(path):
-                raise UsageError(
-                    "target is a path, as text or a pathlib.Path, or a binary file that is open for writing, as from "
-                    f"open(path, 'wb'): not this {type(target).__name__}"
-                )
-            return await _write(self.stream_output(batch_task_id, **options), path)
-        with AtomicFile(Path(path)) as new:
-            size = await _write(self.stream_output(batch_task_id, **options), new.file)
-            if size is not None:
-                await asyncio.to_thread(new.commit)
-        return size
-
-
-def _takes_bytes(file: object) -> TypeGuard[BinaryIO]:
-    """Return whether bytes can be written to this. What has an encoding is a text file."""
-    write, writable = getattr(file, "write", None), getattr(file, "writable", None)
-    if not callable(write) or inspect.iscoroutinefunction(write) or hasattr(file, "encoding"):
-        return False
-    return not getattr(file, "closed", False) and (not callable(writable) or bool(writable()))
-
-
-def _write_all(file: BinaryIO | io.RawIOBase, piece: bytes) -> None:
-    """Write all of `piece`. Only an unbuffered file may take less than it is given, or nothing if it must not block."""
-    written = file.write(piece)
-    while isinstance(file, io.RawIOBase) and (written or 0) < len(piece):
-        if not written:
-            raise BlockingIOError(errno.EAGAIN, "the file takes nothing now: open it for blocking writes")
-        piece = piece[written:]
-        written = file.write(piece)
-
-
-async def _write(pieces: AsyncGenerator[bytes, None], file: BinaryIO) -> int | None:
-    """Return how many bytes there were; None: there was no piece."""
-    size: int | None = None
-    async with contextlib.aclosing(pieces):
-        async for piece in pieces:
-            size = (size or 0) + len(piece)
-            await asyncio.to_thread(_write_all, file, piece)
-    return size
+        if not is_writable(target):
+            raise UsageError(
+                "target is a path, as text or a pathlib.Path, or a binary file that is open for writing, as from "
+                f"open(path, 'wb'): not this {type(target).__name__}"
+            )
+        return await save_pieces(self.stream_output(batch_task_id, **options), target)
