@@ -34,8 +34,9 @@
 Every error has `operation`, `version`, `applied` and `retryable`. `applied` answers "may the server have done
 it?": "no" (it cannot have), "unknown", or "yes" (it said so, and something failed after that).
 
-What an error carries is given to its constructor, by keyword. Only `concerning` adds to it later: the layer that
-raises an error need not know which operation it belongs to.
+What an error carries is given to its constructor, by keyword. Two methods add to it later: `concerning`, because the
+layer that raises an error need not know which operation it belongs to; and `proven_not_applied`, because such a proof
+is found after the error was raised.
 """
 
 import contextlib
@@ -92,6 +93,12 @@ class SoapBatchError(Exception):
         self.version = self.version or version
         if may_be_applied and self.applied == "no":
             self.applied = "unknown"
+        return self
+
+    def proven_not_applied(self, proof: str) -> Self:
+        """Set `applied` to "no", add the `proof` of that as a note, and return the error."""
+        self.applied = "no"
+        self.add_note(proof)
         return self
 
     def copy(self) -> Self:
