@@ -22,7 +22,8 @@ from soapbatch import (
     UsageError,
     WaitTimeout,
 )
-from soapbatch.jobs.outcome import Outcome, each, gather_or_cancel
+from soapbatch.jobs.concurrency import for_each_limited, gather_or_cancel
+from soapbatch.jobs.outcome import Outcome
 from soapbatch.operations import (
     DELETE_BATCH_TASKS,
     GET_BATCH_TASK_INFO,
@@ -366,7 +367,7 @@ async def test_each_bounds_what_runs_at_once(world: World) -> None:
         running.discard(number)
         done.append(number)
 
-    await each(work, range(20), 3)
+    await for_each_limited(work, range(20), 3)
     assert sorted(done) == list(range(20))
     assert world.now < sum(number % 4 for number in range(20)) / 2
 

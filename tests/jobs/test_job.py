@@ -29,7 +29,7 @@ from soapbatch import (
 )
 from soapbatch.jobs.jobs import Jobs
 from soapbatch.jobs.schedule import LONGEST_RETRY_AFTER, Polling
-from soapbatch.jobs.task_reader import NOT_FOUND, has_ended, is_gone
+from soapbatch.jobs.task_reader import NOT_FOUND_TYPES, has_ended, says_not_found
 from soapbatch.operations import GET_BATCH_TASK_INFO
 from soapbatch.testing import (
     DEMO_USER,
@@ -93,7 +93,7 @@ async def test_info_reads_now(world: World) -> None:
 @pytest.mark.parametrize("answer", ["nil", "exception"])
 @pytest.mark.parametrize("told", ["header", "fault"])
 @in_world
-async def test_an_unknown_task_is_gone(world: World, answer: str, told: str) -> None:
+async def test_an_unknown_task_says_not_found(world: World, answer: str, told: str) -> None:
     """However a server says that it does not know a task, reading it and waiting for it is JobGone."""
     world.server.unknown_task = answer  # type: ignore[assignment]  # one of its values
     world.server.failures = told  # type: ignore[assignment]  # one of its values
@@ -108,17 +108,16 @@ async def test_an_unknown_task_is_gone(world: World, answer: str, told: str) -> 
 
 def test_what_counts_as_gone() -> None:
     """Only the documented types of exception do, in a header or in a fault."""
-    error = OperationFailed("no")
-    assert not is_gone(error)
-    assert not is_gone(ConnectionLost("no"))
-    error.exception_info = not_found(1).info
-    assert is_gone(error)
-    assert error.error_type in NOT_FOUND
-    error.exception_info = attrs.evolve(not_found(1).info, exception_type="System.Exception")
-    assert not is_gone(error)
+    assert not says_not_found(OperationFailed("no"))
+    assert not says_not_found(ConnectionLost("no"))
+    error = OperationFailed("no", exception_info=not_found(1).info)
+    assert says_not_found(error)
+    assert error.error_type in NOT_FOUND_TYPES
+    other = attrs.evolve(not_found(1).info, exception_type="System.Exception")
+    assert not says_not_found(OperationFailed("no", exception_info=other))
 
 
-@pytest.mark.parametrize("state", [*S, "Sleeping", None])
+@pytest.mark.parametrize("state", [*S, *(state.value for state in S), "Sleeping", None])
 def test_what_counts_as_the_end(state: BatchTaskState | str | None) -> None:
     """The terminal three do, also as text; a state that this release does not know is one of a job that runs."""
     assert has_ended(BatchTaskInfo(state=state)) is (state in {"Succeeded", "Failed", "SucceededManualCleanup"})
@@ -172,7 +171,7 @@ async def test_a_task_that_vanishes_is_gone_with_what_was_last_seen(world: World
 
 
 @in_world
-async def test_gone_right_after_a_start_is_gone(world: World) -> None:
+async def test_gone_right_after_a_start_says_not_found(world: World) -> None:
     """Nothing is guessed: a server that does not know the task at the first reading is believed."""
     job = await started(world)
     world.server.tasks.delete(job.id)

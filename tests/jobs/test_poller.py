@@ -11,7 +11,7 @@ import pytest
 from soapbatch import AccessDenied, BatchTaskInfo, BatchTaskState, ClientClosed, JobGone, ServiceVersion
 from soapbatch.jobs.poller import Poller
 from soapbatch.jobs.schedule import Polling
-from soapbatch.jobs.task_reader import LIST_SHARE, Plan, Wanted, plan
+from soapbatch.jobs.task_reader import MAX_LIST_RATIO, ReadPlan, TaskRef, plan_reads
 from soapbatch.operations import GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES
 from soapbatch.testing import Answer, Call, ServerException, answering, delayed, failing, lost_request
 from soapbatch.testing.interceptors import Proceed
@@ -22,42 +22,38 @@ LIST = GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES
 SINGLE = "GetBatchTaskInfo"
 
 
-def wanted(name: str | None, *ids: int, is_single: bool = False) -> list[Wanted]:
+def refs(name: str | None, *ids: int, is_unlisted: bool = False) -> list[TaskRef]:
     """Return tasks to be read."""
-    return [Wanted(id_, name, is_single) for id_ in ids]
+    return [TaskRef(id_, name, is_unlisted) for id_ in ids]
 
 
 @pytest.mark.parametrize(
     ("tasks", "lengths", "lists", "singles"),
     [
         pytest.param([], {}, {}, [], id="nothing"),
-        pytest.param(wanted("a", 1, 2), {}, {}, [1, 2], id="two: one by one"),
-        pytest.param(wanted("a", 1, 2, 3), {}, {"a": [1, 2, 3]}, [], id="three of a name: its list"),
-        pytest.param(wanted(None, 1, 2, 3), {}, {"": [1, 2, 3]}, [], id="names unknown: the list of any job"),
+        pytest.param(refs("a", 1, 2), {}, {}, [1, 2], id="two: one by one"),
+        pytest.param(refs("a", 1, 2, 3), {}, {"a": [1, 2, 3]}, [], id="three of a name: its list"),
+        pytest.param(refs(None, 1, 2, 3), {}, {"": [1, 2, 3]}, [], id="names unknown: the list of any job"),
+        pytest.param(refs("a", 1, 2) + refs("b", 3), {}, {"": [1, 2, 3]}, [], id="several names: the list of any job"),
+        pytest.param(refs("a", 1, 2, 3), {"a": 300}, {"a": [1, 2, 3]}, [], id="100 for each: still worth it"),
+        pytest.param(refs("a", 1, 2, 3), {"a": 301}, {}, [1, 2, 3], id="more: one by one"),
+        pytest.param(refs("a", *range(4)), {"a": 301}, {"a": [0, 1, 2, 3]}, [], id="worth it for more tasks"),
+        pytest.param(refs("a", 1, 2, 3), {"a": math.inf}, {}, [1, 2, 3], id="refused: never again"),
         pytest.param(
-            wanted("a", 1, 2) + wanted("b", 3), {}, {"": [1, 2, 3]}, [], id="several names: the list of any job"
-        ),
-        pytest.param(wanted("a", 1, 2, 3), {"a": 300}, {"a": [1, 2, 3]}, [], id="100 for each: still worth it"),
-        pytest.param(wanted("a", 1, 2, 3), {"a": 301}, {}, [1, 2, 3], id="more: one by one"),
-        pytest.param(wanted("a", *range(4)), {"a": 301}, {"a": [0, 1, 2, 3]}, [], id="worth it for more tasks"),
-        pytest.param(wanted("a", 1, 2, 3), {"a": math.inf}, {}, [1, 2, 3], id="refused: never again"),
-        pytest.param(
-            wanted("a", 1, 2, 3) + wanted("b", 4, 5) + wanted(None, 6),
+            refs("a", 1, 2, 3) + refs("b", 4, 5) + refs(None, 6),
             {"": 10_000},
             {"a": [1, 2, 3]},
             [4, 5, 6],
             id="the list of any job is too long: name by name",
         ),
-        pytest.param(
-            wanted("a", 1, 2, 3) + wanted("a", 4, is_single=True), {}, {"a": [1, 2, 3]}, [4], id="not in lists"
-        ),
+        pytest.param(refs("a", 1, 2, 3) + refs("a", 4, is_unlisted=True), {}, {"a": [1, 2, 3]}, [4], id="not in lists"),
     ],
 )
 def test_the_rule_for_lists(
-    tasks: Sequence[Wanted], lengths: Mapping[str, float], lists: Mapping[str, list[int]], singles: list[int]
+    tasks: Sequence[TaskRef], lengths: Mapping[str, float], lists: Mapping[str, list[int]], singles: list[int]
 ) -> None:
     """Which calls read which tasks, as reading.py says."""
-    assert plan(tasks, lengths) == Plan(lists, singles)
+    assert plan_reads(tasks, lengths) == ReadPlan(lists, singles)
 
 
 def started(world: World, *durations: float, name: str = "Job") -> list[int]:
@@ -249,7 +245,7 @@ async def test_tasks_that_lists_hide_are_not_gone(world: World) -> None:
 @in_world
 async def test_a_list_that_is_too_long_is_left_alone(world: World) -> None:
     """With thousands of other tasks a list for three is left in the middle, and not asked for again for so few."""
-    for _ in range(LIST_SHARE * 3 + 1):
+    for _ in range(MAX_LIST_RATIO * 3 + 1):
         world.server.tasks.add(BatchTaskInfo(name="Job", state=S.SUCCEEDED))
     ids = started(world, 20, 20, 20)
     outcomes = await world.client.jobs.wait_all(ids)
@@ -261,7 +257,7 @@ async def test_a_list_that_is_too_long_is_left_alone(world: World) -> None:
 @in_world
 async def test_a_long_list_of_any_job_gives_way_to_that_of_one(world: World) -> None:
     """Once it is known which job the tasks are of, its own list is short enough."""
-    for _ in range(LIST_SHARE * 3 + 1):
+    for _ in range(MAX_LIST_RATIO * 3 + 1):
         world.server.tasks.add(BatchTaskInfo(name="Old", state=S.SUCCEEDED))
     ids = started(world, 20, 20, 20)
     outcomes = await world.client.jobs.wait_all(ids)
@@ -455,8 +451,8 @@ async def test_a_watch_that_fails_to_begin_is_not_left_behind(world: World) -> N
     (id_,) = started(world, 50)
     poller = Poller(world.client.batch)
     with pytest.raises(AttributeError):
-        async with poller.watch(id_, 2):  # type: ignore[arg-type]  # what goes wrong
+        async with poller.subscribe(id_, 2):  # type: ignore[arg-type]  # what goes wrong
             pytest.fail("it never begins")  # pragma: no cover - not reached
     assert len(asyncio.all_tasks()) == 1
-    async with poller.watch(id_, Polling()) as watch:
-        assert (await watch.change()).id == id_
+    async with poller.subscribe(id_, Polling()) as subscription:
+        assert (await subscription.next_change()).id == id_

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 
 from soapbatch.errors import UsageError
-from soapbatch.jobs.schedule import Polling, align, delay, delay_after_failure, seconds_left
+from soapbatch.jobs.schedule import Polling, align_to_grid, estimate_remaining, failure_backoff, next_delay
 
 AGES = st.floats(min_value=0, max_value=1e7)
 UNITS = st.floats(min_value=0, max_value=1)
-LEFT = st.none() | st.floats(min_value=0, max_value=1e7)
+REMAINING = st.none() | st.floats(min_value=0, max_value=1e7)
 POLLINGS = st.builds(
     lambda first, floor, more: Polling(first=first, floor=floor, ceiling=floor + more),
     st.floats(min_value=0, max_value=100),
@@ -30,16 +30,15 @@ def readings(duration: float, *, percent_every: float | None = None) -> int:
     now, count, before = polling.first, 1, 0
     while now < duration:
         percent = 0 if percent_every is None else int(now / percent_every)
-        now = align(
-            now + delay(polling, age=now, moved=percent != before, left=None, jitter=0.5), 0, min(2, polling.floor)
-        )
+        delay = next_delay(polling, age=now, changed=percent != before, remaining=None, jitter=0.5)
+        now = align_to_grid(now + delay, 0, min(2, polling.floor))
         before = percent
         count += 1
     return count
 
 
 @pytest.mark.parametrize(
-    ("age", "moved", "left", "jitter", "seconds"),
+    ("age", "changed", "remaining", "jitter", "seconds"),
     [
         pytest.param(0, False, None, 0, 2, id="young"),
         pytest.param(20, False, None, 0, 2, id="the floor until 20 s"),
@@ -53,35 +52,39 @@ def readings(duration: float, *, percent_every: float | None = None) -> int:
         pytest.param(86400, False, 0, 1, 2, id="the floor again when it should be done"),
     ],
 )
-def test_the_delay(age: float, moved: bool, left: float | None, jitter: float, seconds: float) -> None:  # noqa: FBT001 - a column
+def test_the_delay(age: float, changed: bool, remaining: float | None, jitter: float, seconds: float) -> None:  # noqa: FBT001 - a column
     """The delay until the next reading is what the module's text says."""
-    assert delay(Polling(), age=age, moved=moved, left=left, jitter=jitter) == pytest.approx(seconds)
+    assert next_delay(Polling(), age=age, changed=changed, remaining=remaining, jitter=jitter) == pytest.approx(seconds)
 
 
-@given(POLLINGS, AGES, st.booleans(), LEFT, UNITS)
+@given(POLLINGS, AGES, st.booleans(), REMAINING, UNITS)
 def test_the_delay_keeps_its_bounds(
     polling: Polling,
     age: float,
-    moved: bool,  # noqa: FBT001 - a column
-    left: float | None,
+    changed: bool,  # noqa: FBT001 - a column
+    remaining: float | None,
     jitter: float,
 ) -> None:
     """Whatever happens, it is never below the floor nor above the ceiling."""
-    assert polling.floor <= delay(polling, age=age, moved=moved, left=left, jitter=jitter) <= polling.ceiling
+    assert (
+        polling.floor
+        <= next_delay(polling, age=age, changed=changed, remaining=remaining, jitter=jitter)
+        <= polling.ceiling
+    )
 
 
-@given(POLLINGS, AGES, AGES, LEFT, UNITS)
+@given(POLLINGS, AGES, AGES, REMAINING, UNITS)
 def test_older_jobs_are_read_less_often_and_moving_ones_more_often(
-    polling: Polling, age: float, more: float, left: float | None, jitter: float
+    polling: Polling, age: float, more: float, remaining: float | None, jitter: float
 ) -> None:
     """The delay grows with age, and something new never makes it longer, nor does knowing when the job is done."""
 
-    def seconds(age: float, *, moved: bool = False, left: float | None = left) -> float:
-        return delay(polling, age=age, moved=moved, left=left, jitter=jitter)
+    def seconds(age: float, *, changed: bool = False, remaining: float | None = remaining) -> float:
+        return next_delay(polling, age=age, changed=changed, remaining=remaining, jitter=jitter)
 
     assert seconds(age) <= seconds(age + more)
-    assert seconds(age, moved=True) <= seconds(age)
-    assert seconds(age) <= seconds(age, left=None)
+    assert seconds(age, changed=True) <= seconds(age)
+    assert seconds(age) <= seconds(age, remaining=None)
 
 
 @pytest.mark.parametrize(
@@ -90,11 +93,11 @@ def test_older_jobs_are_read_less_often_and_moving_ones_more_often(
 )
 def test_the_delay_after_failures(failures: int, retry_after: float | None, seconds: float) -> None:
     """It doubles up to the ceiling; a longer Retry-After is honoured."""
-    assert delay_after_failure(Polling(), failures, retry_after) == seconds
+    assert failure_backoff(Polling()).delay(failures, retry_after) == seconds
 
 
 @pytest.mark.parametrize(
-    ("before", "percent", "seconds", "left"),
+    ("before", "percent", "seconds", "remaining"),
     [
         pytest.param(None, 50, 10, None, id="nothing known before"),
         pytest.param(50, None, 10, None, id="nothing known now"),
@@ -106,9 +109,9 @@ def test_the_delay_after_failures(failures: int, retry_after: float | None, seco
         pytest.param(0, 120, 10, 0, id="more than done"),
     ],
 )
-def test_the_seconds_left(before: int | None, percent: int | None, seconds: float, left: float | None) -> None:
+def test_the_seconds_left(before: int | None, percent: int | None, seconds: float, remaining: float | None) -> None:
     """The rest takes as long as the last percents did, where there were any."""
-    assert seconds_left(before, percent, seconds) == left
+    assert estimate_remaining(before, percent, seconds) == remaining
 
 
 @pytest.mark.parametrize(
@@ -116,7 +119,7 @@ def test_the_seconds_left(before: int | None, percent: int | None, seconds: floa
 )
 def test_times_are_rounded_up_to_the_grid(when: float, line: float) -> None:
     """A time falls on the next line, or on the one that it has just missed."""
-    assert align(when, 4.0, 2.0) == line
+    assert align_to_grid(when, 4.0, 2.0) == line
 
 
 @given(
@@ -124,7 +127,7 @@ def test_times_are_rounded_up_to_the_grid(when: float, line: float) -> None:
 )
 def test_rounding_never_brings_a_reading_forward_by_more_than_a_tenth(when: float, origin: float, grid: float) -> None:
     """The line is at most a tenth of the grid before the time, and less than one line after it."""
-    assert -0.1001 * grid - 1e-6 <= align(when, origin, grid) - when <= 0.9001 * grid + 1e-6
+    assert -0.1001 * grid - 1e-6 <= align_to_grid(when, origin, grid) - when <= 0.9001 * grid + 1e-6
 
 
 @pytest.mark.parametrize(

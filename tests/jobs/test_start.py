@@ -180,7 +180,7 @@ async def test_a_lost_answer_with_a_marker_only(
         with pytest.raises(kind) as caught:
             await world.client.jobs.start(NAME, marker=marker, timeout=5)
         assert caught.value.applied == "no"
-        assert caught.value.__notes__ == ["listings for 120 s after it do not show the job: it was not started"]
+        assert caught.value.__notes__ == ["the job was not started: no list of 120 s shows it"]
         assert 120 <= world.now <= 126
         assert world.server.counts[LIST.name] == 7  # after 0, 2, 6, 14, 30, 62 and 120 seconds
     await asyncio.sleep(300)
@@ -262,7 +262,7 @@ async def test_at_least_two_listings_prove_it(world: World) -> None:
 async def test_a_start_that_succeeded_is_never_proven_not_to_have(world: World) -> None:
     """The server said that it did it: where no listing shows it, that is unknown, and nothing is sent again."""
     world.server.intercept(START_BATCH_JOB, answering(200, {"Content-Type": "text/xml"}, STARTED))
-    with pytest.raises(StartOutcomeUnknown, match="no listing showed it") as caught:
+    with pytest.raises(StartOutcomeUnknown, match="no list shows it") as caught:
         await world.client.jobs.start(NAME, marker=Marker.PARAMETER, resend=True)
     assert caught.value.applied == "yes"
     assert world.server.counts["StartBatchJob"] == 1
@@ -331,7 +331,7 @@ async def test_a_failure_that_may_have_come_after_the_start(
         with pytest.raises(kind) as caught:
             await world.client.jobs.start(NAME, marker=Marker.PARAMETER, resend=True)
         assert caught.value.applied == "no"
-        assert caught.value.__notes__ == [f"listings for {seconds} s after it do not show the job: it was not started"]
+        assert caught.value.__notes__ == [f"the job was not started: no list of {seconds} s shows it"]
     assert world.now == (seconds or 0)
     assert world.server.counts["StartBatchJob"] == 1
 
