@@ -2,8 +2,7 @@
 
 import asyncio
 import itertools
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from soapbatch import AccessDenied, BatchTaskInfo, BatchTaskState, ClientClosed, JobGone, ServiceVersion
 from soapbatch.jobs.poller import Poller
 from soapbatch.jobs.schedule import Polling
-from soapbatch.jobs.task_reader import MAX_LIST_RATIO, ReadPlan, TaskRef, plan_reads
+from soapbatch.jobs.task_reader import MAX_LIST_RATIO
 from soapbatch.operations import GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES
 from soapbatch.testing import Answer, Call, ServerException, answering, delayed, failing, lost_request
 from soapbatch.testing.interceptors import Proceed
@@ -20,40 +19,6 @@ from tests.support.job_server import World, in_world
 S = BatchTaskState
 LIST = GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES
 SINGLE = "GetBatchTaskInfo"
-
-
-def refs(name: str | None, *ids: int, is_unlisted: bool = False) -> list[TaskRef]:
-    """Return tasks to be read."""
-    return [TaskRef(id_, name, is_unlisted) for id_ in ids]
-
-
-@pytest.mark.parametrize(
-    ("tasks", "lengths", "lists", "singles"),
-    [
-        pytest.param([], {}, {}, [], id="nothing"),
-        pytest.param(refs("a", 1, 2), {}, {}, [1, 2], id="two: one by one"),
-        pytest.param(refs("a", 1, 2, 3), {}, {"a": [1, 2, 3]}, [], id="three of a name: its list"),
-        pytest.param(refs(None, 1, 2, 3), {}, {"": [1, 2, 3]}, [], id="names unknown: the list of any job"),
-        pytest.param(refs("a", 1, 2) + refs("b", 3), {}, {"": [1, 2, 3]}, [], id="several names: the list of any job"),
-        pytest.param(refs("a", 1, 2, 3), {"a": 300}, {"a": [1, 2, 3]}, [], id="100 for each: still worth it"),
-        pytest.param(refs("a", 1, 2, 3), {"a": 301}, {}, [1, 2, 3], id="more: one by one"),
-        pytest.param(refs("a", *range(4)), {"a": 301}, {"a": [0, 1, 2, 3]}, [], id="worth it for more tasks"),
-        pytest.param(refs("a", 1, 2, 3), {"a": math.inf}, {}, [1, 2, 3], id="refused: never again"),
-        pytest.param(
-            refs("a", 1, 2, 3) + refs("b", 4, 5) + refs(None, 6),
-            {"": 10_000},
-            {"a": [1, 2, 3]},
-            [4, 5, 6],
-            id="the list of any job is too long: name by name",
-        ),
-        pytest.param(refs("a", 1, 2, 3) + refs("a", 4, is_unlisted=True), {}, {"a": [1, 2, 3]}, [4], id="not in lists"),
-    ],
-)
-def test_the_rule_for_lists(
-    tasks: Sequence[TaskRef], lengths: Mapping[str, float], lists: Mapping[str, list[int]], singles: list[int]
-) -> None:
-    """Which calls read which tasks, as reading.py says."""
-    assert plan_reads(tasks, lengths) == ReadPlan(lists, singles)
 
 
 def started(world: World, *durations: float, name: str = "Job") -> list[int]:

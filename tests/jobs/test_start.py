@@ -9,7 +9,6 @@ from typing import Any, Unpack, get_type_hints
 import pytest
 
 from soapbatch import (
-    BatchTaskInfo,
     BatchTaskState,
     ClientClosed,
     ConnectFailed,
@@ -27,7 +26,6 @@ from soapbatch import (
     UsageError,
 )
 from soapbatch.calls.call import CallOptions
-from soapbatch.errors import JobRunning
 from soapbatch.jobs import StartOptions
 from soapbatch.jobs.jobs import Jobs
 from soapbatch.jobs.start import MARKER_KEY, Marker
@@ -47,7 +45,7 @@ from soapbatch.testing import (
     lost_request,
 )
 from soapbatch.testing.interceptors import Proceed
-from tests.support.job_server import World, cancelled_at, in_world
+from tests.support.job_server import World, cancelled_at, in_world, slowly
 
 S = BatchTaskState
 NAME = "ExportArchiveBatchPlugin"
@@ -452,19 +450,6 @@ async def test_the_log_names_the_marker(world: World, caplog: pytest.LogCaptureF
     assert f"{MARKER_KEY!r}: {marker!r}" in caplog.text
 
 
-def slowly(trouble: Interceptor | None) -> Interceptor:
-    """Return an interceptor with which there is time to cancel a call before and after it is applied."""
-
-    async def intercept(call: Call, proceed: Proceed) -> Answer:
-        await asyncio.sleep(0.1)
-        try:
-            return await (trouble(call, proceed) if trouble else proceed())
-        finally:
-            await asyncio.sleep(0.1)
-
-    return intercept
-
-
 @pytest.mark.parametrize("trouble", [None, lost_reply, lost_request, late])
 @in_world
 async def test_cancelling_a_start_at_every_await(world: World, trouble: Interceptor | None) -> None:
@@ -486,32 +471,6 @@ async def test_cancelling_a_start_at_every_await(world: World, trouble: Intercep
         assert len(asyncio.all_tasks()) == 1
     assert step > 3
     assert len(world.tasks()) == 1
-
-
-# --- if_running -------------------------------------------------------------------------------------------------
-
-
-@in_world
-async def test_if_running(world: World) -> None:
-    """A job of the same name that has not ended is started beside, attached to, or a reason to fail."""
-    jobs = world.client.jobs
-    world.server.tasks.add(BatchTaskInfo(name="Other", state=S.STARTED))
-    world.server.define_job("Long", duration=1000)
-    first = await jobs.start("Long", if_running="fail")
-    second = await jobs.start("Long", if_running="start")
-    assert second.id != first.id
-    attached = await jobs.start("Long", if_running="attach")
-    assert attached.id == second.id  # the newest
-    with pytest.raises(JobRunning, match=str(second.id)) as caught:
-        await jobs.start("Long", if_running="fail")
-    assert (caught.value.id, caught.value.applied) == (second.id, "no")
-    assert caught.value.info is not None
-    assert caught.value.info.name == "Long"
-    assert world.server.counts["StartBatchJob"] == 2
-    await second.stop()
-    assert (await jobs.start("Long", if_running="attach")).id == first.id
-    await first.stop()
-    assert (await jobs.start("Long", if_running="attach")).id > second.id
 
 
 def test_start_and_run_take_the_same_options() -> None:

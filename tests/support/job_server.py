@@ -14,7 +14,8 @@ import httpx
 
 from soapbatch import BatchTaskInfo, Client, Retries
 from soapbatch.jobs.job import Job
-from soapbatch.testing import NetServer, run_virtual
+from soapbatch.testing import Answer, Call, Interceptor, NetServer, run_virtual
+from soapbatch.testing.interceptors import Proceed
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,6 +53,11 @@ class World:
         """Return every task that the server has."""
         return list(self.server.tasks.find())
 
+    def state(self, job: Job) -> object:
+        """Return the state of a job on the server; None: the server does not know it."""
+        info = self.server.tasks.read(job.id)
+        return info and info.state
+
 
 @contextlib.asynccontextmanager
 async def world() -> AsyncGenerator[World]:
@@ -86,6 +92,19 @@ async def started(world: World, **definition: Any) -> Job:
     """Start a job that is defined like this."""
     world.server.define_job("Job", **definition)
     return await world.client.jobs.start("Job")
+
+
+def slowly(trouble: Interceptor | None) -> Interceptor:
+    """Return an interceptor with which there is time to cancel a call before and after it is applied."""
+
+    async def intercept(call: Call, proceed: Proceed) -> Answer:
+        await asyncio.sleep(0.1)
+        try:
+            return await (trouble(call, proceed) if trouble else proceed())
+        finally:
+            await asyncio.sleep(0.1)
+
+    return intercept
 
 
 @types.coroutine

@@ -1,18 +1,12 @@
-"""Stopping a job, running one for the length of a block, and fetching what it leaves behind."""
+"""`client.jobs`: start or attach, run a job for the length of a block, wait for many."""
 
 import asyncio
 import contextlib
-import io
-import math
-import os
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from soapbatch import (
-    BatchTaskCancellationBehaviour,
     BatchTaskInfo,
     BatchTaskState,
     ClientClosed,
@@ -20,123 +14,58 @@ from soapbatch import (
     DeadlineExceeded,
     JobFailed,
     JobGone,
-    LimitExceeded,
-    Limits,
-    NotInVersion,
-    OperationFailed,
     ServiceVersion,
     UsageError,
-    UsernamePassword,
     WaitTimeout,
 )
 from soapbatch.errors import JobRunning
-from soapbatch.jobs.job import Job
 from soapbatch.jobs.start import Marker
-from soapbatch.operations import GET_BATCH_TASK_INFO, GET_OUTPUT_FROM_BATCH, START_BATCH_JOB, STOP_BATCH_JOB
-from soapbatch.testing import DEMO_USER, Interceptor, ServerException, delayed, failing, lost_reply, lost_request
-from tests.jobs.test_start import slowly
-from tests.support.job_server import World, cancelled_at, in_world
+from soapbatch.operations import (
+    GET_BATCH_TASK_INFO,
+    START_BATCH_JOB,
+    STOP_BATCH_JOB,
+)
+from soapbatch.testing import (
+    Interceptor,
+    ServerException,
+    delayed,
+    failing,
+    lost_reply,
+    lost_request,
+)
+from tests.support.job_server import World, cancelled_at, in_world, slowly
 
 S = BatchTaskState
-B = BatchTaskCancellationBehaviour
 ENDLESS = "EndlessBatchPlugin"
 
 
-def with_behaviour(world: World, behaviour: BatchTaskCancellationBehaviour | str | None) -> Job:
-    """Return a handle on a running task that says this of its stopping."""
-    world.server.define_job("Job", duration=math.inf)
-    id_ = world.server.tasks.add(BatchTaskInfo(name="Job", state=S.STARTED, cancellation_behaviour=behaviour))
-    return world.client.jobs.attach(id_)
-
-
-def state(world: World, job: Job) -> object:
-    """Return the state of a job on the server."""
-    info = world.server.tasks.read(job.id)
-    return info and info.state
-
-
-# --- stop -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("behaviour", "force", "confirm", "is_stopped"),
-    [
-        pytest.param(B.CAN_CANCEL, False, False, True, id="can be"),
-        pytest.param(None, False, False, True, id="says nothing"),
-        pytest.param("CancelAtLeisure", False, False, True, id="says something new"),
-        pytest.param(B.CANCEL_WITH_WARNING, False, False, None, id="warning, not confirmed"),
-        pytest.param(B.CANCEL_WITH_WARNING, False, True, True, id="warning, confirmed"),
-        pytest.param(B.CANCEL_WITH_WARNING, True, False, True, id="warning, forced"),
-        pytest.param(B.CANNOT_CANCEL, False, False, None, id="cannot be"),
-        pytest.param(B.CANNOT_CANCEL, False, True, None, id="cannot be, confirmed"),
-        pytest.param(B.CANNOT_CANCEL, True, False, False, id="cannot be, forced: the server says no"),
-    ],
-)
-@in_world
-async def test_stopping(
-    world: World,
-    behaviour: B | str | None,
-    force: bool,  # noqa: FBT001 - a column
-    confirm: bool,  # noqa: FBT001 - a column
-    is_stopped: bool | None,  # noqa: FBT001 - columns
-) -> None:
-    """What the task says decides what is sent; None: refused, and nothing was."""
-    job = with_behaviour(world, behaviour)
-    if is_stopped is None:
-        with pytest.raises(UsageError, match=behaviour):
-            await job.stop(force=force, confirm=confirm)
-    else:
-        assert await job.stop(force=force, confirm=confirm) is is_stopped
-    assert state(world, job) == (S.FAILED if is_stopped else S.STARTED)
-    assert world.server.counts["StopBatchJob"] == (is_stopped is not None)
-    assert world.server.counts["GetBatchTaskInfo"] == (not force)
+# --- start and if_running --------------------------------------------------------------------------------------------
 
 
 @in_world
-async def test_stopping_what_has_ended(world: World) -> None:
-    """False, and the server is not asked: there is nothing to stop."""
-    job = await world.client.jobs.start("ExportArchiveBatchPlugin")
-    await job.wait()
-    assert await job.stop() is False
-    assert world.server.counts["StopBatchJob"] == 0
+async def test_if_running(world: World) -> None:
+    """A job of the same name that has not ended is started beside, attached to, or a reason to fail."""
+    jobs = world.client.jobs
+    world.server.tasks.add(BatchTaskInfo(name="Other", state=S.STARTED))
+    world.server.define_job("Long", duration=1000)
+    first = await jobs.start("Long", if_running="fail")
+    second = await jobs.start("Long", if_running="start")
+    assert second.id != first.id
+    attached = await jobs.start("Long", if_running="attach")
+    assert attached.id == second.id  # the newest
+    with pytest.raises(JobRunning, match=str(second.id)) as caught:
+        await jobs.start("Long", if_running="fail")
+    assert (caught.value.id, caught.value.applied) == (second.id, "no")
+    assert caught.value.info is not None
+    assert caught.value.info.name == "Long"
+    assert world.server.counts["StartBatchJob"] == 2
+    await second.stop()
+    assert (await jobs.start("Long", if_running="attach")).id == first.id
+    await first.stop()
+    assert (await jobs.start("Long", if_running="attach")).id > second.id
 
 
-@pytest.mark.parametrize("force", [False, True])
-@in_world
-async def test_stopping_what_is_gone(world: World, force: bool) -> None:  # noqa: FBT001 - a case
-    """JobGone, whichever call finds it out."""
-    job = world.client.jobs.attach(4711)
-    with pytest.raises(JobGone) as caught:
-        await job.stop(force=force)
-    assert (caught.value.id, caught.value.version) == (4711, ServiceVersion.V88)
-    assert job.is_over
-    assert world.server.counts["StopBatchJob"] == force
-
-
-@in_world
-async def test_stopping_in_versions_that_know_no_behaviour(world: World) -> None:
-    """Before Services88 a task cannot say how it may be stopped, so it is not read."""
-    job = with_behaviour(world, B.CAN_CANCEL)
-    async with world.other_client(version=ServiceVersion.V87) as client:
-        assert await client.jobs.attach(job.id).stop() is True
-    assert world.server.counts == {"StopBatchJob": 1}
-
-
-@in_world
-async def test_a_stop_whose_answer_is_lost(world: World) -> None:
-    """The error of the call comes out: whether it was applied is unknown, and asking again does no harm."""
-    job = with_behaviour(world, None)
-    world.server.intercept(STOP_BATCH_JOB, lost_reply)
-    with pytest.raises(ConnectionLost) as caught:
-        await job.stop()
-    assert caught.value.applied == "unknown"
-    assert await job.stop() is False
-    world.server.intercept(STOP_BATCH_JOB, failing(ServerException("System.Exception", "no")))
-    with pytest.raises(OperationFailed):
-        await job.stop(force=True)
-
-
-# --- run --------------------------------------------------------------------------------------------------------
+# --- run -------------------------------------------------------------------------------------------------------------
 
 
 @in_world
@@ -162,15 +91,15 @@ async def test_leaving_a_block_early_stops_the_job(world: World) -> None:
     with pytest.raises(KeyError) as caught:
         async with world.client.jobs.run(ENDLESS) as job:
             raise KeyError
-    assert state(world, job) == S.FAILED
+    assert world.state(job) == S.FAILED
     assert not hasattr(caught.value, "__notes__")
     async with world.client.jobs.run(ENDLESS) as job:
         pass
-    assert state(world, job) == S.FAILED
+    assert world.state(job) == S.FAILED
     while True:
         async with world.client.jobs.run(ENDLESS) as job:
             break
-    assert state(world, job) == S.FAILED
+    assert world.state(job) == S.FAILED
 
 
 @in_world
@@ -179,7 +108,7 @@ async def test_a_timeout_around_a_block_stops_the_job(world: World) -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(30), world.client.jobs.run(ENDLESS) as job:
             await job.wait()
-    assert state(world, job) == S.FAILED
+    assert world.state(job) == S.FAILED
     assert world.now == 30
 
 
@@ -288,7 +217,7 @@ async def test_a_stop_that_fails_while_an_exception_leaves_the_block(
         async with world.client.jobs.run("UpgradeDatabaseBatchPlugin") as job:
             raise KeyError
     assert "CannotCancel" in caught.value.__notes__[0]
-    assert state(world, job) == S.NEW
+    assert world.state(job) == S.NEW
 
 
 @in_world
@@ -320,7 +249,7 @@ async def test_a_job_that_the_server_does_not_stop(world: World, caplog: pytest.
     async with world.client.jobs.run("Short") as job:
         await asyncio.sleep(60)
     assert caplog.text == ""
-    assert state(world, job) == S.SUCCEEDED
+    assert world.state(job) == S.SUCCEEDED
 
 
 @in_world
@@ -330,7 +259,7 @@ async def test_a_block_can_refuse_to_run_beside_another(world: World) -> None:
     with pytest.raises(JobRunning):
         async with world.client.jobs.run(ENDLESS, if_running="fail"):
             pytest.fail("it never starts")  # pragma: no cover - not reached
-    assert state(world, other) != S.FAILED
+    assert world.state(other) != S.FAILED
 
 
 @pytest.mark.parametrize(
@@ -349,7 +278,7 @@ async def test_what_a_block_refuses(world: World, arguments: dict[str, Any], wor
     with pytest.raises(UsageError, match=words):
         async with world.client.jobs.run(ENDLESS, **arguments):
             pytest.fail("it never starts")  # pragma: no cover - not reached
-    assert state(world, other) != S.FAILED
+    assert world.state(other) != S.FAILED
     assert world.server.requests == 1
 
 
@@ -368,79 +297,89 @@ async def test_a_client_that_is_closed_around_a_block(world: World) -> None:
     assert "may still run" in caught.value.__notes__[0]
 
 
-# --- What it leaves behind --------------------------------------------------------------------------------------
+# --- wait_all and as_finished ----------------------------------------------------------------------------------------
 
 
 @in_world
-async def test_the_output(world: World, tmp_path: Path) -> None:
-    """Bytes in memory, in a file, at a path; and the server may remove it."""
-    job = await world.client.jobs.start("ExportArchiveBatchPlugin")
-    assert await job.output() is None
-    info = await job.wait()
-    content = await job.output()
-    assert content is not None
-    assert content.startswith(b"id;name")
-    path = tmp_path / (info.file_name or "")
-    assert await job.save_output(path) == len(content)
-    assert path.read_bytes() == content
-    file = io.BytesIO()
-    assert await job.save_output(file) == len(content)
-    assert file.getvalue() == content
-    await job.cleanup()
-    assert await job.output() is None
-    assert await job.save_output(tmp_path / "nothing") is None
-    assert not (tmp_path / "nothing").exists()
+async def test_wait_all_returns_one_outcome_each_in_order(world: World) -> None:
+    """Handles and ids, repeated ones too; success is a task, and anything else an error as a value."""
+    jobs = world.client.jobs
+    world.server.define_job("Short", duration=5)
+    world.server.define_job("Bad", duration=10, outcome=S.FAILED)
+    world.server.define_job("Long", duration=1e6)
+    good, bad, long = [await jobs.start(name) for name in ("Short", "Bad", "Long")]
+    outcomes = await jobs.wait_all([long, bad.id, good, 4711, good.id], timeout=60)
+    assert [outcome.id for outcome in outcomes] == [long.id, bad.id, good.id, 4711, good.id]
+    assert [type(outcome.error) for outcome in outcomes] == [
+        WaitTimeout,
+        JobFailed,
+        type(None),
+        JobGone,
+        type(None),
+    ]
+    assert [outcome.ok for outcome in outcomes] == [False, False, True, False, True]
+    assert outcomes[2].result is not None
+    assert outcomes[2].result.state == S.SUCCEEDED
+    assert world.now == 60
+    assert await jobs.wait_all([]) == []
 
 
 @in_world
-async def test_a_large_output(world: World, tmp_path: Path) -> None:
-    """In memory it is bounded by the client's limits; to a file it is not held in memory."""
-
-    def pieces() -> Iterator[bytes]:
-        for _ in range(40):
-            yield bytes(64 * 1024)
-
-    world.server.define_job("Large", duration=1, output=pieces)
-    job = await world.client.jobs.start("Large")
-    await job.wait()
-    async with world.other_client(limits=Limits(bytes=1024 * 1024)) as client:
-        with pytest.raises(LimitExceeded):
-            await client.jobs.attach(job.id).output()
-        assert await client.jobs.attach(job.id).save_output(tmp_path / "large") == 40 * 64 * 1024
+async def test_wait_all_can_raise_them_as_a_group(world: World) -> None:
+    """Each error once, with a note of its task; nothing is raised where there is none."""
+    jobs = world.client.jobs
+    good, bad = await jobs.start("ExportArchiveBatchPlugin"), await jobs.start("FailingBatchPlugin")
+    with pytest.raises(ExceptionGroup, match="2 of 3 tasks could not be waited for") as caught:
+        await jobs.wait_all([good, bad, 4711], raise_group=True)
+    assert [type(error) for error in caught.value.exceptions] == [JobFailed, JobGone]
+    assert caught.value.exceptions[1].__notes__ == ["about task 4711"]
+    assert [outcome.ok for outcome in await jobs.wait_all([good], raise_group=True)] == [True]
 
 
 @in_world
-async def test_a_file_is_replaced_as_a_whole_or_not_at_all(world: World, tmp_path: Path) -> None:
-    """An output that breaks off leaves what was there before, and nothing beside it."""
-    path = tmp_path / "export.csv"
-    path.write_bytes(b"yesterday's")
-    job = await world.client.jobs.start("ExportArchiveBatchPlugin")
-    await job.wait()
-    world.server.intercept(GET_OUTPUT_FROM_BATCH, lost_reply)
-    with pytest.raises(ConnectionLost):
-        await job.save_output(path)
-    assert os.listdir(tmp_path) == ["export.csv"]  # noqa: PTH208 - and ASYNC240 the other way round
-    assert path.read_bytes() == b"yesterday's"
+async def test_wait_all_tells_of_every_job(world: World) -> None:
+    """One callback for all, told of each change of each."""
+    world.server.define_job("Short", duration=5)
+    jobs = [await world.client.jobs.start("Short") for _ in range(5)]
+    seen: list[BatchTaskInfo] = []
+    await world.client.jobs.wait_all(jobs, on_progress=seen.append)
+    assert sorted(info.id or 0 for info in seen if info.state == S.SUCCEEDED) == [job.id for job in jobs]
 
 
 @in_world
-async def test_the_output_of_a_job_that_is_gone(world: World, tmp_path: Path) -> None:
-    """JobGone, with the server's words as its cause."""
-    job = world.client.jobs.attach(4711)
-    for call in (job.output(), job.save_output(tmp_path / "x"), job.cleanup()):
-        with pytest.raises(JobGone) as caught:
-            await call
-        assert isinstance(caught.value.__cause__, OperationFailed)
-    assert os.listdir(tmp_path) == []  # noqa: PTH208 - and ASYNC240 the other way round
+async def test_cancelling_wait_all_ends_all_waits(world: World) -> None:
+    """Nothing is left of them; the jobs run on."""
+    world.server.define_job("Long", duration=1e6)
+    ids = [(await world.client.jobs.start("Long")).id for _ in range(5)]
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(30):
+            await world.client.jobs.wait_all(ids)
+    assert len(asyncio.all_tasks()) == 1
+    assert {info.state for info in world.tasks()} == {S.STARTED}
 
 
 @in_world
-async def test_versions_without_output_say_so_before_sending(world: World, tmp_path: Path) -> None:
-    """The BLOB agent came with Services88: not even a login is made."""
-    credentials = UsernamePassword(DEMO_USER.name, DEMO_USER.password)
-    async with world.other_client(version=ServiceVersion.V87, credentials=credentials) as client:
-        job = client.jobs.attach(1)
-        for call in (job.output(), job.save_output(tmp_path / "x"), job.cleanup()):
-            with pytest.raises(NotInVersion, match="Services88"):
-                await call
-    assert world.server.requests == 0
+async def test_as_finished_yields_them_as_they_end(world: World) -> None:
+    """The shortest first, failures and gone ones among them."""
+    jobs = world.client.jobs
+    ids = []
+    for duration in (100, 10, 40):
+        world.server.define_job("Job", duration=duration)
+        ids.append((await jobs.start("Job")).id)
+    finished = [outcome async for outcome in jobs.as_finished([*ids, 4711], timeout=60)]
+    assert [outcome.id for outcome in finished] == [4711, ids[1], ids[2], ids[0]]
+    assert [type(outcome.error) for outcome in finished] == [JobGone, type(None), type(None), WaitTimeout]
+    assert [outcome async for outcome in jobs.as_finished([])] == []
+
+
+@in_world
+async def test_leaving_as_finished_early_ends_the_waits(world: World) -> None:
+    """With the generator closed nothing is left of them."""
+    world.server.define_job("Long", duration=1e6)
+    long = await world.client.jobs.start("Long")
+    short = await world.client.jobs.start("ExportArchiveBatchPlugin")
+    async with contextlib.aclosing(world.client.jobs.as_finished([long, short])) as finished:
+        async for outcome in finished:
+            assert outcome.id == short.id
+            break
+    assert len(asyncio.all_tasks()) == 1
