@@ -192,13 +192,12 @@ class _MarkedStart:
             except SoapBatchError as error:
                 if error.applied == "no":
                     raise
-                is_answer = isinstance(error, ServiceError)
                 settle = min(self.settle, SERVER_TICK) if _netserver_answered(error) else self.settle  # Rule 7
                 id_ = await self._settle(error, settle)
                 if id_ is not None:
                     return id_  # Rule 4
-                if is_answer or not resend:
-                    error.proven_not_applied(f"the job was not started: no list of {settle:g} s shows it")
+                if isinstance(error, ServiceError) or not resend:
+                    error.proven_not_applied(f"the job was not started: lists read for {settle:g} s do not show it")
                     raise  # Rule 5
             LOG.info("StartBatchJob: the job was not started; the request is sent once more")
             resend = False

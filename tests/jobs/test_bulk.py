@@ -44,16 +44,16 @@ B = BatchTaskCancellationBehaviour
 
 
 def tasks(world: World, count: int, **fields: Any) -> list[int]:
-    """Add so many tasks to the server, and return their ids."""
+    """Add `count` tasks to the server, and return their ids."""
     info = BatchTaskInfo(name="Job", **fields)
     return [world.server.tasks.add(info) for _ in range(count)]
 
 
 class Busiest:
-    """An interceptor that takes a second, and knows how many calls were under way at most."""
+    """An interceptor that takes a second for each call, and counts the most calls that were under way at once."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Start with no call under way."""
         self.now = self.most = 0
 
     async def __call__(self, _: Call, proceed: Proceed) -> Answer:
@@ -70,7 +70,7 @@ class Busiest:
 
 @in_world
 async def test_deleting_goes_in_chunks(world: World) -> None:
-    """A thousand tasks are ten calls, four at a time; repeated ids are sent once and reported each time."""
+    """A thousand tasks cost ten calls, four at a time. Repeated ids are sent once and reported each time."""
     ids = tasks(world, 1000)
     busiest = Busiest()
     world.server.intercept(DELETE_BATCH_TASKS, busiest, times=None)
@@ -79,7 +79,7 @@ async def test_deleting_goes_in_chunks(world: World) -> None:
     assert all(outcome == Outcome(id=outcome.id, result=True) for outcome in outcomes)
     assert world.server.counts == {"DeleteBatchTasks": 10}
     assert busiest.most == 4
-    assert world.now <= 4  # one by itself, which finds out what the server speaks, then three times up to four
+    assert world.now <= 4  # the first call finds the binding, then four calls at a time
     assert world.tasks() == []
     assert await world.client.jobs.delete_many([]) == []
 
@@ -87,7 +87,7 @@ async def test_deleting_goes_in_chunks(world: World) -> None:
 @pytest.mark.parametrize("version", [ServiceVersion.V75, ServiceVersion.V88])
 @in_world
 async def test_a_chunk_with_unknown_ids_is_halved(world: World, version: ServiceVersion) -> None:
-    """Two unknown ids among a hundred cost some thirty calls, not two hundred, and keep nothing from being deleted."""
+    """Two unknown ids among a hundred cost at most 30 calls, and all other tasks are deleted."""
     ids = tasks(world, 98)
     ids[30:30] = [4711]
     ids[60:60] = [4712]
@@ -111,10 +111,14 @@ async def test_a_chunk_with_unknown_ids_is_halved(world: World, version: Service
             OperationFailed,
             "unknown",
             1,
-            id="the caller may not",
+            id="the caller is not allowed",
         ),
         pytest.param(
-            failing(ServerException("System.Exception", "no")), OperationFailed, "unknown", 7, id="says no to each"
+            failing(ServerException("System.Exception", "no")),
+            OperationFailed,
+            "unknown",
+            7,
+            id="refused, each id as well",
         ),
     ],
 )
@@ -122,7 +126,7 @@ async def test_a_chunk_with_unknown_ids_is_halved(world: World, version: Service
 async def test_a_chunk_that_fails(
     world: World, trouble: Interceptor, kind: type[SoapBatchError], applied: str, count: int
 ) -> None:
-    """Where the server says no, ids are tried by themselves; where there is no answer, nothing is sent again."""
+    """Single ids are tried only if the server refused the chunk; after a lost answer or a refused caller nothing is."""
     ids = tasks(world, 4)
     world.server.intercept(DELETE_BATCH_TASKS, trouble, times=None)
     outcomes = await world.client.jobs.delete_many(ids)
@@ -136,7 +140,7 @@ async def test_a_chunk_that_fails(
 
 @in_world
 async def test_a_chunk_that_fails_leaves_the_others_alone(world: World) -> None:
-    """And as a group the error of a chunk stands there once, with all its ids."""
+    """The other chunks are deleted. The group holds the chunk's error once, with all ids of the chunk."""
     ids = tasks(world, 250)
     world.server.intercept(DELETE_BATCH_TASKS, answering(502), times=1)
     with pytest.raises(ExceptionGroup, match="100 of 250 tasks could not be deleted") as caught:
@@ -148,7 +152,7 @@ async def test_a_chunk_that_fails_leaves_the_others_alone(world: World) -> None:
 
 @in_world
 async def test_deleting_something_else_is_refused(world: World) -> None:
-    """An id that is none is a UsageError before anything is sent."""
+    """A value that is not an id is a UsageError before anything is sent."""
     with pytest.raises(UsageError, match="str"):
         await world.client.jobs.delete_many([1, "2"])  # type: ignore[list-item]  # what is refused
     assert world.server.requests == 0
@@ -159,7 +163,7 @@ async def test_deleting_something_else_is_refused(world: World) -> None:
 
 @in_world
 async def test_stopping_many(world: World) -> None:
-    """One outcome each, in order: stopped, ended, refused, unknown; read by one list, stopped eight at a time."""
+    """Each task has one outcome, in order. The tasks are read by one list and stopped eight at a time."""
     can = tasks(world, 20, state=S.STARTED)
     (ended,) = tasks(world, 1, state=S.SUCCEEDED)
     (warns,) = tasks(world, 1, state=S.STARTED, cancellation_behaviour=B.CANCEL_WITH_WARNING)
@@ -186,7 +190,7 @@ async def test_stopping_many(world: World) -> None:
 
 @in_world
 async def test_stopping_many_by_force_or_in_old_versions_reads_nothing(world: World) -> None:
-    """Then the server alone decides."""
+    """The tasks are not read; the server alone decides."""
     ids = tasks(world, 3, state=S.STARTED, cancellation_behaviour=B.CANNOT_CANCEL)
     outcomes = await world.client.jobs.stop_many([*ids, 4711], force=True)
     assert [outcome.result for outcome in outcomes] == [False, False, False, None]
@@ -199,7 +203,7 @@ async def test_stopping_many_by_force_or_in_old_versions_reads_nothing(world: Wo
 
 @in_world
 async def test_stopping_very_many_goes_in_chunks(world: World) -> None:
-    """250 tasks are read by three lists, each just before its hundred are stopped."""
+    """250 tasks are read by three lists. Each chunk is read just before its tasks are stopped."""
     ids = tasks(world, 250, state=S.STARTED)
     outcomes = await world.client.jobs.stop_many(ids)
     assert all(outcome.result for outcome in outcomes)
@@ -208,8 +212,8 @@ async def test_stopping_very_many_goes_in_chunks(world: World) -> None:
 
 
 @in_world
-async def test_trouble_while_stopping_many(world: World) -> None:
-    """A list that fails is made up for by single readings; what fails for one task is that task's outcome."""
+async def test_failures_while_stopping_many(world: World) -> None:
+    """If a list fails, single readings replace it. An error that concerns one task is the outcome of that task."""
     ids = tasks(world, 4, state=S.STARTED)
     world.server.intercept(GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES, lost_reply, times=None)
     world.server.intercept(GET_BATCH_TASK_INFO, lost_reply)
@@ -228,7 +232,7 @@ async def test_trouble_while_stopping_many(world: World) -> None:
 @pytest.mark.parametrize("what", ["delete_many", "stop_many"])
 @in_world
 async def test_cancelling_many_leaves_nothing_behind(world: World, what: str) -> None:
-    """At whatever moment: what was under way ends with it."""
+    """A cancellation at any moment also ends the calls that are under way."""
     ids = tasks(world, 300, state=S.STARTED)
     world.server.intercept(None, delayed(0.3), times=None)
     for moment in (0, 0.1, 0.5, 0.9, 1.3):

@@ -9,8 +9,8 @@ from tests.support.job_server import World, in_world
 
 
 @in_world
-async def test_gathered_ends_the_others_when_one_raises(world: World) -> None:
-    """The exception comes out as it is, after the others have come to their end."""
+async def test_gather_or_cancel_ends_the_others_when_one_raises(world: World) -> None:
+    """The exception is raised unchanged, after all other works have ended."""
     ends = []
 
     async def one(seconds: float) -> None:
@@ -28,8 +28,8 @@ async def test_gathered_ends_the_others_when_one_raises(world: World) -> None:
 
 
 @in_world
-async def test_each_bounds_what_runs_at_once(world: World) -> None:
-    """Never more than it may, and all of it in the end."""
+async def test_for_each_limited_bounds_what_runs_at_once(world: World) -> None:
+    """At most `limit` works run at the same time, and all of them are done in the end."""
     running: set[int] = set()
     done: list[int] = []
 

@@ -40,7 +40,7 @@ B = BatchTaskCancellationBehaviour
 
 
 def with_behaviour(world: World, behaviour: BatchTaskCancellationBehaviour | str | None) -> Job:
-    """Return a handle on a running task that says this of its stopping."""
+    """Return a handle on a running task with this `cancellation_behaviour`."""
     world.server.define_job("Job", duration=math.inf)
     id_ = world.server.tasks.add(BatchTaskInfo(name="Job", state=S.STARTED, cancellation_behaviour=behaviour))
     return world.client.jobs.attach(id_)
@@ -51,7 +51,7 @@ def with_behaviour(world: World, behaviour: BatchTaskCancellationBehaviour | str
 
 @in_world
 async def test_a_handle_is_an_id(world: World) -> None:
-    """Making one sends nothing; it pickles to the number, from which another process attaches; a copy is itself."""
+    """To make a handle sends nothing. A handle pickles to its number, and a copy of a handle is the handle itself."""
     job = world.client.jobs.attach(4711)
     assert world.server.requests == 0
     assert (job.id, repr(job), job.is_over) == (4711, "<Job 4711>", False)
@@ -64,14 +64,14 @@ async def test_a_handle_is_an_id(world: World) -> None:
 @pytest.mark.parametrize("id_", ["4711", 1.0, None, True])
 @in_world
 async def test_attaching_to_something_else_is_refused(world: World, id_: object) -> None:
-    """An id that came out of a queue as text is a UsageError here, and not a riddle later."""
+    """An id of a wrong type, for example text from a queue, is a UsageError that names the type."""
     with pytest.raises(UsageError, match=type(id_).__name__):
         world.client.jobs.attach(id_)  # type: ignore[arg-type]  # what is refused
 
 
 @in_world
 async def test_info_reads_now(world: World) -> None:
-    """One call, the task as it is, and the handle knows when that is the end."""
+    """`info` makes one call and returns the task. The handle then knows whether the job has ended."""
     job = await started(world, duration=10)
     assert (await job.info()).state == S.NEW
     assert not job.is_over
@@ -85,7 +85,7 @@ async def test_info_reads_now(world: World) -> None:
 @pytest.mark.parametrize("told", ["header", "fault"])
 @in_world
 async def test_an_unknown_task_is_gone(world: World, answer: str, told: str) -> None:
-    """However a server says that it does not know a task, reading it and waiting for it is JobGone."""
+    """`info` and `wait` raise JobGone, in whichever way the server says that it does not know the task."""
     world.server.unknown_task = answer  # type: ignore[assignment]  # one of its values
     world.server.failures = told  # type: ignore[assignment]  # one of its values
     job = world.client.jobs.attach(4711)
@@ -122,7 +122,7 @@ async def test_stopping(
     confirm: bool,  # noqa: FBT001 - a column
     is_stopped: bool | None,  # noqa: FBT001 - columns
 ) -> None:
-    """What the task says decides what is sent; None: refused, and nothing was."""
+    """`cancellation_behaviour` decides whether StopBatchJob is sent; None: `stop` raises UsageError instead."""
     job = with_behaviour(world, behaviour)
     if is_stopped is None:
         with pytest.raises(UsageError, match=behaviour):
@@ -136,7 +136,7 @@ async def test_stopping(
 
 @in_world
 async def test_stopping_what_has_ended(world: World) -> None:
-    """False, and the server is not asked: there is nothing to stop."""
+    """`stop` returns False and sends no StopBatchJob."""
     job = await world.client.jobs.start("ExportArchiveBatchPlugin")
     await job.wait()
     assert await job.stop() is False
@@ -146,7 +146,7 @@ async def test_stopping_what_has_ended(world: World) -> None:
 @pytest.mark.parametrize("force", [False, True])
 @in_world
 async def test_stopping_what_is_gone(world: World, force: bool) -> None:  # noqa: FBT001 - a case
-    """JobGone, whichever call finds it out."""
+    """`stop` raises JobGone, whether the reading or StopBatchJob finds that the task is gone."""
     job = world.client.jobs.attach(4711)
     with pytest.raises(JobGone) as caught:
         await job.stop(force=force)
@@ -157,7 +157,7 @@ async def test_stopping_what_is_gone(world: World, force: bool) -> None:  # noqa
 
 @in_world
 async def test_stopping_in_versions_that_know_no_behaviour(world: World) -> None:
-    """Before Services88 a task cannot say how it may be stopped, so it is not read."""
+    """Before Services88 a task has no `cancellation_behaviour`, so it is not read."""
     job = with_behaviour(world, B.CAN_CANCEL)
     async with world.other_client(version=ServiceVersion.V87) as client:
         assert await client.jobs.attach(job.id).stop() is True
@@ -166,7 +166,7 @@ async def test_stopping_in_versions_that_know_no_behaviour(world: World) -> None
 
 @in_world
 async def test_a_stop_whose_answer_is_lost(world: World) -> None:
-    """The error of the call comes out: whether it was applied is unknown, and asking again does no harm."""
+    """`stop` raises the error of the call with `applied` "unknown"; to call it again does no harm."""
     job = with_behaviour(world, None)
     world.server.intercept(STOP_BATCH_JOB, lost_reply)
     with pytest.raises(ConnectionLost) as caught:
@@ -183,7 +183,7 @@ async def test_a_stop_whose_answer_is_lost(world: World) -> None:
 
 @in_world
 async def test_the_output(world: World, tmp_path: Path) -> None:
-    """Bytes in memory, in a file, at a path; and the server may remove it."""
+    """The output can be had in memory, at a path or in a file; `cleanup` removes it from the server."""
     job = await world.client.jobs.start("ExportArchiveBatchPlugin")
     assert await job.output() is None
     info = await job.wait()
@@ -204,7 +204,7 @@ async def test_the_output(world: World, tmp_path: Path) -> None:
 
 @in_world
 async def test_a_large_output(world: World, tmp_path: Path) -> None:
-    """In memory it is bounded by the client's limits; to a file it is not held in memory."""
+    """`Limits.bytes` bounds `output`, but not `save_output`, which does not hold the output in memory."""
 
     def pieces() -> Iterator[bytes]:
         for _ in range(40):
@@ -221,7 +221,7 @@ async def test_a_large_output(world: World, tmp_path: Path) -> None:
 
 @in_world
 async def test_a_file_is_replaced_as_a_whole_or_not_at_all(world: World, tmp_path: Path) -> None:
-    """An output that breaks off leaves what was there before, and nothing beside it."""
+    """If the answer breaks off, the file keeps its old content, and no other file is left in the folder."""
     path = tmp_path / "export.csv"
     path.write_bytes(b"yesterday's")
     job = await world.client.jobs.start("ExportArchiveBatchPlugin")
@@ -235,7 +235,7 @@ async def test_a_file_is_replaced_as_a_whole_or_not_at_all(world: World, tmp_pat
 
 @in_world
 async def test_the_output_of_a_job_that_is_gone(world: World, tmp_path: Path) -> None:
-    """JobGone, with the server's words as its cause."""
+    """All three methods raise JobGone, with the server's error as its cause."""
     job = world.client.jobs.attach(4711)
     for call in (job.output(), job.save_output(tmp_path / "x"), job.cleanup()):
         with pytest.raises(JobGone) as caught:
@@ -246,7 +246,7 @@ async def test_the_output_of_a_job_that_is_gone(world: World, tmp_path: Path) ->
 
 @in_world
 async def test_versions_without_output_say_so_before_sending(world: World, tmp_path: Path) -> None:
-    """The BLOB agent came with Services88: not even a login is made."""
+    """The BLOB agent came with Services88: before, NotInVersion is raised and nothing is sent, not even a login."""
     credentials = UsernamePassword(DEMO_USER.name, DEMO_USER.password)
     async with world.other_client(version=ServiceVersion.V87, credentials=credentials) as client:
         job = client.jobs.attach(1)

@@ -45,7 +45,7 @@ DAY = 86400.0
 
 
 def finish(world: World, id_: int) -> None:
-    """End a task of the server by hand."""
+    """End a task on the server."""
     task = world.server.tasks.get(id_)
     assert task is not None
     task.info = attrs.evolve(task.info, state=S.SUCCEEDED)
@@ -57,7 +57,7 @@ def finish(world: World, id_: int) -> None:
 @pytest.mark.parametrize("state", [S.SUCCEEDED, S.SUCCEEDED_MANUAL_CLEANUP])
 @in_world
 async def test_wait_returns_the_finished_task(world: World, state: BatchTaskState) -> None:
-    """Both kinds of success come back as the server shows them."""
+    """`wait` returns the finished task for both kinds of success."""
     job = await started(world, duration=10, outcome=state, result="5 rows")
     info = await job.wait()
     assert (info.id, info.state, info.result) == (job.id, state, "5 rows")
@@ -66,7 +66,7 @@ async def test_wait_returns_the_finished_task(world: World, state: BatchTaskStat
 
 @in_world
 async def test_a_failed_job_raises(world: World) -> None:
-    """JobFailed has the task, with its result and description; its text shows the result, with tokens masked."""
+    """JobFailed carries the task. Its message shows the task's result, with tickets masked."""
     world.server.define_job("Job", duration=5, outcome=S.FAILED, result="no such 7T:abcdef== archive")
     job = await world.client.jobs.start("Job", description="Nightly")
     with pytest.raises(JobFailed, match=r"no such \*\*\* archive") as caught:
@@ -81,7 +81,7 @@ async def test_a_failed_job_raises(world: World) -> None:
 
 @in_world
 async def test_a_failed_job_without_a_result_raises_too(world: World) -> None:
-    """Where the server says nothing, the error says so."""
+    """If the failed task has no result, the message says so."""
     job = await started(world, duration=5, outcome=S.FAILED)
     with pytest.raises(JobFailed, match="does not say why"):
         await job.wait()
@@ -89,7 +89,7 @@ async def test_a_failed_job_without_a_result_raises_too(world: World) -> None:
 
 @in_world
 async def test_a_task_that_vanishes_is_gone_with_what_was_last_seen(world: World) -> None:
-    """A job that the server forgets between two readings is JobGone, and the last reading stays at hand."""
+    """If the server deletes the task between two readings, JobGone carries the last reading."""
     job = await started(world, duration=3000, vanishes_after=1)
     with pytest.raises(JobGone) as caught:
         await job.wait()
@@ -100,7 +100,7 @@ async def test_a_task_that_vanishes_is_gone_with_what_was_last_seen(world: World
 
 @in_world
 async def test_gone_right_after_a_start_is_gone(world: World) -> None:
-    """Nothing is guessed: a server that does not know the task at the first reading is believed."""
+    """If the server does not know the task at the first reading, JobGone is raised and nothing is read again."""
     job = await started(world)
     world.server.tasks.delete(job.id)
     with pytest.raises(JobGone) as caught:
@@ -111,7 +111,7 @@ async def test_gone_right_after_a_start_is_gone(world: World) -> None:
 
 @in_world
 async def test_the_deadline_raises_with_what_was_last_seen(world: World) -> None:
-    """WaitTimeout comes on time, has the last reading and when it was made; the job runs on and can be waited for."""
+    """WaitTimeout is raised on time and carries the last reading and its time. The job can be waited for again."""
     job = await started(world, duration=100)
     before = datetime.now(UTC)
     with pytest.raises(WaitTimeout, match=r"within 25 s \(last seen as Started\)") as caught:
@@ -128,7 +128,7 @@ async def test_the_deadline_raises_with_what_was_last_seen(world: World) -> None
 
 @in_world
 async def test_a_deadline_before_the_first_reading(world: World) -> None:
-    """Then there is nothing to show, and nothing is claimed."""
+    """WaitTimeout carries no reading and does not say that the job runs on."""
     job = await started(world)
     with pytest.raises(WaitTimeout, match=r"\(it was never seen\); it may run on") as caught:
         await job.wait(timeout=1)
@@ -149,7 +149,7 @@ async def test_a_deadline_before_the_first_reading(world: World) -> None:
 )
 @in_world
 async def test_what_a_deadline_says_of_the_job(world: World, trouble_at: float, words: str) -> None:
-    """That it runs on is said only where the last reading showed it."""
+    """The message says that the job runs on only if the last reading showed that."""
     job = await started(world, duration=DAY)
     trouble = functools.partial(world.server.intercept, GET_BATCH_TASK_INFO, lost_request, times=None)
     asyncio.get_running_loop().call_later(trouble_at, trouble)
@@ -162,14 +162,14 @@ async def test_what_a_deadline_says_of_the_job(world: World, trouble_at: float, 
     [
         pytest.param({"polling": 2}, "polling is a Polling", id="polling"),
         pytest.param({"timeout": "5"}, "timeout is a number", id="timeout: text"),
-        pytest.param({"timeout": True}, "timeout is a number", id="timeout: a truth"),
-        pytest.param({"timeout": float("nan")}, "timeout is a number", id="timeout: no number"),
+        pytest.param({"timeout": True}, "timeout is a number", id="timeout: a bool"),
+        pytest.param({"timeout": float("nan")}, "timeout is a number", id="timeout: not a number"),
         pytest.param({"on_progress": 5}, "on_progress is a function", id="on_progress"),
     ],
 )
 @in_world
 async def test_what_a_wait_refuses(world: World, arguments: dict[str, Any], words: str) -> None:
-    """It is a UsageError before anything is read, and no other wait is the worse for it."""
+    """A wrong argument is a UsageError before anything is read, and does not affect other waits."""
     job = await started(world, duration=20)
     waiting = asyncio.create_task(job.wait())
     await asyncio.sleep(1)
@@ -190,7 +190,7 @@ async def test_what_a_wait_refuses(world: World, arguments: dict[str, Any], word
 
 @in_world
 async def test_the_default_deadline_is_finite(world: World) -> None:
-    """An hour, unless it is said otherwise; None waits as long as it takes."""
+    """The default `timeout` is one hour; None has no limit."""
     job = await started(world, duration=DAY)
     with pytest.raises(WaitTimeout):
         await job.wait()
@@ -200,7 +200,7 @@ async def test_the_default_deadline_is_finite(world: World) -> None:
 
 @in_world
 async def test_a_timeout_of_the_callers_own_stays_its_own(world: World) -> None:
-    """`asyncio.timeout` around a wait ends it as it ends anything; no WaitTimeout is made of it."""
+    """`asyncio.timeout` around a wait raises its own TimeoutError, not WaitTimeout."""
     job = await started(world, duration=100)
     with pytest.raises(TimeoutError) as caught:
         async with asyncio.timeout(10):
@@ -210,7 +210,7 @@ async def test_a_timeout_of_the_callers_own_stays_its_own(world: World) -> None:
 
 @in_world
 async def test_a_day(world: World) -> None:
-    """A job of 24 hours is waited for to its end, which is noticed within one reading."""
+    """A wait for a job of 24 hours ends at most one reading after the job."""
     job = await started(world, duration=DAY)
     info = await job.wait(timeout=None, polling=Polling(ceiling=300))
     assert info.state == S.SUCCEEDED
@@ -220,7 +220,7 @@ async def test_a_day(world: World) -> None:
 
 @in_world
 async def test_an_hour_costs_what_the_table_says(world: World) -> None:
-    """On the server a job of an hour that shows each percent costs what test_polling computes, give or take a tenth."""
+    """A job of an hour that shows each percent costs what test_schedule computes, plus or minus a tenth."""
     job = await started(world, duration=3600)
     assert (await job.wait(timeout=None)).state == S.SUCCEEDED
     assert 193 * 0.9 <= world.reads <= 193 * 1.1
@@ -228,7 +228,7 @@ async def test_an_hour_costs_what_the_table_says(world: World) -> None:
 
 @in_world
 async def test_an_attached_job_is_read_at_once(world: World) -> None:
-    """Whoever attaches to a job that has ended learns it without waiting; a job just started is given time."""
+    """An attached job is read at once. A job that was just started is first read after `Polling.first` seconds."""
     job = await started(world, duration=1)
     await asyncio.sleep(100)
     before = world.now
@@ -241,7 +241,7 @@ async def test_an_attached_job_is_read_at_once(world: World) -> None:
 
 @in_world
 async def test_restarts_are_followed_and_reported(world: World) -> None:
-    """A job that the server queues again is waited for to its last end, and each step can be seen."""
+    """The wait goes on when the server queues a job again, and `on_progress` sees each start."""
     job = await started(world, duration=20, restarts=(30, 10))
     seen: list[tuple[object, object]] = []
     info = await job.wait(on_progress=lambda info: seen.append((info.start_count, info.state)))
@@ -249,12 +249,12 @@ async def test_restarts_are_followed_and_reported(world: World) -> None:
     counts = [count for count, _ in seen]
     assert counts == sorted(counts)  # type: ignore[type-var]  # numbers
     assert {1, 2, 3} <= set(counts)
-    assert (1, S.ACQUIRED) in seen or (1, S.NEW) in seen  # it went back
+    assert (1, S.ACQUIRED) in seen or (1, S.NEW) in seen  # the state went back
 
 
 @in_world
 async def test_an_unknown_state_is_one_of_a_job_that_runs(world: World) -> None:
-    """A server newer than this release may call it what it likes: the wait goes on until an end that is known."""
+    """The wait goes on while the state is one that this release does not know."""
     id_ = world.server.tasks.add(BatchTaskInfo(name="Job", state="Hibernating"))
     job = world.client.jobs.attach(id_)
     asyncio.get_running_loop().call_later(60, finish, world, id_)
@@ -265,7 +265,7 @@ async def test_an_unknown_state_is_one_of_a_job_that_runs(world: World) -> None:
 
 
 def busy(seconds: int) -> Interceptor:
-    """Return an interceptor that answers 429 and asks to be left alone for a while."""
+    """Return an interceptor that answers 429 with this Retry-After."""
     return answering(429, {"Retry-After": str(seconds)})
 
 
@@ -280,8 +280,8 @@ def busy(seconds: int) -> Interceptor:
     ],
 )
 @in_world
-async def test_trouble_that_passes_does_not_end_a_wait(world: World, trouble: Interceptor) -> None:
-    """Nine failures in a row are borne, and again nine after readings that worked."""
+async def test_failures_that_may_pass_do_not_end_a_wait(world: World, trouble: Interceptor) -> None:
+    """A wait survives nine failures in a row, and after readings that worked nine failures again."""
     job = await started(world, duration=2000)
     for seconds in (0, 1000):
         asyncio.get_running_loop().call_later(
@@ -292,8 +292,8 @@ async def test_trouble_that_passes_does_not_end_a_wait(world: World, trouble: In
 
 
 @in_world
-async def test_trouble_that_does_not_pass_ends_a_wait(world: World) -> None:
-    """The tenth failure in a row is raised as it is, with a note; three to four minutes have passed by then."""
+async def test_too_many_failures_in_a_row_end_a_wait(world: World) -> None:
+    """The tenth failure in a row is raised, with a note, after three to four minutes."""
     job = await started(world, duration=DAY)
     world.server.intercept(GET_BATCH_TASK_INFO, lost_request, times=None)
     with pytest.raises(ConnectionLost) as caught:
@@ -305,8 +305,8 @@ async def test_trouble_that_does_not_pass_ends_a_wait(world: World) -> None:
 
 
 @in_world
-async def test_the_budget_for_trouble_is_the_waits_own(world: World) -> None:
-    """Of two who wait for one job, the one that bears less gives up, and the other one goes on."""
+async def test_each_wait_counts_failures_by_its_own_polling(world: World) -> None:
+    """Of two waits for one job, only the one with the smaller `Polling.failures` gives up."""
     job = await started(world, duration=100)
     world.server.intercept(GET_BATCH_TASK_INFO, lost_request, times=3)
     short, long = await asyncio.gather(job.wait(polling=Polling(failures=2)), job.wait(), return_exceptions=True)
@@ -315,8 +315,8 @@ async def test_the_budget_for_trouble_is_the_waits_own(world: World) -> None:
 
 
 @in_world
-async def test_a_storm_of_429_is_ridden_out(world: World) -> None:
-    """While a server asks to be left alone it is, by every wait of the client; the wait takes as long as it takes."""
+async def test_retry_after_delays_all_waits(world: World) -> None:
+    """While a Retry-After is in force, no wait of the client reads."""
     jobs = [await started(world, duration=200) for _ in range(2)]
     world.server.intercept(GET_BATCH_TASK_INFO, busy(60), times=6)
     outcomes = await world.client.jobs.wait_all(jobs)
@@ -327,8 +327,8 @@ async def test_a_storm_of_429_is_ridden_out(world: World) -> None:
 
 
 @in_world
-async def test_who_joins_in_a_storm_waits_with_the_others(world: World) -> None:
-    """A server that asks one wait of a client to come back later means them all, new ones too."""
+async def test_retry_after_delays_new_waits_too(world: World) -> None:
+    """A Retry-After also delays a wait that begins afterwards."""
     first, second = [await started(world, duration=300) for _ in range(2)]
     world.server.intercept(GET_BATCH_TASK_INFO, busy(60))
     waits = [asyncio.create_task(first.wait())]
@@ -340,8 +340,8 @@ async def test_who_joins_in_a_storm_waits_with_the_others(world: World) -> None:
 
 
 @in_world
-async def test_an_unreasonable_retry_after_is_not_obeyed(world: World) -> None:
-    """One answer that asks for a day of silence costs five minutes, and not the readings of a day."""
+async def test_an_unreasonable_retry_after_is_shortened(world: World) -> None:
+    """A Retry-After of a day delays the readings by five minutes."""
     first, second = [await started(world, duration=100) for _ in range(2)]
     world.server.intercept(GET_BATCH_TASK_INFO, busy(86400))
     outcomes = await world.client.jobs.wait_all([first, second])
@@ -351,7 +351,7 @@ async def test_an_unreasonable_retry_after_is_not_obeyed(world: World) -> None:
 
 @in_world
 async def test_each_waiter_gets_an_error_of_its_own(world: World) -> None:
-    """What is written on one of them is not on the others, and nothing of what was on the first is lost."""
+    """A note on one waiter's error is not on the others; earlier notes are on all."""
 
     class Losing:
         async def get_batch_task_info(self, _: int) -> None:
@@ -367,8 +367,8 @@ async def test_each_waiter_gets_an_error_of_its_own(world: World) -> None:
 
 
 @in_world
-async def test_a_retrying_client_bears_more(world: World) -> None:
-    """What the client itself repeats does not count: 24 bad answers are 8 failures for three attempts each."""
+async def test_retries_of_the_client_do_not_count_as_failures(world: World) -> None:
+    """Retries of the client do not count as failures: 24 bad answers to three attempts each are 8 failures."""
     job = await started(world, duration=400)
     async with world.other_client(retries=None) as client:
         world.server.intercept(GET_BATCH_TASK_INFO, answering(503), times=24)
@@ -378,16 +378,18 @@ async def test_a_retrying_client_bears_more(world: World) -> None:
 @pytest.mark.parametrize(
     ("trouble", "kind"),
     [
-        pytest.param(failing(ServerException("SuperOffice.SoSentryException", "no")), OperationFailed, id="says no"),
+        pytest.param(
+            failing(ServerException("SuperOffice.SoSentryException", "no")), OperationFailed, id="the service refuses"
+        ),
         pytest.param(failing(SessionRefused("no")), OperationFailed, id="a fixed ticket that is refused"),
         pytest.param(answering(403), AccessDenied, id="403"),
     ],
 )
 @in_world
-async def test_a_fault_that_cannot_heal_ends_a_wait_at_once(
+async def test_an_error_that_cannot_pass_ends_a_wait_at_once(
     world: World, trouble: Interceptor, kind: type[SoapBatchError]
 ) -> None:
-    """It is raised as it is, after one reading, to everybody who waits for that job."""
+    """Every wait for that job raises its own copy of the error after one reading."""
     job = await started(world, duration=DAY)
     world.server.intercept(GET_BATCH_TASK_INFO, trouble, times=None)
     errors = await asyncio.gather(job.wait(), job.wait(), return_exceptions=True)
@@ -399,7 +401,7 @@ async def test_a_fault_that_cannot_heal_ends_a_wait_at_once(
 
 @in_world
 async def test_what_a_hook_raises_ends_a_wait(world: World) -> None:
-    """An exception from outside of the library reaches whoever waits, also where a list would have been read."""
+    """An exception from a hook is raised from every wait, after single readings and after lists."""
 
     def hook(event: object) -> None:
         raise KeyError(type(event).__name__)
@@ -416,7 +418,7 @@ async def test_what_a_hook_raises_ends_a_wait(world: World) -> None:
 
 @in_world
 async def test_tickets_that_expire_during_a_wait(world: World) -> None:
-    """A day's wait, with every ticket revoked each hour, logs in again each time and notices nothing else."""
+    """All tickets are revoked each hour of a wait; the client logs in again each time, and the wait goes on."""
     job = await started(world, duration=DAY)
     credentials = UsernamePassword(DEMO_USER.name, DEMO_USER.password)
 

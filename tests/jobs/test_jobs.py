@@ -44,7 +44,7 @@ ENDLESS = "EndlessBatchPlugin"
 
 @in_world
 async def test_if_running(world: World) -> None:
-    """A job of the same name that has not ended is started beside, attached to, or a reason to fail."""
+    """A job of the same name that has not ended: start another one, attach to the newest one, or raise JobRunning."""
     jobs = world.client.jobs
     world.server.tasks.add(BatchTaskInfo(name="Other", state=S.STARTED))
     world.server.define_job("Long", duration=1000)
@@ -70,7 +70,7 @@ async def test_if_running(world: World) -> None:
 
 @in_world
 async def test_a_block_that_waits_stops_nothing(world: World) -> None:
-    """A job that is known to have ended is left alone, a failed and a vanished one too."""
+    """No StopBatchJob is sent if the job is known to have ended, to have failed, or to be gone."""
     async with world.client.jobs.run("ExportArchiveBatchPlugin", description="Nightly") as job:
         assert (await job.wait()).description == "Nightly"
     with pytest.raises(JobFailed):
@@ -87,7 +87,7 @@ async def test_a_block_that_waits_stops_nothing(world: World) -> None:
 
 @in_world
 async def test_leaving_a_block_early_stops_the_job(world: World) -> None:
-    """By an exception, by a break in a loop, or by reaching the end while it still runs."""
+    """The job is stopped after an exception, after a break, and at the end of the block."""
     with pytest.raises(KeyError) as caught:
         async with world.client.jobs.run(ENDLESS) as job:
             raise KeyError
@@ -104,7 +104,7 @@ async def test_leaving_a_block_early_stops_the_job(world: World) -> None:
 
 @in_world
 async def test_a_timeout_around_a_block_stops_the_job(world: World) -> None:
-    """A cancelled wait leaves the job to the block, and the block stops it."""
+    """The timeout cancels the wait, which does not stop the job; then the block stops it."""
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(30), world.client.jobs.run(ENDLESS) as job:
             await job.wait()
@@ -115,7 +115,7 @@ async def test_a_timeout_around_a_block_stops_the_job(world: World) -> None:
 @pytest.mark.parametrize("trouble", [None, lost_reply, lost_request])
 @in_world
 async def test_cancelling_a_block_at_every_await(world: World, trouble: Interceptor | None) -> None:
-    """Wherever it is cancelled, on its way in too: no job runs on, and no task is left."""
+    """After a cancellation at any await, also during the start, no job runs on and no asyncio task is left."""
 
     async def block() -> None:
         async with world.client.jobs.run(ENDLESS, marker=Marker.PARAMETER, resend=True, settle=4) as job:
@@ -142,7 +142,7 @@ async def test_cancelling_a_block_at_every_await(world: World, trouble: Intercep
 
 @in_world
 async def test_cancelling_again_does_not_keep_a_block_from_stopping(world: World) -> None:
-    """Whoever is impatient and cancels twice, or ten times, still waits for the stop, which is short."""
+    """A block that is cancelled ten times still waits until the job is stopped."""
     world.server.intercept(STOP_BATCH_JOB, delayed(5))
 
     async def block() -> None:
@@ -162,7 +162,7 @@ async def test_cancelling_again_does_not_keep_a_block_from_stopping(world: World
 
 @in_world
 async def test_cancelling_while_a_start_hangs(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """The block waits for it as long as a stop may take, then gives up, and says that a job may run."""
+    """The block waits `stop_timeout` seconds for the start, then notes and logs that a job may have been started."""
     world.server.intercept(START_BATCH_JOB, delayed(1000))
 
     async def block() -> None:
@@ -189,7 +189,7 @@ async def test_cancelling_while_a_start_fails(
     is_unknown: bool,  # noqa: FBT001 - a column
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """What is known not to have started needs no words; what may have gets a note and a warning."""
+    """If the job may have been started, there is a note and a warning; if it was not started, there is neither."""
     refused = failing(ServerException("SuperOffice.Exceptions.SoSessionException", "no"))
     world.server.intercept(START_BATCH_JOB, slowly(trouble or refused))
     starting = asyncio.create_task(contextlib.AsyncExitStack().enter_async_context(world.client.jobs.run(ENDLESS)))
@@ -205,7 +205,7 @@ async def test_cancelling_while_a_start_fails(
 async def test_a_stop_that_fails_while_an_exception_leaves_the_block(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The exception stays what it is, and gets a note; a warning is logged."""
+    """The exception is raised with a note, and a warning is logged."""
     world.server.intercept(STOP_BATCH_JOB, lost_request)
     with pytest.raises(KeyError) as caught:
         async with world.client.jobs.run(ENDLESS) as job:
@@ -222,7 +222,7 @@ async def test_a_stop_that_fails_while_an_exception_leaves_the_block(
 
 @in_world
 async def test_a_stop_that_fails_at_the_end_of_a_block(world: World) -> None:
-    """A block that ended well raises why its job runs on: the error of the call, or that time ran out."""
+    """A block without an exception raises the error of the stop, or DeadlineExceeded."""
     for trouble, kind in ((lost_request, ConnectionLost), (delayed(1000), DeadlineExceeded)):
         world.server.intercept(STOP_BATCH_JOB, trouble)
         before = world.now
@@ -239,7 +239,7 @@ async def test_a_stop_that_fails_at_the_end_of_a_block(world: World) -> None:
 
 @in_world
 async def test_a_job_that_the_server_does_not_stop(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """A job that says nothing of its stopping, and then is not stopped, is worth a warning."""
+    """A warning is logged if the server does not stop a job that has not ended."""
     async with world.other_client(version=ServiceVersion.V86) as client:
         async with client.jobs.run("UpgradeDatabaseBatchPlugin") as job:
             pass
@@ -254,7 +254,7 @@ async def test_a_job_that_the_server_does_not_stop(world: World, caplog: pytest.
 
 @in_world
 async def test_a_block_can_refuse_to_run_beside_another(world: World) -> None:
-    """With if_running="fail" the other one runs on: this block has not started it."""
+    """With if_running="fail" the block raises JobRunning and does not stop the other job."""
     other = await world.client.jobs.start(ENDLESS)
     with pytest.raises(JobRunning):
         async with world.client.jobs.run(ENDLESS, if_running="fail"):
@@ -273,7 +273,7 @@ async def test_a_block_can_refuse_to_run_beside_another(world: World) -> None:
 )
 @in_world
 async def test_what_a_block_refuses(world: World, arguments: dict[str, Any], words: str) -> None:
-    """It is a UsageError before anything is sent; attaching above all: it would stop somebody else's job."""
+    """A wrong argument is a UsageError; nothing is sent. With "attach" a block would stop another caller's job."""
     other = await world.client.jobs.start(ENDLESS)
     with pytest.raises(UsageError, match=words):
         async with world.client.jobs.run(ENDLESS, **arguments):
@@ -284,7 +284,7 @@ async def test_what_a_block_refuses(world: World, arguments: dict[str, Any], wor
 
 @in_world
 async def test_a_client_that_is_closed_around_a_block(world: World) -> None:
-    """The block's exception gets the note that its job may run on."""
+    """The exception that leaves the block gets a note that the job may still run."""
     client = world.other_client()
 
     async def block() -> None:
@@ -302,7 +302,7 @@ async def test_a_client_that_is_closed_around_a_block(world: World) -> None:
 
 @in_world
 async def test_wait_all_returns_one_outcome_each_in_order(world: World) -> None:
-    """Handles and ids, repeated ones too; success is a task, and anything else an error as a value."""
+    """`wait_all` takes handles and ids, also repeated ones. An outcome holds the finished task or the error."""
     jobs = world.client.jobs
     world.server.define_job("Short", duration=5)
     world.server.define_job("Bad", duration=10, outcome=S.FAILED)
@@ -326,7 +326,7 @@ async def test_wait_all_returns_one_outcome_each_in_order(world: World) -> None:
 
 @in_world
 async def test_wait_all_can_raise_them_as_a_group(world: World) -> None:
-    """Each error once, with a note of its task; nothing is raised where there is none."""
+    """The group holds each error once, with a note that names its task. Without errors nothing is raised."""
     jobs = world.client.jobs
     good, bad = await jobs.start("ExportArchiveBatchPlugin"), await jobs.start("FailingBatchPlugin")
     with pytest.raises(ExceptionGroup, match="2 of 3 tasks could not be waited for") as caught:
@@ -337,8 +337,8 @@ async def test_wait_all_can_raise_them_as_a_group(world: World) -> None:
 
 
 @in_world
-async def test_wait_all_tells_of_every_job(world: World) -> None:
-    """One callback for all, told of each change of each."""
+async def test_wait_all_reports_the_progress_of_every_job(world: World) -> None:
+    """`on_progress` is called for each change of each job."""
     world.server.define_job("Short", duration=5)
     jobs = [await world.client.jobs.start("Short") for _ in range(5)]
     seen: list[BatchTaskInfo] = []
@@ -348,7 +348,7 @@ async def test_wait_all_tells_of_every_job(world: World) -> None:
 
 @in_world
 async def test_cancelling_wait_all_ends_all_waits(world: World) -> None:
-    """Nothing is left of them; the jobs run on."""
+    """No asyncio task is left; the jobs run on."""
     world.server.define_job("Long", duration=1e6)
     ids = [(await world.client.jobs.start("Long")).id for _ in range(5)]
     with pytest.raises(TimeoutError):
@@ -360,7 +360,7 @@ async def test_cancelling_wait_all_ends_all_waits(world: World) -> None:
 
 @in_world
 async def test_as_finished_yields_them_as_they_end(world: World) -> None:
-    """The shortest first, failures and gone ones among them."""
+    """Outcomes come in the order in which the jobs end, errors included."""
     jobs = world.client.jobs
     ids = []
     for duration in (100, 10, 40):
@@ -374,7 +374,7 @@ async def test_as_finished_yields_them_as_they_end(world: World) -> None:
 
 @in_world
 async def test_leaving_as_finished_early_ends_the_waits(world: World) -> None:
-    """With the generator closed nothing is left of them."""
+    """When the generator is closed, no asyncio task is left."""
     world.server.define_job("Long", duration=1e6)
     long = await world.client.jobs.start("Long")
     short = await world.client.jobs.start("ExportArchiveBatchPlugin")

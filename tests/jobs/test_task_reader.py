@@ -1,4 +1,4 @@
-"""Which calls read which tasks, and what the answers mean."""
+"""Which calls read which tasks, and what their answers mean."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ S = BatchTaskState
 
 
 def refs(name: str | None, *ids: int, is_unlisted: bool = False) -> list[TaskRef]:
-    """Return tasks to be read."""
+    """Return references to tasks of the job `name`."""
     return [TaskRef(id_, name, is_unlisted) for id_ in ids]
 
 
@@ -48,12 +48,12 @@ def refs(name: str | None, *ids: int, is_unlisted: bool = False) -> list[TaskRef
 def test_the_rule_for_lists(
     tasks: Sequence[TaskRef], lengths: Mapping[str, float], lists: Mapping[str, list[int]], singles: list[int]
 ) -> None:
-    """Which calls read which tasks, as reading.py says."""
+    """The plan follows Rules 1 to 5 of the module."""
     assert plan_reads(tasks, lengths) == ReadPlan(lists, singles)
 
 
 def test_what_counts_as_gone() -> None:
-    """Only the documented types of exception do, in a header or in a fault."""
+    """Only the documented types of exception say "not found"."""
     assert not says_not_found(OperationFailed("no"))
     assert not says_not_found(ConnectionLost("no"))
     error = OperationFailed("no", exception_info=not_found(1).info)
@@ -65,5 +65,5 @@ def test_what_counts_as_gone() -> None:
 
 @pytest.mark.parametrize("state", [*S, *(state.value for state in S), "Sleeping", None])
 def test_what_counts_as_the_end(state: BatchTaskState | str | None) -> None:
-    """The terminal three do, also as text; a state that this release does not know is one of a job that runs."""
+    """The three terminal states are an end, also as text; a state that this release does not know is not."""
     assert has_ended(BatchTaskInfo(state=state)) is (state in {"Succeeded", "Failed", "SucceededManualCleanup"})
