@@ -4,8 +4,8 @@ import asyncio
 import warnings
 from collections.abc import Callable, Iterable
 from functools import cached_property, partial
-from types import TracebackType, UnionType
-from typing import Final, NoReturn, Self
+from types import TracebackType
+from typing import Any, Final, NoReturn, Self
 from urllib.parse import urlsplit
 
 import httpx
@@ -252,7 +252,7 @@ def _refuse(message: str) -> NoReturn:
     raise UsageError(message)
 
 
-def _check_types(**values: tuple[object, type | UnionType]) -> None:
+def _check_types(**values: tuple[object, Any]) -> None:
     """Refuse an argument that is not of its type, without showing it."""
     for name, (value, expected) in values.items():
         if not isinstance(value, expected):

@@ -34,8 +34,9 @@
 Every error has `operation`, `version`, `applied` and `retryable`. `applied` answers "may the server have applied the
 call?": "no" (impossible), "unknown", or "yes" (the server said so, and something failed afterwards).
 
-An error takes everything that it carries from its constructor, by keyword. Only `concerning` adds to an error later:
-the layer that raises an error need not know the operation.
+An error takes everything that it carries from its constructor, by keyword. Two methods add to it later: `concerning`,
+because the layer that raises an error need not know the operation; and `proven_not_applied`, because such a proof is
+found after the error was raised.
 """
 
 import copy
@@ -108,6 +109,13 @@ class SoapBatchError(Exception):
         self.version = self.version or version
         if may_be_applied and self.applied == "no":
             self.applied = "unknown"
+        return self
+
+    def proven_not_applied(self, proof: str | None = None) -> Self:
+        """Set `applied` to "no", add the `proof` of that as a note if it needs words, and return the error."""
+        self.applied = "no"
+        if proof is not None:
+            self.add_note(proof)
         return self
 
     def copy(self, **changes: Unpack[Common]) -> Self:

@@ -19,7 +19,6 @@ from typing import Any, Final, Generic, TypeVar
 from soapbatch.auth import IssuedTicket, Provider, TicketManager, TicketStore, refuse_plain_http
 from soapbatch.calls.exchange import Exchange
 from soapbatch.calls.lifetime import Lifetime
-from soapbatch.calls.observability import LOG
 from soapbatch.calls.settings import CallOptions, Settings
 from soapbatch.errors import (
     AccessDenied,
@@ -36,6 +35,7 @@ from soapbatch.errors import (
 from soapbatch.model import AuthenticateResponse, Binding, Secret
 from soapbatch.operations import AuthenticateOperation, Operation
 from soapbatch.soap import PreparedRequest, prepare_request
+from soapbatch.system import LOG
 from soapbatch.transport import Sender, SendState
 
 R = TypeVar("R")
@@ -141,7 +141,7 @@ class Call(Generic[R]):
         """
         settings, name = self._context.settings, self._operation.name
         if self._context.lifetime.is_closing:
-            raise self._about(ClientClosed(f"the client is closed: {name} was not sent"))
+            raise self._about(ClientClosed.refused(name))
         if self._operation.sends_password and not settings.allow_insecure:
             refuse_plain_http(settings.base_url, name)
 
@@ -220,7 +220,7 @@ class Call(Generic[R]):
         except (OperationFailed, Fault, AccessDenied) as error:
             if not _refuses_ticket(error, self._context.settings.session_errors):
                 raise
-            error.applied = "no"
+            error.proven_not_applied()
             self._state = SendState(phase="login")
             if not await tickets.rejected(ticket):
                 raise

@@ -69,7 +69,7 @@ class Lifetime:
         """Return why `what` ended before its time: the client was closed, or the timeout ran out."""
         phase, applied = state.phase, state.applied
         if self.is_closed:
-            return ClientClosed(f"{what} was ended while {phase}, because the client was closed", applied=applied)
+            return ClientClosed.ended(what, phase=phase, applied=applied)
         message = f"{what} took longer than its timeout of {timeout} s: it ran out while {phase}"
         return DeadlineExceeded(message, phase=phase, timeout=timeout, applied=applied)
 

@@ -14,9 +14,9 @@ import attrs
 
 from soapbatch.model import KIB, Binding, Secret, ServiceVersion, redact, redact_envelope
 from soapbatch.soap import Request
+from soapbatch.system import LOG
 
-LOG: Final = logging.getLogger("soapbatch")
-WIRE: Final = logging.getLogger("soapbatch.wire")
+WIRE: Final = LOG.getChild("wire")
 _SHOWN: Final = 64 * KIB  # of an answer
 _MASKING_MARGIN: Final = 16 * KIB  # behind that: what a secret might begin in that goes on where the answer is cut
 LOGGED_BYTES: Final = _SHOWN + _MASKING_MARGIN

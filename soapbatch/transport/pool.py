@@ -290,7 +290,7 @@ class PooledStream(httpx.AsyncByteStream):
 
 
 def _closed() -> ClientClosed:
-    return ClientClosed("this client is closed; make a new one")
+    return ClientClosed.refused("the request")
 
 
 async def _within(seconds: float | None, kind: type[httpx.TimeoutException], work: Coroutine[Any, Any, T]) -> T:
