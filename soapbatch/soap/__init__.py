@@ -18,4 +18,4 @@ from soapbatch.soap.decoders import (
 )
 from soapbatch.soap.interpret import SESSION_LOST as SESSION_LOST, judge as judge, parse_response as parse_response
 from soapbatch.soap.parser import CHUNK as CHUNK, ResponseParser as ResponseParser
-from soapbatch.soap.xml_input import document as document
+from soapbatch.soap.xml_input import Utf8 as Utf8, XmlFeed as XmlFeed

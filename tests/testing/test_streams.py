@@ -12,7 +12,7 @@ from soapbatch.model.headers import ReplyHeader
 from soapbatch.operations import GET_BATCH_TASK_INFOS_BY_ASSOCIATES, GET_OUTPUT_FROM_BATCH
 from soapbatch.soap.builder import build_response
 from soapbatch.testing import NetServer
-from soapbatch.testing.responses import Form, success
+from soapbatch.testing.responses import ResponseForm, success
 from tests.support.raw_client import BINDINGS, speaker
 
 V88 = ServiceVersion.V88
@@ -31,7 +31,7 @@ def test_a_long_list_comes_in_pieces(binding: Binding, count: int, pieces: int) 
     tasks = [
         BatchTaskInfo(id=number, name="</x>", description="ö", parameter_object={"a": None}) for number in range(count)
     ]
-    form = Form(GET_BATCH_TASK_INFOS_BY_ASSOCIATES, V88, binding)
+    form = ResponseForm(GET_BATCH_TASK_INFOS_BY_ASSOCIATES, V88, binding)
     body = list(success(form, iter(tasks)).body)
     assert len(body) == pieces
     whole = build_response(form.operation, tasks, version=V88, binding=binding, header=header_of(binding))
@@ -48,7 +48,7 @@ def test_a_large_file_comes_in_pieces(binding: Binding, length: int) -> None:
         for start in range(0, length, 10_007):
             yield content[start : start + 10_007]
 
-    form = Form(GET_OUTPUT_FROM_BATCH, V88, binding)
+    form = ResponseForm(GET_OUTPUT_FROM_BATCH, V88, binding)
     whole = build_response(form.operation, content, version=V88, binding=binding, header=header_of(binding))
     assert b64encode(content) in whole
     for output in (content, odd_pieces()):

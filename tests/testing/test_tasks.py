@@ -444,7 +444,7 @@ async def test_older_versions_see_no_newer_words(version: ServiceVersion) -> Non
 
 async def test_a_server_may_be_too_old_for_its_version() -> None:
     """Services88 rolls: an early one knows neither its late operations nor the late fields."""
-    scene = Scene(lacks={"GetAllBatchTaskInfosByName", "FileName", "CancellationBehaviour"})
+    scene = Scene(missing={"GetAllBatchTaskInfosByName", "FileName", "CancellationBehaviour"})
     task = await scene.start("ExportArchiveBatchPlugin")
     info = await scene.at(100, task)
     assert (info.state, info.file_name, info.cancellation_behaviour) == (TO_CLEAN_UP, None, None)
