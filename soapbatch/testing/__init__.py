@@ -2,13 +2,13 @@
 
     async def main() -> None:
         server = NetServer(clock=asyncio.get_running_loop().time)
-        server.define_job("Export", duration=3600, output=b"...", file_name="export.csv")
+        server.define_job("Export", duration=1800, output=b"...", file_name="export.csv")
         async with httpx.AsyncClient(transport=httpx.ASGITransport(server)) as http:
             async with Client("http://localhost", ticket=server.tickets.issue(), http_client=http) as client:
                 job = await client.jobs.start("Export")
                 await job.wait()
 
-    run_virtual(main())     # an hour of the server's time, in milliseconds
+    run_virtual(main())     # half an hour of virtual time, in milliseconds
 
 The server:
     NetServer          an ASGI app with users, tickets and tasks; see its attributes for what a test can look at

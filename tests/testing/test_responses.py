@@ -1,4 +1,4 @@
-"""The forms that the embedded server takes, how it answers in each, and what it refuses, by personality."""
+"""The forms of request that each personality accepts and refuses, and the form of the answers."""
 
 import re
 from pathlib import Path
@@ -13,12 +13,12 @@ from soapbatch.model.services import SOAP11_ENVELOPE, SOAP12_ENVELOPE
 from soapbatch.operations import OPERATIONS
 from soapbatch.testing import ManualClock, NetServer, Personality
 from soapbatch.testing.handlers import HANDLERS
-from tests.support.raw_client import BINDINGS, PAIRS, Speaker, arguments_for, speaker
+from tests.support.raw_client import BINDINGS, PAIRS, RawClient, arguments_for, raw_client
 
 LENIENT, STRICT_11, STRICT_12 = Personality.LENIENT, Personality.STRICT_SOAP11, Personality.STRICT_SOAP12
 PERSONALITIES = tuple(Personality)
-TAKEN = [(personality, binding) for personality in Personality for binding in Binding]
-TAKEN = [pair for pair in TAKEN if pair[0] is LENIENT or pair[0].name.endswith(pair[1].name)]
+ACCEPTED = [(personality, binding) for personality in Personality for binding in Binding]
+ACCEPTED = [pair for pair in ACCEPTED if pair[0] is LENIENT or pair[0].name.endswith(pair[1].name)]
 BATCH = "/Remote/Services88/Batch.svc"
 MARKS = {
     Binding.DOCUMENTED: (b"\n<SOAP-ENV:Envelope\n", "application/soap+xml; charset=utf-8"),
@@ -27,27 +27,27 @@ MARKS = {
 }
 
 
-def ready(personality: Personality, version: ServiceVersion, binding: Binding) -> Speaker:
-    """Return somebody who speaks to a server of that personality, which lets everybody in."""
+def ready(personality: Personality, version: ServiceVersion, binding: Binding) -> RawClient:
+    """Return a raw client of a server with that personality; every login operation of the server can succeed."""
     server = NetServer(clock=ManualClock(), personality=personality)
     server.tickets.implicit_user = server.tickets._users["demo"]
-    return speaker(server, version, binding)
+    return raw_client(server, version, binding)
 
 
-@pytest.mark.parametrize(("personality", "binding"), TAKEN)
+@pytest.mark.parametrize(("personality", "binding"), ACCEPTED)
 @pytest.mark.parametrize(("operation", "version"), PAIRS)
 async def test_every_pair_runs_in_every_form(
     operation: str, version: ServiceVersion, personality: Personality, binding: Binding
 ) -> None:
-    """155 operations and versions, in the forms that a personality takes, answered in the form of the request."""
-    speak = ready(personality, version, binding)
-    arguments = arguments_for(operation, speak)
-    answer = await speak.post(operation, **arguments)
+    """155 pairs of operation and version run in each form that a personality accepts; the answer has the same form."""
+    client = ready(personality, version, binding)
+    arguments = arguments_for(operation, client)
+    answer = await client.post(operation, **arguments)
     mark, content_type = MARKS[binding]
     assert (answer.status_code, answer.headers["content-type"]) == (200, content_type)
     assert mark in answer.content[:200]
     assert int(answer.headers["content-length"]) == len(answer.content)
-    (call,) = speak.server.calls
+    (call,) = client.server.calls
     assert (call.operation, call.version, call.binding, call.outcome) == (operation, version, binding, "succeeded")
     assert call.arguments.keys() == arguments.keys()
     assert (b"<Succeeded>true</Succeeded>" in answer.content) is (binding is not Binding.DOCUMENTED)
@@ -55,17 +55,17 @@ async def test_every_pair_runs_in_every_form(
 
 
 async def test_calls_are_counted_and_logged() -> None:
-    """What reached an operation is in the log with its arguments; what did not is only counted as a request."""
-    speak = speaker()
-    await speak("GetBatchTaskInfo", id=7)
-    await speak("GetBatchTaskInfosByAssociates", associate_ids=[1, 2])
-    await speak("GetBatchTaskInfo", id=8)
-    await speak.send("/elsewhere")
-    calls = [(call.operation, dict(call.arguments)) for call in speak.server.calls]
+    """`calls` and `counts` have each call that reached an operation; `requests` also counts the others."""
+    client = raw_client()
+    await client("GetBatchTaskInfo", id=7)
+    await client("GetBatchTaskInfosByAssociates", associate_ids=[1, 2])
+    await client("GetBatchTaskInfo", id=8)
+    await client.send("/elsewhere")
+    calls = [(call.operation, dict(call.arguments)) for call in client.server.calls]
     users = ("GetBatchTaskInfosByAssociates", {"associate_ids": (1, 2)})
     assert calls == [("GetBatchTaskInfo", {"id": 7}), users, ("GetBatchTaskInfo", {"id": 8})]
-    assert speak.server.counts == {"GetBatchTaskInfo": 2, "GetBatchTaskInfosByAssociates": 1}
-    assert speak.server.requests == 4
+    assert client.server.counts == {"GetBatchTaskInfo": 2, "GetBatchTaskInfosByAssociates": 1}
+    assert client.server.requests == 4
 
 
 @pytest.mark.parametrize("binding", BINDINGS)
@@ -81,26 +81,26 @@ async def test_calls_are_counted_and_logged() -> None:
     ],
 )
 async def test_a_failure_looks_harmless(operation: str, harmless: str | None, binding: Binding) -> None:
-    """HTTP 200 and a plausible result stand beside the header blocks that tell of the failure, in every form."""
-    speak = speaker(binding=binding)
-    arguments = arguments_for(operation, speak)
-    speak.ticket = "7T:bogus"
-    answer = await speak.post(operation, **arguments)
+    """In every form, a failure has HTTP 200 and a plausible result; only the header blocks tell of the failure."""
+    client = raw_client(binding=binding)
+    arguments = arguments_for(operation, client)
+    client.ticket = "7T:bogus"
+    answer = await client.post(operation, **arguments)
     assert answer.status_code == 200
     assert re.search(rb"<(\w+:)?Succeeded>false</", answer.content)
     assert b'Ticket is not valid "7T:bogus"' in answer.content
     assert f"{operation}Response".encode() in answer.content
     found = re.search(r"Response(?: xsi:type=\"[\w:]+\")?>(0|false)</", answer.text)
     assert (found[1] if found else None) == harmless
-    assert [call.outcome for call in speak.server.calls] == ["SoSessionException"]
+    assert [call.outcome for call in client.server.calls] == ["SoSessionException"]
 
 
 @pytest.mark.parametrize("binding", BINDINGS)
 async def test_failures_may_be_faults(binding: Binding) -> None:
-    """In the envelope version of the request, with SoExceptionInfo as the detail."""
-    speak = speaker(NetServer(failures="fault"), binding=binding)
+    """A fault has the envelope version of the request, and SoExceptionInfo as its detail."""
+    client = raw_client(NetServer(failures="fault"), binding=binding)
     with pytest.raises(Fault) as caught:
-        await speak("StopBatchJob", id=42)
+        await client("StopBatchJob", id=42)
     fault = caught.value
     assert fault.code == ("Server" if binding is Binding.SOAP11 else "Receiver")
     assert (fault.reason, fault.status) == ("BatchTask 42 does not exist", 500)
@@ -109,23 +109,25 @@ async def test_failures_may_be_faults(binding: Binding) -> None:
     assert (info.error_type, info.friendly_text, info.parameters) == ("SoEntityNotFoundException", "Not found", {})
 
 
-async def send(speak: Speaker, changes: dict[str, Any], binding: Binding = Binding.SOAP11) -> httpx.Response:
-    """Send a good GetBatchTaskInfo, changed: its path, headers, or parts of its body."""
-    request = build_request("GetBatchTaskInfo", {"id": 1}, version=speak.version, binding=binding, ticket=speak.ticket)
+async def send(client: RawClient, changes: dict[str, Any], binding: Binding = Binding.SOAP11) -> httpx.Response:
+    """Send a good GetBatchTaskInfo with changes to its path, its headers, or parts of its body."""
+    request = build_request(
+        "GetBatchTaskInfo", {"id": 1}, version=client.version, binding=binding, ticket=client.ticket
+    )
     body = request.body
     for old, new in changes.get("replace", ()):
         assert old in body
         body = body.replace(old, new)
     headers = {k: v for k, v in (dict(request.headers) | changes.get("headers", {})).items() if v is not None}
-    return await speak.send(changes.get("path", request.path), changes.get("body", body), headers)
+    return await client.send(changes.get("path", request.path), changes.get("body", body), headers)
 
 
 FAULT_11 = rb"<faultcode[^>]*>(?:\w+:)?(\w+)</faultcode>"
 FAULT_12 = rb"<s:(?:Sub)?[Cc]ode><s:Value[^>]*>\w+:(\w+)</s:Value>"
 
 
-def told(answer: httpx.Response) -> str:
-    """Return what an answer tells, in the words of the table in `reception`."""
+def summary(answer: httpx.Response) -> str:
+    """Return what the server did, in the words of the table in `soapbatch.testing.requests`."""
     if answer.status_code == 500:
         namespace = SOAP11_ENVELOPE if answer.headers["content-type"].startswith("text/xml") else SOAP12_ENVELOPE
         assert namespace.encode() in answer.content
@@ -246,7 +248,7 @@ BODY = b"<Id>1</Id></GetBatchTaskInfo>"
                 }
             },
             *("runs", "runs", "empty 415"),
-            id="written otherwise",
+            id="other spelling",
         ),
         pytest.param(
             SOAP11,
@@ -259,11 +261,11 @@ BODY = b"<Id>1</Id></GetBatchTaskInfo>"
 async def test_refusals(
     binding: Binding, changes: dict[str, Any], lenient: str, strict_11: str, strict_12: str
 ) -> None:
-    """What each personality makes of a form; nothing that is refused reaches an operation."""
+    """Each personality accepts or refuses a form as expected; a refused request reaches no operation."""
     for personality, expected in zip(PERSONALITIES, (lenient, strict_11, strict_12), strict=True):
-        speak = ready(personality, ServiceVersion.V88, binding)
-        assert told(await send(speak, changes, binding)) == expected, personality
-        assert bool(speak.server.calls) is (expected == "runs")
+        client = ready(personality, ServiceVersion.V88, binding)
+        assert summary(await send(client, changes, binding)) == expected, personality
+        assert bool(client.server.calls) is (expected == "runs")
 
 
 @pytest.mark.parametrize(
@@ -288,8 +290,8 @@ async def test_strict_soap11_answers_like_mono(
     assert answer.content.replace(declaration, b'<?xml version="1.0" encoding="utf-8"?>') == body.strip()
 
 
-async def test_our_client_side_reads_the_refusals() -> None:
-    """What the personalities answer to a form that they do not take becomes the error that says so."""
+async def test_the_client_understands_the_refusals() -> None:
+    """The answer to a form that a personality refuses becomes the error that names the remedy."""
     strict_11, strict_12 = (
         ready(STRICT_11, ServiceVersion.V88, DOCUMENTED),
         ready(STRICT_12, ServiceVersion.V88, DOCUMENTED),
@@ -300,41 +302,41 @@ async def test_our_client_side_reads_the_refusals() -> None:
         await strict_12("GetBatchTaskInfo", id=1)
 
 
-async def test_members_out_of_order_are_lost_where_wcf_loses_them() -> None:
-    """Name after Description arrives at a lenient server, and not at a strict one; so does a member sent twice."""
+async def test_a_strict_server_skips_members_out_of_order() -> None:
+    """A lenient server reads Name after Description, and a member that is sent twice; a strict server skips both."""
     swapped = b"<Description>d</Description><Name>EndlessBatchPlugin</Name><Description>e</Description>"
     for personality, outcome in ((LENIENT, "succeeded"), (STRICT_11, "ArgumentException")):
-        speak = ready(personality, ServiceVersion.V88, SOAP11)
+        client = ready(personality, ServiceVersion.V88, SOAP11)
         info = BatchTaskInfo(name="EndlessBatchPlugin", description="d", parameter_object={"k": "v"})
-        good = await speak.post("StartBatchJob", batch_task_info=info)
+        good = await client.post("StartBatchJob", batch_task_info=info)
         content = good.request.content
         name, _, rest = content.partition(b"<Name>EndlessBatchPlugin</Name>")
         body = name + rest.replace(b"<Description>d</Description>", swapped)
-        await speak.send(BATCH, body, dict(good.request.headers))
-        assert [call.outcome for call in speak.server.calls] == ["succeeded", outcome]
+        await client.send(BATCH, body, dict(good.request.headers))
+        assert [call.outcome for call in client.server.calls] == ["succeeded", outcome]
 
 
 async def test_array_items_in_a_wrong_namespace() -> None:
-    """A lenient server passes them over, so that no id is left, which means every task; a strict one faults."""
+    """A lenient server skips the items, so that no id is left, which means every task; a strict one sends a fault."""
     for personality, expected in ((LENIENT, "runs"), (STRICT_11, "DeserializationFailed")):
-        speak = ready(personality, ServiceVersion.V88, SOAP11)
-        good = await speak.post("GetBatchTaskInfosByAssociates", associate_ids=[7, 8])
+        client = ready(personality, ServiceVersion.V88, SOAP11)
+        good = await client.post("GetBatchTaskInfosByAssociates", associate_ids=[7, 8])
         body = good.request.content.replace(b"/2003/10/Serialization/Arrays", b"/elsewhere")
-        answer = await speak.send(BATCH, body, dict(good.request.headers))
+        answer = await client.send(BATCH, body, dict(good.request.headers))
         if expected == "runs":
-            assert speak.server.calls[-1].arguments == {"associate_ids": ()}
+            assert client.server.calls[-1].arguments == {"associate_ids": ()}
         else:
-            assert told(answer) == expected
+            assert summary(answer) == expected
 
 
-async def test_an_operation_that_the_version_lacks_is_no_action() -> None:
-    """DeleteBatchTask on Services82 is as unknown as any other word, with an action and without."""
+async def test_an_operation_of_a_newer_version_is_an_unknown_action() -> None:
+    """Services82 does not know DeleteBatchTask, whether the action or the Body names it."""
     request = build_request("DeleteBatchTask", {"batch_task_id": 1}, version=ServiceVersion.V83, binding=SOAP11)
     path, body = request.path.replace("83", "82"), request.body.replace(b"Services83", b"Services82")
-    speak = speaker()
+    client = raw_client()
     for action in (request.headers["SOAPAction"].replace("83", "82"), ""):
         headers = {"Content-Type": request.headers["Content-Type"], "SOAPAction": action}
-        assert told(await speak.send(path, body, headers)) == "ActionNotSupported"
+        assert summary(await client.send(path, body, headers)) == "ActionNotSupported"
 
 
 @pytest.mark.parametrize(
@@ -352,34 +354,34 @@ async def test_an_operation_that_the_version_lacks_is_no_action() -> None:
     ],
 )
 async def test_unknown_paths(path: str) -> None:
-    """404 for everything that is no endpoint of an agent in a version that has it."""
-    assert (await send(speaker(), {"path": path})).status_code == 404
+    """The server answers 404 at every path that is not the endpoint of an agent in a version that has the agent."""
+    assert (await send(raw_client(), {"path": path})).status_code == 404
 
 
-async def test_paths_may_begin_with_anything() -> None:
-    """A tenant's name before /Remote; and no /Remote on a server that has none."""
-    assert told(await send(speaker(), {"path": f"/Cust12345{BATCH}"})) == "runs"
-    bare = speaker(NetServer(path_prefix=""))
-    assert told(await send(bare, {"path": "/Services88/Batch.svc"})) == "runs"
-    assert told(await send(bare, {"path": BATCH})) == "runs"
+async def test_paths_may_have_a_prefix() -> None:
+    """A tenant's name may stand before /Remote, and `path_prefix` may be empty."""
+    assert summary(await send(raw_client(), {"path": f"/Cust12345{BATCH}"})) == "runs"
+    bare = raw_client(NetServer(path_prefix=""))
+    assert summary(await send(bare, {"path": "/Services88/Batch.svc"})) == "runs"
+    assert summary(await send(bare, {"path": BATCH})) == "runs"
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
 async def test_other_methods(method: str) -> None:
-    """405 says what is allowed."""
-    answer = await speaker().send(BATCH, method=method)
+    """The server answers 405 and names the methods that it allows."""
+    answer = await raw_client().send(BATCH, method=method)
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, POST")
 
 
-async def test_a_version_mismatch_is_read_as_one() -> None:
-    """The fault carries the code that lets a client repeat the call in another form."""
-    speak = ready(STRICT_11, ServiceVersion.V88, SOAP12)
-    answer = await send(speak, {"headers": {"Content-Type": "text/xml"}}, SOAP12)
+async def test_a_version_mismatch_was_not_applied() -> None:
+    """The fault becomes a VersionMismatch, after which a client may repeat the call in another form."""
+    client = ready(STRICT_11, ServiceVersion.V88, SOAP12)
+    answer = await send(client, {"headers": {"Content-Type": "text/xml"}}, SOAP12)
     with pytest.raises(VersionMismatch) as caught:
         parse_response("GetBatchTaskInfo", answer.content, version=ServiceVersion.V88, status=answer.status_code)
     assert caught.value.applied == "no"
 
 
 def test_every_operation_has_a_handler() -> None:
-    """No row is forgotten."""
+    """HANDLERS has a row for each operation, in the same order."""
     assert list(HANDLERS) == list(OPERATIONS.values())
