@@ -27,4 +27,4 @@ from soapbatch.soap.interpretation import (
     parse_response as parse_response,
 )
 from soapbatch.soap.parser import CHUNK as CHUNK, ParsedResponse as ParsedResponse, ResponseParser as ResponseParser
-from soapbatch.soap.xml_input import document as document
+from soapbatch.soap.xml_input import SafeXmlParser as SafeXmlParser, Utf8Transcoder as Utf8Transcoder

@@ -300,13 +300,6 @@ class SafeXmlParser:
             element = element[-1] if len(element) else None
 
 
-def document(body: bytes, limits: Limits) -> etree._Element:
-    """Return the root of a document that is there as a whole. Raises what the stages raise."""
-    feed = SafeXmlParser(limits, ("{*}Envelope",))
-    feed.feed(Utf8Transcoder(limits, streamed=False, content_type=None).feed(body, final=True))
-    return feed.close()
-
-
 class Base64:
     """Decodes base64 as it arrives, in constant memory."""
 
