@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ _READS_IN_A_ROW: Final = 16  # of pieces that are there already, before other ta
 
 
 class Exchange:
-    """A request on its way: `send` it, `read` until None, take the `result`, and `close` it whatever happened.
+    """A request on its way: `send` it, `receive` and `read` the response, take the `result`, and `close` it in any case.
 
     Attributes:
         header: the header blocks of the reply, once there is a result.
@@ -66,13 +66,18 @@ class Exchange:
         self._is_closed = False
         self.header: ReplyHeader | None = None
 
-    async def send(self, sender: Sender, state: SendState) -> None:
-        """Send the request and wait for the head of the response."""
+    def send(self, sender: Sender, state: SendState) -> Coroutine[Any, Any, HttpResponse]:
+        """Send the request and return the head of the response, for `receive`."""
         settings, request = self._settings, self._request
         log_request(settings.hooks, self._event, request, self._secrets)
         hook = settings.hooks.headers
         headers = merged_headers(request.headers, hook() if hook is not None else {})
-        self._response = response = await sender.send(self._event.url, headers, request.body, state)
+        return sender.send(self._event.url, headers, request.body, state)
+
+    def receive(self, response: HttpResponse) -> None:
+        """Take the head of the response, and prepare to read its body."""
+        settings = self._settings
+        self._response = response
         self._parser = ResponseParser(
             self._operation,
             settings.version,
