@@ -1,17 +1,26 @@
-"""What every test has: a runner for `async def` tests, and where the files lie."""
+"""What every test has: a runner for `async def` tests with a time limit, and the folders that hold test data."""
 
 import asyncio
 import functools
+import gc
 import inspect
 import os
-from collections.abc import Callable, Coroutine
+import traceback
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import hypothesis
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
+ASYNC_LIMIT = 60.0
+"""Seconds that an `async def` test may take, and each example of one under hypothesis.
+
+The limit lies below pytest-timeout's limit (see pyproject.toml), so that a test that waits for something that never
+comes fails here: with the stack of each task, which pytest-timeout does not show.
+"""
 
 hypothesis.settings.register_profile(
     "soapbatch",
@@ -23,20 +32,59 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("soapbatch")
 
 
-def _in_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Return `test` as a plain function that runs it in a loop of its own and fails if it leaves a task behind."""
+def pytest_collection_finish() -> None:
+    """Exempt what collection has created from garbage collection.
 
-    async def leaving_no_task(*args: object, **kwargs: object) -> None:
-        await test(*args, **kwargs)
+    These objects live as long as the session. Looking at them takes each full collection 0.1 to 0.3 s, and some tests
+    collect again and again.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def _in_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Return `test` as a plain function that runs it in an event loop of its own.
+
+    The test fails if it leaves a task behind, or if it takes more than `ASYNC_LIMIT` seconds.
+    """
+
+    async def within_limits(*args: object, **kwargs: object) -> None:
+        running = asyncio.create_task(test(*args, **kwargs), name=test.__name__)
+        await asyncio.wait([running], timeout=ASYNC_LIMIT)
+        if not running.done():
+            others = asyncio.all_tasks() - {asyncio.current_task(), running}
+            stacks = "\n".join(_stack(task) for task in (running, *others))
+            running.cancel()
+            reason = f"the test did not end within {ASYNC_LIMIT:g} s; each task and where it waits:\n{stacks}"
+            pytest.fail(reason, pytrace=False)
+        running.result()
         left = asyncio.all_tasks() - {asyncio.current_task()}
         assert not left, f"the test left {len(left)} pending task(s) behind: {left}"
 
     @functools.wraps(test)
     def run(*args: object, **kwargs: object) -> None:
         with asyncio.Runner(debug=False) as runner:
-            runner.run(leaving_no_task(*args, **kwargs))
+            runner.run(within_limits(*args, **kwargs))
 
     return run
+
+
+def _stack(task: asyncio.Task[Any]) -> str:
+    """Return the name of a task and its stack, down to the innermost coroutine.
+
+    `asyncio.Task.print_stack` shows the outermost coroutine alone.
+    """
+    frames = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in _awaited_frames(task.get_coro()))
+    return f"{task.get_name()}:\n{''.join(frames.format())}"
+
+
+def _awaited_frames(awaitable: object) -> Iterator[FrameType]:
+    """Yield the frame of a coroutine, of the coroutine or async generator that it awaits, and so on."""
+    while awaitable is not None:
+        frames = (getattr(awaitable, name, None) for name in ("cr_frame", "gi_frame", "ag_frame"))
+        yield from (frame for frame in frames if isinstance(frame, FrameType))
+        awaited = (getattr(awaitable, name, None) for name in ("cr_await", "gi_yieldfrom", "ag_await"))
+        awaitable = next((found for found in awaited if found is not None), None)
 
 
 @pytest.hookimpl(tryfirst=True)
