@@ -5,14 +5,14 @@ import functools
 import gc
 import inspect
 import os
-import traceback
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import hypothesis
 import pytest
+
+from tests.support.time_limits import fail_with_stacks
 
 REPOSITORY = Path(__file__).parents[1]
 ASYNC_LIMIT = 60.0
@@ -30,6 +30,11 @@ hypothesis.settings.register_profile(
     print_blob=True,
 )
 hypothesis.settings.load_profile("soapbatch")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the slow tests first: a worker that begins with one at the end leaves the others without work."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 def pytest_collection_finish() -> None:
@@ -52,11 +57,9 @@ def _in_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., 
         running = asyncio.create_task(test(*args, **kwargs), name=test.__name__)
         await asyncio.wait([running], timeout=ASYNC_LIMIT)
         if not running.done():
-            others = asyncio.all_tasks() - {asyncio.current_task(), running}
-            stacks = "\n".join(_stack(task) for task in (running, *others))
+            tasks = [running, *(asyncio.all_tasks() - {asyncio.current_task(), running})]
             running.cancel()
-            reason = f"the test did not end within {ASYNC_LIMIT:g} s; each task and where it waits:\n{stacks}"
-            pytest.fail(reason, pytrace=False)
+            fail_with_stacks(f"the test did not end within {ASYNC_LIMIT:g} s", tasks)
         running.result()
         left = asyncio.all_tasks() - {asyncio.current_task()}
         assert not left, f"the test left {len(left)} pending task(s) behind: {left}"
@@ -67,24 +70,6 @@ def _in_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., 
             runner.run(within_limits(*args, **kwargs))
 
     return run
-
-
-def _stack(task: asyncio.Task[Any]) -> str:
-    """Return the name of a task and its stack, down to the innermost coroutine.
-
-    `asyncio.Task.print_stack` shows the outermost coroutine alone.
-    """
-    frames = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in _awaited_frames(task.get_coro()))
-    return f"{task.get_name()}:\n{''.join(frames.format())}"
-
-
-def _awaited_frames(awaitable: object) -> Iterator[FrameType]:
-    """Yield the frame of a coroutine, of the coroutine or async generator that it awaits, and so on."""
-    while awaitable is not None:
-        frames = (getattr(awaitable, name, None) for name in ("cr_frame", "gi_frame", "ag_frame"))
-        yield from (frame for frame in frames if isinstance(frame, FrameType))
-        awaited = (getattr(awaitable, name, None) for name in ("cr_await", "gi_yieldfrom", "ag_await"))
-        awaitable = next((found for found in awaited if found is not None), None)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -16,6 +16,7 @@ from tests.bench.runner import TOPICS, cases, run
 from tests.bench.summary import HEADING, README, RESULTS, section
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("topic", TOPICS)
 def test_a_topic_runs(topic: str) -> None:
     """Each case of a topic gives a row for each of its units, with samples of every contender."""
@@ -29,6 +30,7 @@ def test_a_topic_runs(topic: str) -> None:
             assert all(target.of in row.figures for target in row.targets)
 
 
+@pytest.mark.slow
 def test_results_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A run prints its tables, and writes them as Markdown, every sample as JSON, and a picture."""
     main(["--quick", "--out", str(tmp_path), "build"])

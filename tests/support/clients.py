@@ -14,9 +14,10 @@ from soapbatch import Binding, Client, ServiceVersion
 from soapbatch.model import ReplyHeader
 from soapbatch.operations import Operation
 from soapbatch.soap.builder import build_response
-from soapbatch.testing import NetServer, run_virtual
+from soapbatch.testing import NetServer
 from soapbatch.transport.sending import HttpRequest, Progress
 from tests.support.fault_server import Answer as FaultAnswer, Seen
+from tests.support.time_limits import run_virtual
 
 T = TypeVar("T")
 BASE = "https://netserver.example/SuperOffice"

@@ -14,7 +14,8 @@ import httpx
 
 from soapbatch import BatchTaskInfo, Client, Retries
 from soapbatch.jobs.job import Job
-from soapbatch.testing import NetServer, run_virtual
+from soapbatch.testing import NetServer
+from tests.support.time_limits import run_virtual
 
 P = ParamSpec("P")
 T = TypeVar("T")
