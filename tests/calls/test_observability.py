@@ -293,6 +293,8 @@ def representatives(encoding: str) -> list[str]:
     A class is a Unicode category and a number of bytes in UTF-8.
     """
     is_unicode = encoding.startswith("utf")
+    if is_unicode and encoding != "utf-8":
+        return representatives("utf-8")
     classes: dict[tuple[str, int], list[str]] = {}
     for character in map(chr, range(0x110000)) if is_unicode else bytes(range(256)).decode(encoding, "ignore"):
         category = unicodedata.category(character)

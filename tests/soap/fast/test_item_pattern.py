@@ -439,6 +439,7 @@ def cut_lists(draw: st.DrawFn) -> list[bytes]:
     return pieces(body, size)
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(chunks=cut_lists())
 def test_twins(chunks: list[bytes]) -> None:
@@ -446,6 +447,7 @@ def test_twins(chunks: list[bytes]) -> None:
     twins(chunks)
 
 
+@pytest.mark.slow
 @given(data=st.data(), size=st.integers(300, 3000))
 def test_items_of_one_server(data: st.DataObject, size: int) -> None:
     """Tasks with every member there or nil, with any texts, mostly take the fast path and read as without it."""
