@@ -29,8 +29,8 @@ from typing import Any
 @cache
 def _homes() -> dict[str, str]:
     """Return the module of each public name, as the stub beside this file lists them."""
-    import ast
-    from pathlib import Path
+    import ast  # noqa: PLC0415 - only who asks for a name pays for it
+    from pathlib import Path  # noqa: PLC0415 - likewise
 
     stub = ast.parse(Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
     imports = (node for node in stub.body if isinstance(node, ast.ImportFrom) and node.module)
@@ -39,7 +39,7 @@ def _homes() -> dict[str, str]:
 
 def __getattr__(name: str) -> Any:
     """Import a public name from the module that defines it."""
-    from importlib import import_module
+    from importlib import import_module  # noqa: PLC0415 - as above
 
     homes = _homes()
     if name == "__all__":

@@ -1,4 +1,4 @@
-"""`python -m soapbatch` is the command `soapbatch`."""
+"""`python -m soapbatch` runs the command `soapbatch`."""
 
 import sys
 

@@ -2,31 +2,31 @@
 
 import asyncio
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property, partial
-from types import TracebackType, UnionType
-from typing import Final, NoReturn, Self
+from types import TracebackType
+from typing import Any, Final, NoReturn, Self
 from urllib.parse import urlsplit
 
 import httpx
 
-from soapbatch.auth import Credentials, Ticket, TicketManager, TicketStore, as_provider, check_transport_security
-from soapbatch.calls import BatchAgent, BlobAgent, Caller, Hooks, PrincipalAgent, Settings
+from soapbatch.auth import Credentials, Ticket, TicketStore, as_provider, check_transport_security
+from soapbatch.calls import BatchAgent, BlobAgent, CallContext, Hooks, PrincipalAgent, Settings
 from soapbatch.errors import UsageError
 from soapbatch.jobs import Jobs
 from soapbatch.model import Binding, Limits, Retries, Secret, ServiceVersion, SoTimeZone
 from soapbatch.soap import SESSION_LOST, UnknownCallback, ignore_unknown
-from soapbatch.transport import ClientTransport, ConnectionPool, Progress, Transport
+from soapbatch.transport import ClientTransport, ConnectionPool, HttpClient, Sender, SendState
 
 TIMEOUT: Final = 60.0
 """Seconds that a call may take in all, unless said otherwise."""
 GRACE: Final = 5.0
 """Seconds that running calls get to finish when the client is closed."""
 
-_NO_TRANSPORT: Final = (
-    "transport= takes ConnectionPool(), aiohttp_transport() or a Transport of your own; "
-    "httpx's go into http_client=httpx.AsyncClient(transport=...)"
-)
+_HINTS: Final = {
+    "transport": ": for example ConnectionPool() or httpx.ASGITransport(app); an httpx.AsyncClient is for http_client=",
+    "http_client": ": an httpx.AsyncClient or an httpx2.AsyncClient; an httpx transport is for transport=",
+}
 _NO_TIME_ZONE: Final = (
     "time_zone= needs binding=Binding.SOAP11 or Binding.SOAP12: the documented form has no place for it"
 )
@@ -64,8 +64,8 @@ class Client:
         on_unknown: UnknownCallback = ignore_unknown,
         time_zone: SoTimeZone | None = None,
         path_prefix: str = "/Remote",
-        transport: Transport | None = None,
-        http_client: httpx.AsyncClient | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        http_client: HttpClient | None = None,
         ticket_store: TicketStore | None = None,
         session_errors: Iterable[str] = (SESSION_LOST,),
         allow_insecure: bool = False,
@@ -89,9 +89,10 @@ class Client:
             on_unknown: called with each element, value and header block that this release does not know.
             time_zone: which zone times without one are in; for Batch, and only with a pinned SOAP11 or SOAP12.
             path_prefix: what stands between the base URL and `Services88`; "" on a NetServer without `Remote`.
-            transport: what carries requests instead of the default; closed with the client.
-            http_client: an httpx.AsyncClient to send through; it stays yours to close, and its own timeouts hold
-                beside `timeout` (httpx's default: 5 seconds).
+            transport: what carries requests instead of a `ConnectionPool`: any `httpx.AsyncBaseTransport`, such as
+                `httpx.ASGITransport(app)` or `httpx.MockTransport(handler)`. It is closed with the client.
+            http_client: an `httpx.AsyncClient`, or httpx2's, to send through; it stays yours to close, and its own
+                timeouts hold beside `timeout` (httpx's default: 5 seconds).
             ticket_store: where to share the ticket with other processes.
             session_errors: types of exception with which the server says that a ticket is not valid (any more).
             allow_insecure: let passwords cross plain HTTP to other hosts.
@@ -102,8 +103,7 @@ class Client:
             InsecureTransport: a password would cross plain HTTP to another host.
         """
         # No traceback shows a plain secret: each is wrapped in place before anything can raise.
-        application_token = Secret(application_token) if isinstance(application_token, str) else application_token
-        ticket = Secret(ticket) if isinstance(ticket, str) else ticket
+        application_token, ticket = Secret.wrap(application_token), Secret.wrap(ticket)
         _check_types(
             base_url=(base_url, str),
             application_token=(application_token, Secret | None),
@@ -113,14 +113,17 @@ class Client:
             limits=(limits, Limits | None),
             retries=(retries, Retries | None),
             hooks=(hooks, Hooks | None),
+            on_unknown=(on_unknown, Callable),
             time_zone=(time_zone, SoTimeZone | None),
             path_prefix=(path_prefix, str),
-            http_client=(http_client, httpx.AsyncClient | None),
+            transport=(transport, httpx.AsyncBaseTransport | None),
+            http_client=(http_client, HttpClient | None),
+            ticket_store=(ticket_store, TicketStore | None),
+            grace=(grace, int | float),
         )
         for is_wrong, message in (
             (ticket is not None and credentials is not None, "pass ticket= or credentials=, not both"),
             (transport is not None and http_client is not None, "pass transport= or http_client=, not both"),
-            (transport is not None and not callable(getattr(transport, "send", None)), _NO_TRANSPORT),
             (time_zone is not None and (binding is None or binding.is_documented), _NO_TIME_ZONE),
             (not (timeout is None or timeout >= 0), "timeout= is a number of seconds, or None for no limit"),
             (path_prefix[:1] not in {"", "/"}, 'path_prefix= begins with a slash, or is ""'),
@@ -153,29 +156,24 @@ class Client:
             allow_insecure=allow_insecure,
         )
 
-        def make_keeper(caller: Caller) -> TicketManager | None:
-            return (
-                None if provider is None else TicketManager(provider, caller.authenticate, version, store=ticket_store)
-            )
-
-        self._caller = Caller(settings, transport, make_keeper)
+        self._context = CallContext(settings, Sender(transport), provider, ticket_store)
         self._grace = grace
         self._closing: asyncio.Task[None] | None = None
 
     @cached_property
     def batch(self) -> BatchAgent:
         """Start, stop, change, delete and list batch tasks."""
-        return BatchAgent(self._caller)
+        return BatchAgent(self._context)
 
     @cached_property
     def principal(self) -> PrincipalAgent:
         """Log in, and ask what the server is."""
-        return PrincipalAgent(self._caller)
+        return PrincipalAgent(self._context)
 
     @cached_property
     def blob(self) -> BlobAgent:
         """The output of finished tasks."""
-        return BlobAgent(self._caller)
+        return BlobAgent(self._context)
 
     @cached_property
     def jobs(self) -> Jobs:
@@ -185,12 +183,12 @@ class Client:
     @property
     def version(self) -> ServiceVersion:
         """The service version that it calls."""
-        return self._caller.settings.version
+        return self._context.settings.version
 
     @property
     def binding(self) -> Binding | None:
         """The form of envelope that it sends; None until the first answer has shown which the server takes."""
-        return self._caller.binding
+        return self._context.binding
 
     async def ticket(self) -> Ticket:
         """Return a ticket that is valid now, with its expiry, obtaining one if need be: to hand to another process.
@@ -200,11 +198,11 @@ class Client:
             AuthenticationFailed: they give no ticket.
             DeadlineExceeded: obtaining one took longer than the client's timeout.
         """
-        caller, lifetime, timeout = self._caller, self._caller.lifetime, self._caller.settings.timeout
-        if caller.keeper is None:
+        tickets, lifetime, timeout = self._context.tickets, self._context.lifetime, self._context.settings.timeout
+        if tickets is None:
             _refuse("this client has no credentials: pass ticket= or credentials=")
-        ended = partial(lifetime.ended, "obtaining a ticket", Progress(phase="login"), timeout)
-        return await lifetime.within(timeout, caller.keeper.ticket(), ended)
+        ended = partial(lifetime.ended, "obtaining a ticket", SendState(phase="login"), timeout)
+        return await lifetime.within(timeout, tickets.ticket(), ended)
 
     async def aclose(self) -> None:
         """Close the client: new calls are refused, running ones get `grace` seconds, then end in ClientClosed.
@@ -212,14 +210,14 @@ class Client:
         Idempotent; several may wait for it at once, and cancelling one of them does not stop it.
         """
         if self._closing is None:
-            self._caller.lifetime.is_closing = True
+            self._context.lifetime.is_closing = True
             self._closing = asyncio.ensure_future(self._close())
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
         if "jobs" in vars(self):
             await self.jobs.aclose()
-        await self._caller.aclose(self._grace)
+        await self._context.aclose(self._grace)
 
     async def __aenter__(self) -> Self:
         """Return the client itself."""
@@ -235,7 +233,7 @@ class Client:
         """Return whom it calls; no secrets."""
         if not hasattr(self, "_closing"):
             return "<Client>"  # its constructor raised, and a traceback shows its locals
-        settings = self._caller.settings
+        settings = self._context.settings
         return f"<Client {settings.base_url} {settings.version}{' closed' if self._closing else ''}>"
 
     def __reduce__(self) -> NoReturn:
@@ -244,8 +242,8 @@ class Client:
 
     def __del__(self) -> None:
         """Warn if it was used and never closed."""
-        caller = getattr(self, "_caller", None)
-        if caller is not None and caller.lifetime.is_used and self._closing is None:
+        context = getattr(self, "_context", None)
+        if context is not None and context.lifetime.is_used and self._closing is None:
             message = f"{self!r} was never closed: use 'async with', or await client.aclose()"
             warnings.warn(message, ResourceWarning, source=self, stacklevel=2)
 
@@ -254,12 +252,12 @@ def _refuse(message: str) -> NoReturn:
     raise UsageError(message)
 
 
-def _check_types(**values: tuple[object, type | UnionType]) -> None:
+def _check_types(**values: tuple[object, Any]) -> None:
     """Refuse an argument that is not of its type, without showing it."""
     for name, (value, expected) in values.items():
         if not isinstance(value, expected):
             wanted = getattr(expected, "__name__", str(expected))
-            _refuse(f"{name}= takes {wanted}, not {type(value).__name__}")
+            _refuse(f"{name}= takes {wanted}, not {type(value).__name__}{_HINTS.get(name, '')}")
 
 
 def _problem_of(base_url: str) -> str | None:

@@ -1,47 +1,49 @@
-"""Everything that soapbatch raises, split by whose turn it is.
+"""Everything that soapbatch raises, split by who has to act.
 
     SoapBatchError
-    ├── UsageError                 yours: the call was wrong, nothing was sent
+    ├── UsageError                 the caller: the call is wrong, and nothing was sent
     │   ├── EncodeError            a value cannot be written; `path` names it
-    │   ├── NotInVersion           an operation or a field that the service version lacks
-    │   ├── InsecureTransport      a password would have crossed plain HTTP
+    │   ├── NotInVersion           the service version lacks an operation, a field or a value
+    │   ├── InsecureTransport      a password would cross plain HTTP
     │   └── ClientClosed           the client was closed, or is closing
-    ├── TransportError             the network's: there is no answer
+    ├── TransportError             the network's operator: there is no answer
     │   ├── ConnectFailed          no connection: refused, DNS, TLS, proxy; nothing was sent
-    │   ├── ConnectionLost         it broke after the request may have left
+    │   ├── ConnectionLost         the connection broke after the request may have left
     │   └── DeadlineExceeded       the call's `timeout` ran out; `phase` says where (also a TimeoutError)
-    ├── ProtocolError              the server's or a proxy's: there is an answer, but not to the question
-    │   ├── HttpError              an HTTP status and no SOAP envelope
+    ├── ProtocolError              the operator of the server or a proxy: the answer is not the operation's
+    │   ├── HttpError              an HTTP status, and no SOAP envelope
     │   │   ├── BindingRefused     415: the server does not take this form of envelope
     │   │   ├── AccessDenied       401, 403
-    │   │   ├── TenantMoved        421: the tenant lives at another address now
+    │   │   ├── TenantMoved        421: this host no longer serves the tenant
     │   │   └── ServiceBusy        429, 503; `retry_after` if the server gave one
     │   ├── UnreadableResponse     empty, not XML, truncated, a forbidden DOCTYPE, a wrong encoding
     │   ├── UnexpectedResponse     a SOAP envelope that does not answer the operation
     │   └── LimitExceeded          larger than `Limits` allows; `limit` names the attribute
-    ├── ServiceError               the service said no
+    ├── ServiceError               the service's owner: the service answered, and refused
     │   ├── Fault                  a SOAP fault
-    │   │   └── VersionMismatch    a fault about the envelope's version: the form was refused
-    │   ├── OperationFailed        Succeeded=false or a filled ExceptionInfo in the reply's header
+    │   │   └── VersionMismatch    a fault about the envelope's version: the server refused the form
+    │   ├── OperationFailed        Succeeded=false or a filled ExceptionInfo in the response's header
     │   └── AuthenticationFailed   no ticket for these credentials
-    └── JobError                   nobody's: every call worked, and this is what became of the job
-        ├── JobFailed              it ended as Failed
-        ├── JobGone                the server does not know it (any more)
-        ├── WaitTimeout            it was still running when the wait's `timeout` ended (also a TimeoutError)
-        ├── JobRunning             not started: another one of the same name still runs
-        └── StartOutcomeUnknown    the answer to its start was lost, and nothing proves whether it runs
+    └── JobError                   the job's owner: every call worked, and the job did not
+        ├── JobFailed              the job ended as Failed
+        ├── JobGone                the server does not know the job (any more)
+        ├── WaitTimeout            the job still ran when the wait's `timeout` ran out (also a TimeoutError)
+        ├── JobRunning             not started: another job of the same name still runs
+        └── StartOutcomeUnknown    the answer to the start was lost, and nothing proves whether the job runs
 
-Every error has `operation`, `version`, `applied` and `retryable`. `applied` answers "may the server have done
-it?": "no" (it cannot have), "unknown", or "yes" (it said so, and something failed after that).
+Every error has `operation`, `version`, `applied` and `retryable`. `applied` answers "may the server have applied the
+call?": "no" (impossible), "unknown", or "yes" (the server said so, and something failed afterwards).
 
-What an error carries is given to its constructor, by keyword. Only `concerning` adds to it later: the layer that
-raises an error need not know which operation it belongs to.
+An error takes everything that it carries from its constructor, by keyword. Two methods add to it later: `concerning`,
+because the layer that raises an error need not know the operation; and `proven_not_applied`, because such a proof is
+found after the error was raised.
 """
 
-import contextlib
 import copy
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime
+from types import TracebackType
 from typing import Literal, Self, TypeAlias, TypedDict, Unpack
 
 from soapbatch.model import BatchTaskInfo, ExceptionInfo, ServiceVersion
@@ -50,7 +52,7 @@ Applied: TypeAlias = Literal["no", "unknown", "yes"]
 
 
 class Common(TypedDict, total=False):
-    """What every error takes by keyword; see the attributes of `SoapBatchError`."""
+    """What every error takes by keyword. The attributes of `SoapBatchError` say what each means."""
 
     operation: str | None
     version: ServiceVersion | None
@@ -59,15 +61,22 @@ class Common(TypedDict, total=False):
     retry_after: float | None
 
 
+def _known(kind: type, common: Common) -> Common:
+    """Return `common`; raise a TypeError if it holds a keyword that no error takes."""
+    if unknown := common.keys() - Common.__annotations__.keys():
+        raise TypeError(f"{kind.__name__} takes no {', '.join(sorted(unknown))}")
+    return common
+
+
 class SoapBatchError(Exception):
     """The base of the tree.
 
     Attributes:
-        operation: the wire name of the operation, or None where there was none yet.
-        version: the service version asked for, or None where there was none yet.
-        applied: may the server have done it? "no", "unknown" or "yes".
-        retryable: whether the same call, made again later and unchanged, may well succeed.
-        retry_after: seconds after which the server would like to be asked again, or None.
+        operation: the wire name of the operation; None where there was none yet.
+        version: the service version of the call; None where there was none yet.
+        applied: whether the server may have applied the call: "no", "unknown" or "yes".
+        retryable: whether the same call, unchanged, may succeed later.
+        retry_after: seconds that the server asks the client to wait before the next request, or None.
     """
 
     applied: Applied = "unknown"
@@ -77,16 +86,24 @@ class SoapBatchError(Exception):
     retry_after: float | None = None
 
     def __init__(self, message: str = "", **common: Unpack[Common]) -> None:
-        """Say what is wrong, and what to do next (`message`)."""
+        """Take the message (what is wrong, and what to do next) and what every error carries.
+
+        Raises:
+            TypeError: a keyword is unknown.
+        """
         super().__init__(message)
-        vars(self).update(common)
+        vars(self).update(_known(type(self), common))
 
     def concerning(
         self, operation: str | None, version: ServiceVersion | None, *, may_be_applied: bool = False
     ) -> Self:
-        """Add which call the error is about, unless it says so itself, and return it.
+        """Return this error, after adding the call's operation and version where it has none of its own.
 
-        `may_be_applied`: an earlier attempt of the same call may have been applied, so that "no" is not true of it.
+        Args:
+            operation: the wire name of the operation.
+            version: the service version.
+            may_be_applied: whether an earlier attempt of the same call may have been applied, which turns an `applied`
+                of "no" into "unknown".
         """
         self.operation = self.operation or operation
         self.version = self.version or version
@@ -94,34 +111,54 @@ class SoapBatchError(Exception):
             self.applied = "unknown"
         return self
 
-    def copy(self) -> Self:
-        """Return a copy for one more waiter, with its cause and notes: each raise adds to a traceback."""
+    def proven_not_applied(self, proof: str | None = None) -> Self:
+        """Set `applied` to "no", add the `proof` of that as a note if it needs words, and return the error."""
+        self.applied = "no"
+        if proof is not None:
+            self.add_note(proof)
+        return self
+
+    def copy(self, **changes: Unpack[Common]) -> Self:
+        """Return a copy with `changes`, with its cause and notes.
+
+        Tasks that wait for the same work each raise a copy: raising one object again and again extends its traceback.
+        """
         other = copy.copy(self)
+        vars(other).update(_known(type(self), changes))
         other.__cause__ = self.__cause__
         if notes := getattr(self, "__notes__", None):
             other.__notes__ = [*notes]
         return other
 
 
-@contextlib.contextmanager
-def clean_traceback() -> Generator[None]:
-    """Raise errors of ours that leave the block as if they were raised here: without the frames below.
+class clean_traceback(AbstractContextManager[None]):  # noqa: N801 - named as contextlib names its own
+    """Cut the traceback of a SoapBatchError that leaves the block at the frame that holds the block.
 
-    Frames below hold envelopes and revealed secrets in their locals, and tracebacks may show locals. The cause, which
-    has no frames, stays; the context, which may have some, goes.
+    The frames below hold envelopes and revealed secrets in their locals, and a traceback may show locals. The causes
+    stay, without their frames. The context goes: it may be a foreign error with frames. A class, because contextlib
+    restores the traceback that a generator cuts. `operation` and `version`: see `SoapBatchError.concerning`.
     """
-    try:
-        yield
-    except SoapBatchError as error:
-        clean = error.with_traceback(None)
-        clean.__context__ = None
-    else:
-        return
-    raise clean from clean.__cause__
+
+    def __init__(self, operation: str | None = None, version: ServiceVersion | None = None) -> None:
+        """Prepare to cut."""
+        self._operation, self._version = operation, version
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
+    ) -> None:
+        """Cut the traceback of `error`."""
+        if frames is None or not isinstance(error, SoapBatchError):
+            return
+        frames.tb_next = None
+        link: BaseException | None = error.concerning(self._operation, self._version).with_traceback(frames)
+        while link is not None:
+            if isinstance(link, SoapBatchError):
+                link.__context__ = None
+            link = link.__cause__ and link.__cause__.with_traceback(None)
 
 
 class UsageError(SoapBatchError):
-    """The call was wrong; nothing was sent."""
+    """The call is wrong; nothing was sent."""
 
     applied: Applied = "no"
 
@@ -130,49 +167,63 @@ class EncodeError(UsageError):
     """A value cannot be written.
 
     Attributes:
-        path: which one, from the parameter down, for example `batch_task_info.parameter_object['k']`.
-        reason: what is wrong with it.
+        path: where the value stands, from the parameter down, for example `batch_task_info.parameter_object['k']`.
+        reason: what is wrong with the value.
     """
 
     def __init__(self, reason: str = "", path: str = "", **common: Unpack[Common]) -> None:
-        """Say what is wrong (`reason`) with the value at `path`."""
+        """Take what is wrong (`reason`) with the value at `path`."""
         super().__init__(f"{path}: {reason}", **common)
-        self.args = (reason, path)  # what a copy or a pickle is made of
+        self.args = (reason, path)  # a copy and a pickle call the constructor with these
         self.reason, self.path = reason, path
 
     def __str__(self) -> str:
-        """Return where, and what is wrong there."""
+        """Return the path and the reason."""
         return f"{self.path}: {self.reason}"
 
     def under(self, step: str) -> "EncodeError":
-        """Return the same, seen from one level further up."""
+        """Return the same error for the value that holds this one as its `step`: a field's name, or `[index]`."""
         return EncodeError(self.reason, f"{step}{'' if self.path.startswith('[') else '.'}{self.path}")
 
 
 class NotInVersion(UsageError):
-    """An operation, a field or a value that the service version lacks.
+    """The service version lacks an operation, a field or a value.
 
     Attributes:
-        since: the first version that has it.
+        since: the first version that has what is missing.
     """
 
     def __init__(self, message: str = "", *, since: ServiceVersion | None = None, **common: Unpack[Common]) -> None:
-        """Take what there is to say."""
+        """Take the message and the attributes."""
         super().__init__(message, **common)
         self.since = since
 
     @classmethod
     def lacks(cls, version: ServiceVersion, what: str, since: ServiceVersion, advice: str) -> Self:
-        """Return the error that says that `version` has no `what`, which came with `since`, and what to do."""
-        return cls(f"{what} came with {since}; {version} does not have it: {advice}", since=since)
+        """Return the error for `what`, which came with `since` and which `version` lacks; `advice` says what to do."""
+        return cls(f"{what} came with {since}; {version} does not have it: {advice}", since=since, version=version)
 
 
 class InsecureTransport(UsageError):
-    """A password would have crossed plain HTTP to a host that is not this machine."""
+    """A password would cross plain HTTP to another host than this machine."""
 
 
 class ClientClosed(UsageError):
-    """The client was closed, or is closing: it takes no new calls."""
+    """The client was closed, or is closing: it refuses new calls, and ends running ones after a grace period."""
+
+    @classmethod
+    def refused(cls, what: str, **common: Unpack[Common]) -> Self:
+        """Return the error for `what` (a call, a request, a login), which the closed client did not send."""
+        return cls(f"the client is closed: {what} was not sent; make a new client", **common)
+
+    @classmethod
+    def ended(cls, what: str, *, phase: str = "", **common: Unpack[Common]) -> Self:
+        """Return the error for `what` (a call, a login, a wait), which ran, in `phase`, when the client was closed.
+
+        `applied` is "no" unless the caller says otherwise.
+        """
+        during = f" while {phase}" if phase else ""
+        return cls(f"the client was closed: {what} was ended{during}", **common)
 
 
 class TransportError(SoapBatchError):
@@ -182,7 +233,7 @@ class TransportError(SoapBatchError):
 
 
 class ConnectFailed(TransportError):
-    """No connection came about (refused, DNS, TLS, proxy): nothing was sent."""
+    """There is no connection (refused, DNS, TLS, proxy): nothing was sent."""
 
     applied: Applied = "no"
 
@@ -196,45 +247,45 @@ class DeadlineExceeded(TransportError, TimeoutError):
 
     Attributes:
         phase: what the call was doing: "queueing", "login", "connecting", "sending", "waiting", "reading", "retrying".
-        timeout: seconds it was given.
+        timeout: seconds that the caller allowed.
     """
 
     def __init__(
         self, message: str = "", *, phase: str = "", timeout: float | None = None, **common: Unpack[Common]
     ) -> None:
-        """Take what there is to say."""
+        """Take the message and the attributes."""
         super().__init__(message, **common)
         self.phase, self.timeout = phase, timeout
 
 
 class ProtocolError(SoapBatchError):
-    """There is an answer, but not one that can be read as the operation's.
+    """There is an answer, and it cannot be read as the operation's.
 
     Attributes:
         status: the HTTP status.
-        excerpt: the first characters of the body, redacted; "" where it says nothing.
+        excerpt: the first characters of the body, with secrets masked; "" where the body says nothing.
     """
 
     def __init__(
         self, message: str = "", *, status: int | None = None, excerpt: str = "", **common: Unpack[Common]
     ) -> None:
-        """Take what there is to say."""
+        """Take the message and the attributes."""
         super().__init__(message, **common)
         self.status, self.excerpt = status, excerpt
 
 
 class HttpError(ProtocolError):
-    """An HTTP status that means failure, and no SOAP envelope with it."""
+    """An HTTP status that means failure, without a SOAP envelope."""
 
 
 class BindingRefused(HttpError):
-    """HTTP 415: the server does not take this form of envelope. It was refused before dispatch."""
+    """HTTP 415: the server does not take this form of envelope, and refused the request before dispatch."""
 
     applied: Applied = "no"
 
 
 class AccessDenied(HttpError):
-    """HTTP 401 or 403, from the server or something in front of it."""
+    """HTTP 401 or 403, from the server or from a proxy in front of the server."""
 
     applied: Applied = "no"
 
@@ -246,7 +297,7 @@ class TenantMoved(HttpError):
 
 
 class ServiceBusy(HttpError):
-    """HTTP 429 or 503: come back later."""
+    """HTTP 429 or 503: the server takes no request now; try again later."""
 
     retryable = True
 
@@ -256,14 +307,14 @@ class UnreadableResponse(ProtocolError):
 
 
 class UnexpectedResponse(ProtocolError):
-    """A SOAP envelope that does not answer the operation, or a value in it that is not of its type."""
+    """A SOAP envelope that does not answer the operation, or that holds a value of the wrong type."""
 
 
 class LimitExceeded(ProtocolError):
     """The response is larger than `Limits` allows.
 
     Attributes:
-        limit: the attribute of `Limits` that it exceeds.
+        limit: the attribute of `Limits` that the response exceeds.
     """
 
     def __init__(
@@ -275,13 +326,13 @@ class LimitExceeded(ProtocolError):
         excerpt: str = "",
         **common: Unpack[Common],
     ) -> None:
-        """Take what there is to say."""
+        """Take the message and the attributes."""
         super().__init__(message, status=status, excerpt=excerpt, **common)
         self.limit = limit
 
 
 class ServiceError(SoapBatchError):
-    """The service answered, and the answer is no."""
+    """The service answered, and refused or failed."""
 
 
 class Fault(ServiceError):
@@ -290,12 +341,12 @@ class Fault(ServiceError):
     Attributes:
         code: the local part of the code: `Sender`, `Receiver`, `Client`, `Server`, `ActionNotSupported`, ...
         subcode: the local part of the 1.2 subcode, or None.
-        reason: the first reason that has a text.
-        reasons: every reason by its language ("" where none was given).
-        actor: who raised it (1.1 `faultactor`, 1.2 `Role` or `Node`), or None.
+        reason: the first reason with a text.
+        reasons: every reason by its language ("" where the fault names none).
+        actor: the node that raised the fault (1.1 `faultactor`, 1.2 `Role` or `Node`), or None.
         detail: the text of the detail element, or None.
-        exception_info: the detail, when it is one of NetServer's own; else None.
-        status: the HTTP status that came with it.
+        exception_info: the detail, where NetServer wrote it; else None.
+        status: the HTTP status of the response.
     """
 
     def __init__(
@@ -312,7 +363,7 @@ class Fault(ServiceError):
         status: int | None = None,
         **common: Unpack[Common],
     ) -> None:
-        """Take what there is to say."""
+        """Take the message and the attributes."""
         super().__init__(message, **common)
         self.code, self.subcode = code, subcode
         self.reason, self.reasons = reason, reasons or {}
@@ -322,12 +373,12 @@ class Fault(ServiceError):
 
     @property
     def error_type(self) -> str | None:
-        """The last dotted part of the exception's type, where the detail is one of NetServer's own."""
+        """The last dotted part of the exception's type; None where NetServer did not write the detail."""
         return self.exception_info.error_type if self.exception_info else None
 
 
 class VersionMismatch(Fault):
-    """A fault about the envelope's version: the form was refused before dispatch."""
+    """A fault about the envelope's version: the server refused the form before dispatch."""
 
     applied: Applied = "no"
 
@@ -336,19 +387,19 @@ class OperationFailed(ServiceError):
     """NetServer's usual way to fail: HTTP 200, and Succeeded=false or a filled ExceptionInfo in the header.
 
     Attributes:
-        exception_info: everything the server said; None if it only said Succeeded=false.
+        exception_info: everything that the server said; None if it said only Succeeded=false.
     """
 
     def __init__(
         self, message: str = "", *, exception_info: ExceptionInfo | None = None, **common: Unpack[Common]
     ) -> None:
-        """Take what there is to say."""
+        """Take the message and the attributes."""
         super().__init__(message, **common)
         self.exception_info = exception_info
 
     @property
     def error_type(self) -> str | None:
-        """The last dotted part of the exception's type: what to match on, for example `SoSessionException`."""
+        """The last dotted part of the exception's type, to compare with, for example `SoSessionException`."""
         return self.exception_info.error_type if self.exception_info else None
 
 
@@ -356,8 +407,8 @@ class AuthenticationFailed(ServiceError):
     """No ticket for these credentials.
 
     Attributes:
-        user: for whom, if the credentials name one; never the password.
-        refused_by: "flag" (AuthenticationSucceeded=false in a reply that succeeded) or "server" (it failed).
+        user: the user's name, if the credentials have one; never the password.
+        refused_by: "flag" (the reply succeeded and says AuthenticationSucceeded=false) or "server" (the login failed).
     """
 
     applied: Applied = "no"
@@ -370,17 +421,17 @@ class AuthenticationFailed(ServiceError):
         refused_by: Literal["flag", "server"] = "flag",
         **common: Unpack[Common],
     ) -> None:
-        """Take what there is to say."""
+        """Take the message and the attributes."""
         super().__init__(message, **common)
         self.user, self.refused_by = user, refused_by
 
 
 class JobError(SoapBatchError):
-    """What became of a job, where that is not success.
+    """Every call worked, and the job did not succeed.
 
     Attributes:
-        id: the task's number on the server; None where it is not known.
-        info: the task as last seen, or None.
+        id: the id of the job's task on the server; None where it is not known.
+        info: the task as it was last read, or None.
     """
 
     applied: Applied = "yes"
@@ -388,21 +439,21 @@ class JobError(SoapBatchError):
     def __init__(
         self, message: str = "", *, id: int | None = None, info: BatchTaskInfo | None = None, **common: Unpack[Common]
     ) -> None:
-        """Take what there is to say."""
+        """Take the message and the attributes."""
         super().__init__(message, **common)
         self.id, self.info = id, info
 
 
 class JobFailed(JobError):
-    """The job ended as Failed; `info.result` and `info.description` hold what the server says of it."""
+    """The job ended as Failed; `info.result` and `info.description` hold what the server says about it."""
 
 
 class JobGone(JobError):
-    """The server does not know the task (any more): finished tasks may vanish."""
+    """The server does not know the task (any more): a server may remove finished tasks."""
 
 
 class WaitTimeout(JobError, TimeoutError):
-    """The job was not seen to end before the wait did; it may run on.
+    """The wait ended, and no read showed that the job had ended; the job may still run.
 
     Attributes:
         seen_at: when `info` was read (aware, UTC), or None.
@@ -417,7 +468,7 @@ class WaitTimeout(JobError, TimeoutError):
         seen_at: datetime | None = None,
         **common: Unpack[Common],
     ) -> None:
-        """Take what there is to say."""
+        """Take the message and the attributes."""
         super().__init__(message, id=id, info=info, **common)
         self.seen_at = seen_at
 
@@ -432,8 +483,8 @@ class StartOutcomeUnknown(JobError):
     """The answer to StartBatchJob was lost, and nothing proves whether the job was started.
 
     Attributes:
-        name: of the job.
-        marker: the text that the started task would carry, or None.
+        name: the job's name.
+        marker: the text by which the started task can be recognised, or None.
     """
 
     applied: Applied = "unknown"
@@ -448,6 +499,6 @@ class StartOutcomeUnknown(JobError):
         marker: str | None = None,
         **common: Unpack[Common],
     ) -> None:
-        """Take what there is to say."""
+        """Take the message and the attributes."""
         super().__init__(message, id=id, info=info, **common)
         self.name, self.marker = name, marker

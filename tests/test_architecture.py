@@ -76,6 +76,8 @@ PUBLIC: list[str] = vars(soapbatch)["__getattr__"]("__all__")
 
 LONG = 500
 """Lines at which one asks whether a module is about two subjects."""
+ONE_SUBJECT = {"errors"}
+"""Longer modules that are about one: the tree is read as a whole."""
 
 
 def module_name(path: Path) -> str:
@@ -168,7 +170,7 @@ def test_a_library_is_imported_in_its_place_only(library: str) -> None:
 def test_no_module_is_long() -> None:
     """A module is about one subject: one of 500 lines is looked at."""
     lengths = {module: len(path.read_text(encoding="utf-8").splitlines()) for module, path in FILES.items()}
-    assert {module: length for module, length in lengths.items() if length > LONG} == {}
+    assert {m: length for m, length in lengths.items() if length > LONG and m not in ONE_SUBJECT} == {}
 
 
 def public(node: ast.Module | ast.ClassDef) -> Iterator[ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]:

@@ -279,7 +279,11 @@ async def test_a_session_error_of_ones_own_is_understood() -> None:
         pytest.param({"limits": {}}, "limits= takes", id="limits"),
         pytest.param({"path_prefix": "Remote"}, "begins with a slash", id="path_prefix"),
         pytest.param({"session_errors": "SoSessionException"}, "list of names", id="session_errors"),
-        pytest.param({"transport": httpx.AsyncHTTPTransport()}, "http_client=httpx.AsyncClient", id="transport"),
+        pytest.param({"transport": httpx.AsyncClient()}, "httpx.AsyncClient is for http_client=", id="transport"),
+        pytest.param({"transport": httpx.HTTPTransport()}, "transport= takes", id="blocking transport"),
+        pytest.param({"on_unknown": "log"}, "on_unknown= takes", id="on_unknown"),
+        pytest.param({"ticket_store": {}}, "ticket_store= takes", id="ticket_store"),
+        pytest.param({"grace": None}, "grace= takes", id="grace"),
         pytest.param({"http_client": object()}, "http_client= takes", id="http_client"),
     ],
 )

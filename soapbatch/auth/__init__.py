@@ -1,7 +1,8 @@
-"""Where a ticket comes from, how it is shared and renewed, and where processes keep it.
+"""Tickets: how a client obtains one, shares it between its calls, renews it, and shares it with other processes.
 
-`credentials` holds the ways to obtain one, `ticket_manager` the ticket that all calls of a client share, and
-`ticket_stores` the stores through which processes share it.
+`credentials` holds the ways to obtain a ticket, `ticket_manager` the ticket that all calls of a client share, and
+`ticket_stores` the stores through which processes share a ticket. The wing sends nothing itself: the manager gets
+`authenticate`, a callable that sends a login as a call of the client.
 """
 
 from soapbatch.auth.credentials import (
@@ -9,6 +10,7 @@ from soapbatch.auth.credentials import (
     Credentials as Credentials,
     Generic as Generic,
     Implicit as Implicit,
+    Provider as Provider,
     Ticket as Ticket,
     UsernamePassword as UsernamePassword,
     as_provider as as_provider,

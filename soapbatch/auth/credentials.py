@@ -1,7 +1,7 @@
-"""Where a ticket comes from: what a user hands in as `credentials=`, and how it becomes a ticket.
+"""How `credentials=` become a ticket.
 
-Each provider knows one way; when a ticket is obtained, shared and renewed is up to `tickets.TicketManager`.
-Secrets are held as `Secret`: no repr shows one, and a provider that holds one cannot be pickled.
+Each provider knows one way to obtain a ticket. `TicketManager` decides when to obtain, share and renew one.
+A provider holds its secrets as `Secret`: no repr shows a secret, and a provider with a secret cannot be pickled.
 
 Source: SoPrincipal75.wsdl to SoPrincipal88.wsdl; lifetimes from the published pages on NetServer tickets.
 """
@@ -23,6 +23,7 @@ from soapbatch.errors import (
     SoapBatchError,
     UnexpectedResponse,
     UsageError,
+    clean_traceback,
 )
 from soapbatch.model import AuthenticateResponse, Secret, ServiceVersion
 from soapbatch.operations import (
@@ -34,54 +35,56 @@ from soapbatch.operations import (
 )
 
 Authenticate: TypeAlias = Callable[[AuthenticateOperation, Mapping[str, object]], Awaitable[AuthenticateResponse]]
-"""Sends one Authenticate operation over the client's own transport and returns its answer."""
+"""Sends one Authenticate operation over the client's own transport and returns the response."""
 
 
 class Provider(Protocol):
     """One way to obtain a ticket.
 
     Attributes:
-        sends_password: whether it sends one, so that plain HTTP is refused.
+        sends_password: whether the provider sends a password, so that plain HTTP is refused.
     """
 
     sends_password: ClassVar[bool]
 
     def renews(self, version: ServiceVersion, /) -> bool:
-        """Return whether asking again may give another ticket."""
+        """Return whether `obtain` may give another ticket next time."""
         ...
 
     async def obtain(self, authenticate: Authenticate, version: ServiceVersion, /) -> "Ticket":
         """Obtain a ticket.
 
         Raises:
-            AuthenticationFailed: there is none for these credentials; `user` says whose they are.
-            SoapBatchError: whatever else `authenticate` raises, as it is.
+            AuthenticationFailed: there is no ticket for these credentials; `user` is the user's name.
+            SoapBatchError: any other error of `authenticate`, unchanged.
         """
         ...
 
 
-# The constructors below wrap a secret and forget the plain value before anything can raise: a traceback may show
-# the locals of each frame.
+# A traceback may show the locals of each frame. So each constructor below wraps its secret and deletes the plain value
+# before anything can raise.
 
 
-def _secret(value: object) -> Secret | None:
-    """Return `value` wrapped, or None if it is neither text nor a Secret. Raises nothing."""
-    if isinstance(value, Secret):
-        return value
-    return Secret(value) if isinstance(value, str) else None
+def _as_secret(value: object) -> Secret | None:
+    """Return `value` wrapped, or None if `value` is neither text nor a Secret. Raises nothing."""
+    wrapped = Secret.wrap(value)
+    return wrapped if isinstance(wrapped, Secret) else None
 
 
 @attrs.frozen(init=False)
 class Ticket:
-    """A ticket that is there already: used as it is and never renewed. When it is refused, the call fails.
+    """A ticket with its expiry.
 
-    It is also what a `TicketStore` keeps, what `await client.ticket()` returns, and what an async callable may
-    return to say when its ticket ends.
+    One class is both value and provider, so that a ticket from `await client.ticket()`, from a `TicketStore` or from a
+    callable can be passed on as `credentials=`. As `credentials=` a ticket is never renewed: the call fails when the
+    server refuses the ticket.
 
     Attributes:
         value: `7T:` and base64; or, from Services86 on, an OAuth access token.
-        expires_at: when it ends if it is not used before (aware); None: 6 hours from now if it slides, else unknown.
-        sliding: whether each use makes it last 6 hours from then. True for a ticket, False for an access token.
+        expires_at: when the ticket ends if nobody uses it before (aware). None: 6 hours from now if the ticket slides,
+            else unknown.
+        sliding: whether each use extends the ticket to 6 hours from that use. True for a ticket, False for an access
+            token.
     """
 
     value: Secret
@@ -94,9 +97,9 @@ class Ticket:
         """Wrap a ticket.
 
         Raises:
-            UsageError: the value is no text or empty, or `expires_at` has no time zone.
+            UsageError: the value is empty or not text, or `expires_at` has no time zone.
         """
-        secret = _secret(value)
+        secret = _as_secret(value)
         del value
         if secret is None or secret == Secret(""):
             raise UsageError("a ticket is a str or a Secret, and not empty")
@@ -107,7 +110,7 @@ class Ticket:
         object.__setattr__(self, "sliding", sliding)
 
     def renews(self, _version: ServiceVersion, /) -> bool:
-        """Return False: there is nothing to obtain another one with."""
+        """Return False: a ticket cannot obtain another ticket."""
         return False
 
     async def obtain(self, _authenticate: Authenticate, _version: ServiceVersion, /) -> "Ticket":
@@ -116,7 +119,7 @@ class Ticket:
 
 
 TicketSource: TypeAlias = Callable[[], Awaitable[str | Secret | Ticket]]
-"""An async callable that returns a ticket: text, or a `Ticket` to say when it ends."""
+"""An async callable that returns a ticket: text, a Secret, or a `Ticket` with an expiry."""
 
 
 @attrs.frozen(init=False)
@@ -125,7 +128,7 @@ class UsernamePassword:
 
     Attributes:
         user: the user's name.
-        password: masked; may be empty, as it is in some on-site installations.
+        password: masked; may be empty, as in some on-site installations.
     """
 
     user: str
@@ -137,9 +140,9 @@ class UsernamePassword:
         """Wrap a name and a password.
 
         Raises:
-            UsageError: one of them is no text, or the name is empty.
+            UsageError: the name or the password is not text, or the name is empty.
         """
-        secret = _secret(password)
+        secret = _as_secret(password)
         del password
         if secret is None or not isinstance(user, str) or not user:
             raise UsageError("UsernamePassword takes a user (a str, not empty) and a password (a str or a Secret)")
@@ -158,15 +161,16 @@ class UsernamePassword:
 
 @attrs.frozen(init=False)
 class AccessToken:
-    """An OAuth access token (`8A:...`), given as it is or by an async callable that fetches a fresh one.
+    """An OAuth access token (`8A:...`), or an async callable that fetches a fresh one.
 
-    From Services86 on the token itself stands where a ticket would. It does not slide: it ends when its issuer says,
-    which a callable may pass on by returning `Ticket(token, expires_at=...)`. A token given as it is, is not renewed.
+    From Services86 on, requests carry the token in place of a ticket. Use does not extend a token: its issuer decides
+    when the token ends. A callable may return `Ticket(token, expires_at=...)` to say when. Only a callable can renew a
+    token.
 
     Attributes:
-        token: masked, or the callable.
-        exchange: whether to exchange it for a ticket with AuthenticateWithAccessToken instead. Services before 86
-            take it in no other way and lack that operation: there every call raises NotInVersion.
+        token: the token, masked, or the callable.
+        exchange: whether to exchange the token for a ticket with AuthenticateWithAccessToken. Services before 86 would
+            have to exchange the token and lack that operation: every call raises NotInVersion.
     """
 
     token: Secret | TicketSource
@@ -178,9 +182,9 @@ class AccessToken:
         """Wrap a token or a callable.
 
         Raises:
-            UsageError: it is neither, or the token is empty.
+            UsageError: `token` is neither text nor a callable, or it is empty.
         """
-        held = token if callable(token) else _secret(token)
+        held = token if callable(token) else _as_secret(token)
         del token
         if held is None or held == Secret(""):
             raise UsageError(
@@ -190,15 +194,15 @@ class AccessToken:
         object.__setattr__(self, "exchange", exchange)
 
     def renews(self, version: ServiceVersion, /) -> bool:
-        """Return whether there is a callable to ask, or an exchange to repeat."""
+        """Return whether a callable can fetch another token, or the exchange can be repeated."""
         return not isinstance(self.token, Secret) or self._exchanges(version)
 
     async def obtain(self, authenticate: Authenticate, version: ServiceVersion, /) -> Ticket:
-        """Return the token in the place of a ticket, or exchange it; see `Provider.obtain`."""
+        """Return the token in place of a ticket, or exchange the token; see `Provider.obtain`."""
         exchanges = self._exchanges(version)
         if exchanges:
             AUTHENTICATE_WITH_ACCESS_TOKEN.check_version(version)
-        token = Ticket(self.token) if isinstance(self.token, Secret) else await _ask(self.token)
+        token = Ticket(self.token) if isinstance(self.token, Secret) else await _fetch(self.token)
         if exchanges:
             return await _log_in(authenticate, AUTHENTICATE_WITH_ACCESS_TOKEN, {"access_token": token.value})
         return Ticket(token.value, expires_at=token.expires_at, sliding=False)
@@ -209,7 +213,7 @@ class AccessToken:
 
 @attrs.frozen
 class Implicit:
-    """Whoever the server takes this process for, exchanged for a ticket with AuthenticateImplicit."""
+    """The user that the server derives from the connection, exchanged for a ticket with AuthenticateImplicit."""
 
     sends_password: ClassVar[bool] = False
 
@@ -227,7 +231,7 @@ class Generic:
     """Key and value pairs that an authentication plugin of the server understands, sent with AuthenticateGeneric.
 
     Attributes:
-        data: by key; every value is masked, None is sent as nil.
+        data: the values by their keys; every value is masked, and None is sent as nil.
     """
 
     data: Mapping[str, Secret | None]
@@ -238,10 +242,10 @@ class Generic:
         """Wrap the pairs.
 
         Raises:
-            UsageError: it is no mapping of text to text.
+            UsageError: `data` is not a mapping of text to text.
         """
         pairs: Mapping[Any, Any] = data if isinstance(data, Mapping) else {None: None}
-        secrets = {key: _secret(value) for key, value in pairs.items()}
+        secrets = {key: _as_secret(value) for key, value in pairs.items()}
         is_text = all(isinstance(key, str) for key in pairs)
         is_text = is_text and all(pairs[key] is None or secret is not None for key, secret in secrets.items())
         del data, pairs
@@ -260,7 +264,7 @@ class Generic:
 
 @attrs.frozen
 class _Callback:
-    """A caller's own way: an async callable that returns a ticket."""
+    """An async callable of the user's that returns a ticket."""
 
     source: TicketSource
 
@@ -270,7 +274,7 @@ class _Callback:
         return True
 
     async def obtain(self, _authenticate: Authenticate, _version: ServiceVersion, /) -> Ticket:
-        return await _ask(self.source)
+        return await _fetch(self.source)
 
 
 Credentials: TypeAlias = Ticket | UsernamePassword | AccessToken | Implicit | Generic | TicketSource
@@ -278,10 +282,10 @@ Credentials: TypeAlias = Ticket | UsernamePassword | AccessToken | Implicit | Ge
 
 
 def as_provider(credentials: Credentials | str | Secret) -> Provider:
-    """Return the provider for what a caller handed in: itself, a `Ticket` for text, or one that asks a callable.
+    """Return the provider for `credentials`: a provider as it is, text as a `Ticket`, and a callable wrapped.
 
     Raises:
-        UsageError: it is none of these.
+        UsageError: `credentials` are of another type.
     """
     if isinstance(credentials, Ticket | UsernamePassword | AccessToken | Implicit | Generic):
         return credentials
@@ -298,19 +302,19 @@ def as_provider(credentials: Credentials | str | Secret) -> Provider:
 
 
 def check_transport_security(base_url: str, provider: Provider, *, allow_insecure: bool) -> None:
-    """Refuse to send a password over plain HTTP to anything but this machine, unless the caller allowed it.
+    """Refuse credentials that send a password over plain HTTP to another host, unless the user allows it.
 
-    This machine is `localhost`, 127.0.0.0/8 and `::1`.
+    This machine is no other host: `localhost`, 127.0.0.0/8 and `::1`.
 
     Raises:
-        InsecureTransport: it would be.
+        InsecureTransport: the credentials are refused.
     """
     if provider.sends_password and not allow_insecure:
         refuse_plain_http(base_url, type(provider).__name__)
 
 
 def refuse_plain_http(base_url: str, sender: str) -> None:
-    """Raise InsecureTransport if the password that `sender` sends would cross plain HTTP to another host."""
+    """Raise InsecureTransport if the password of `sender` would cross plain HTTP to another host."""
     url = urlsplit(base_url)
     if url.scheme == "https" or _is_loopback(url.hostname or ""):
         return
@@ -336,44 +340,58 @@ async def _log_in(
     *,
     user: str | None = None,
 ) -> Ticket:
-    """Send one login and return its ticket; a refusal names the operation and the user."""
+    """Return the ticket of one login; the error of a refused login names the operation and the user."""
     whom = f"{operation.name} gives no ticket" + (f" to user {user!r}" if user else "")
-    try:
-        answer = await authenticate(operation, arguments)
-    except AuthenticationFailed as error:
-        error.user = user
-        error.args = (f"{whom}: AuthenticationSucceeded is false; check the credentials",)
-        raise
-    except (OperationFailed, Fault) as error:
-        if isinstance(error, Fault) and error.exception_info is None:
-            raise  # not the principal service's own word: the form was refused, or something in front of it failed
-        failed = AuthenticationFailed(f"{whom}: {str(error).removeprefix(f'{operation.name}: ')}")
-        failed.user, failed.refused_by = user, "server"
-        failed.operation, failed.version = error.operation, error.version
-        raise failed from error.with_traceback(None)
+    with clean_traceback():  # the frames of the call hold the envelope
+        try:
+            answer = await authenticate(operation, arguments)
+        except AuthenticationFailed as error:
+            raise AuthenticationFailed(
+                f"{whom}: AuthenticationSucceeded is false; check the credentials",
+                user=user,
+                operation=error.operation,
+                version=error.version,
+            ) from None
+        except (OperationFailed, Fault) as error:
+            if isinstance(error, Fault) and error.exception_info is None:
+                raise  # NetServer did not write the fault: the form was refused, or a proxy failed
+            raise AuthenticationFailed(
+                f"{whom}: {str(error).removeprefix(f'{operation.name}: ')}",
+                user=user,
+                refused_by="server",
+                operation=error.operation,
+                version=error.version,
+            ) from error
     ticket = answer.credentials.ticket if answer.credentials else None
     if not ticket or ticket == Secret(""):
         raise UnexpectedResponse(f"{whom}: the server says that authentication succeeded, and leaves Ticket empty")
     return Ticket(ticket)
 
 
-async def _ask(source: TicketSource) -> Ticket:
-    """Return the ticket that a caller's own callable gives."""
+async def _fetch(source: TicketSource) -> Ticket:
+    """Return the ticket that a callable of the user's returns."""
     name = getattr(source, "__qualname__", type(source).__name__)
     try:
         answer = await source()
     except SoapBatchError:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever a foreign stack raises becomes ours
-        failed = AuthenticationFailed(f"{name} gave no ticket: it raised {type(error).__name__}")
-        failed.refused_by = "server"
-        # Its frames may hold what it logs in with, and tracebacks may show locals: where it failed is kept as text.
-        failed.add_note("".join(["Where it failed:\n", *traceback.format_tb(error.__traceback__)]).rstrip())
-        raise failed from error.with_traceback(None)
+    except Exception as error:
+        with clean_traceback():
+            raise _fetch_failed(name, error) from error
     if isinstance(answer, Ticket):
         return answer
-    secret, kind = _secret(answer), type(answer).__name__
+    secret, kind = _as_secret(answer), type(answer).__name__
     del answer
     if secret is None:
-        raise UsageError(f"{name} is to return a ticket (a str, a Secret or a Ticket) and returned {kind}")
+        raise UsageError(f"{name} must return a ticket (a str, a Secret or a Ticket), and returned {kind}")
     return Ticket(secret)
+
+
+def _fetch_failed(name: str, error: Exception) -> AuthenticationFailed:
+    """Return the error for a callable that raised `error`.
+
+    The frames of `error` may hold secrets, and a traceback may show locals. So a note keeps the place as text.
+    """
+    failed = AuthenticationFailed(f"{name} gave no ticket: it raised {type(error).__name__}", refused_by="server")
+    failed.add_note("".join(["Where it failed:\n", *traceback.format_tb(error.__traceback__)]).rstrip())
+    return failed

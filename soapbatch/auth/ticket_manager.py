@@ -1,15 +1,15 @@
-"""Who holds the ticket: one for all calls of a client, obtained once, renewed in time, shared between processes.
+"""The one ticket that all calls of a client share: obtained once, renewed in time, shared between processes.
 
-A ticket lasts 6 hours from its last use. `TicketManager` hands out the current one and sees to these rules:
+A ticket lasts 6 hours from its last use. `TicketManager` follows these rules:
 
-- Any number of callers that need a ticket at once cause one login and share its outcome.
-- After a failed login none is tried for a while: 5 s, twice as long after each further one, at most 60 s; 1 s to
-  begin with when the failure is one of those that pass (`retryable`), and never less than the server's
-  Retry-After, of which at most 5 minutes are honoured. Until then callers get the same failure.
-- Renewal is ahead of the end, in the background, while the old ticket still serves; at most 10 minutes ahead (a
-  sixth of a shorter lifetime), and at a random point in the second half of that so that many processes do not
-  renew at once. Only a ticket that has ended is renewed while callers wait.
-- A refused ticket is dropped, and the call that it failed is repeated once with another; see `rejected`.
+Rule 1. Calls that need a ticket at the same time cause one login and share its outcome.
+Rule 2. A failed login starts a cool-down. Until it ends, the client tries no login, and calls get the same failure. It
+        lasts 5 s after the first failure, or 1 s if that is `retryable`. It doubles with each further failure, up to
+        60 s, and lasts at least the server's Retry-After, of which at most 5 minutes count.
+Rule 3. A renewal runs in the background, while calls still use the old ticket. It starts 5 to 10 minutes before the
+        end (in the last sixth of a lifetime below an hour), at a random time, so that many processes do not renew at
+        once. Calls wait for a login only where the ticket has ended.
+Rule 4. A ticket that the server refuses is dropped, and the refused call is repeated once with another ticket.
 """
 
 import asyncio
@@ -18,29 +18,26 @@ import math
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 import attrs
 
 from soapbatch.auth.credentials import Authenticate, Provider, Ticket
-from soapbatch.auth.ticket_stores import TicketStore
-from soapbatch.errors import AuthenticationFailed, ClientClosed, HttpError, SoapBatchError
-from soapbatch.model import Secret, ServiceVersion
-from soapbatch.system import retrieve_exception, wait_until_done
+from soapbatch.auth.ticket_stores import TicketStore, TolerantStore
+from soapbatch.errors import AuthenticationFailed, ClientClosed, SoapBatchError
+from soapbatch.model import Backoff, Secret, ServiceVersion
+from soapbatch.system import LOG, retrieve_exception, wait_until_done
 
 LIFETIME: Final = 6 * 3600.0
 """Seconds that a ticket lasts after its last use. Source: the published pages on NetServer tickets."""
 
-_AHEAD: Final = 600.0  # seconds before its end within which a ticket is renewed
-_AHEAD_SHARE: Final = 1 / 6  # of a lifetime, where that is less
-_COOL_DOWN: Final = 5  # seconds without a login after a failed one
-_COOL_DOWN_RETRYABLE: Final = 1  # likewise, after a failure that passes
-_COOL_DOWN_LONGEST: Final = 60
-_RETRY_AFTER_LONGEST: Final = 300.0  # seconds: one stray header must not keep a client out for a day
-_SAVE_EVERY: Final = 300.0  # seconds between two writes of a moved expiry
-_STORE_TIMEOUT: Final = 5.0  # seconds that a store may take
-
-_LOG = logging.getLogger("soapbatch")
+_AHEAD: Final = 600.0  # seconds before the end of a ticket in which it is renewed
+_AHEAD_SHARE: Final = 1 / 6  # of the lifetime, where that is less
+_BACKOFF: Final = Backoff(first=5.0, longest=60.0, longest_retry_after=300.0)  # seconds
+_BACKOFF_RETRYABLE: Final = attrs.evolve(_BACKOFF, first=1.0)
+_DROP_UNUSED_EVERY: Final = 5.0  # seconds between two tickets that the server refuses at their first use
+_SAVE_EVERY: Final = 300.0  # seconds between two writes of an expiry that a use has moved
 
 
 @attrs.frozen
@@ -49,33 +46,88 @@ class IssuedTicket:
 
     Attributes:
         value: masked.
-        generation: 1 for a keeper's first ticket, and one more for each different one.
+        generation: 1 for a manager's first ticket, and one more for each different ticket.
     """
 
     value: Secret
     generation: int
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
+class _HeldTicket:
+    """The ticket in use. Times are seconds of the event loop's clock.
+
+    Attributes:
+        issued: what calls carry.
+        sliding: whether each use extends the ticket.
+        was_used: whether the server has taken the ticket.
+        ends_at: when the ticket ends.
+        renew_at: when to renew the ticket.
+    """
+
+    __slots__ = ("_jitter", "ends_at", "issued", "renew_at", "sliding", "was_used")
+
+    def __init__(self, issued: IssuedTicket, *, sliding: bool, was_used: bool, now: float, ends_at: float) -> None:
+        self.issued = issued
+        self.sliding = sliding
+        self.was_used = was_used
+        self._jitter = random.uniform(0.5, 1)  # noqa: S311 - spreads load, protects nothing
+        self.extend(now, ends_at)
+
+    def extend(self, now: float, ends_at: float) -> None:
+        self.ends_at = ends_at
+        self.renew_at = ends_at - self._jitter * min(_AHEAD, _AHEAD_SHARE * (ends_at - now))
 
 
-class _Login:
-    """One login and those who wait for it. One that is ahead of need goes on when nobody waits (any more)."""
+class _CoolDown:
+    """The time after failed logins in which the client tries no login. A login that works replaces the object."""
+
+    def __init__(self) -> None:
+        self._failure: BaseException | None = None
+        self._failures = 0
+        self._ends_at = -math.inf
+
+    def failure(self, now: float) -> BaseException | None:
+        """Return the error of the last login while the cool-down lasts, else None."""
+        return self._failure if now < self._ends_at else None
+
+    def start(self, error: Exception, now: float) -> float:
+        """Start after a login that failed with `error`, and return the seconds until the next one."""
+        self._failures += 1
+        self._failure = _for_one_more(error)
+        backoff, retry_after = _BACKOFF, None
+        if isinstance(error, SoapBatchError):
+            backoff, retry_after = _BACKOFF_RETRYABLE if error.retryable else _BACKOFF, error.retry_after
+        seconds = backoff.delay(self._failures, retry_after)
+        self._ends_at = now + seconds
+        return seconds
+
+
+class _LoginInFlight:
+    """A login and the number of calls that wait for it.
+
+    Attributes:
+        is_ahead: whether the login renews a ticket that still serves. Such a login goes on when no call waits for it.
+        waiters: how many calls wait.
+        task: runs the login.
+    """
 
     __slots__ = ("is_ahead", "task", "waiters")
 
-    task: asyncio.Task[IssuedTicket]
+    task: asyncio.Task[_HeldTicket]
 
     def __init__(self, *, is_ahead: bool) -> None:
         self.is_ahead = is_ahead
         self.waiters = 0
 
 
-class TicketManager:
-    """Holds the one ticket that all calls of a client share; see the module for its rules.
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
 
-    Times are the running loop's; the wall clock matters only for tickets that come with an expiry or go to a store.
+
+class TicketManager:
+    """Holds the one ticket that all calls of a client share; the module lists the rules.
+
+    Times are the event loop's. The wall clock matters only for tickets with an expiry, and for tickets in a store.
     """
 
     def __init__(
@@ -87,116 +139,110 @@ class TicketManager:
         store: TicketStore | None = None,
         wall_clock: Callable[[], datetime] = _utc_now,
     ) -> None:
-        """Hold no ticket yet; the first `current()` obtains one.
+        """Hold no ticket yet: the first `current()` obtains one.
 
         Args:
             provider: where tickets come from.
-            authenticate: sends a login. A login belongs to all its waiters and ends when the last of them gives up;
-                one ahead of need has no waiter, so `authenticate` bounds its own time.
+            authenticate: sends a login. All waiting calls share the login, and it is cancelled when the last of them
+                gives up. No call waits for a renewal ahead of the end, so `authenticate` limits its own time.
             version: of the services.
-            store: asked before each login, and told of each new ticket and, every 5 minutes at most, of its use.
+            store: read before each login; written after each login, and at most every 5 minutes after a use.
             wall_clock: returns the time now (aware).
         """
         self._provider = provider
         self._authenticate = authenticate
         self._version = version
         self._renews = provider.renews(version)
-        self._store = store if self._renews else None
+        self._store = TolerantStore(store) if store is not None and self._renews else None
+        self._save_use_from = -math.inf
         self._wall_clock = wall_clock
         self._closed = False
 
-        self._held: IssuedTicket | None = None
+        self._held: _HeldTicket | None = None
         self._generation = 0
-        self._slides = True
-        self._was_used = False
-        self._ends_at = self._renew_at = math.inf
-        self._jitter = 1.0
         self._refused: Secret | None = None
-        self._drop_new_from = -math.inf
-
-        self._login: _Login | None = None
-        self._failure: BaseException | None = None
-        self._failures = 0
-        self._retry_at = -math.inf
-
-        self._saving: asyncio.Task[None] | None = None
-        self._unsaved = False
-        self._saved_at = -math.inf
-        self._warned = False
+        self._drop_unused_from = -math.inf
+        self._login: _LoginInFlight | None = None
+        self._cool_down = _CoolDown()
 
     @property
     def has_ticket(self) -> bool:
-        """Whether there is a ticket, so that `current` need not log in unless that has ended."""
+        """Whether there is a ticket. Then `current` logs in only if the ticket has ended."""
         return self._held is not None
 
     async def current(self) -> IssuedTicket:
-        """Return the ticket for a call that is sent now, obtaining one if need be.
+        """Return the ticket for a call that is sent now; obtain one if necessary.
 
         Raises:
-            SoapBatchError: the login failed, or did so a moment ago; `applied` is "no", since the call was not sent.
+            SoapBatchError: the login failed, or the last one did and its cool-down lasts; `applied` is "no", since the
+                call was not sent.
             ClientClosed: after `aclose()`.
         """
-        if self._closed:
-            raise _closed()
-        now = asyncio.get_running_loop().time()
-        held = self._held
-        if held is not None and (now < self._renew_at or not self._renews):
-            return held
-        if held is not None and now < self._ends_at:
-            if self._login is None and now >= self._retry_at:
-                self._start_login(is_ahead=True)
-            return held
-        if self._login is None and self._failure is not None and now < self._retry_at:
-            raise _for_one_more(self._failure)
-        return await self._wait_for(self._login or self._start_login(is_ahead=False))
-
-    def used(self, ticket: IssuedTicket) -> None:
-        """Note that the server took `ticket` just now: a sliding one lasts 6 hours from here."""
-        held = self._held
-        if held is None or held.generation != ticket.generation:
-            return
-        self._was_used = True
-        if not self._slides:
-            return
-        now = asyncio.get_running_loop().time()
-        self._set_end(now, now + LIFETIME)
-        if now >= self._saved_at + _SAVE_EVERY:
-            self._save(now)
-
-    async def rejected(self, ticket: IssuedTicket) -> bool:
-        """Drop `ticket`, which the server refused, and return whether the call may be repeated, once.
-
-        The repeat takes the ticket of `current()`. It is safe for every operation, StartBatchJob too: the server
-        looks at the ticket before it looks at the operation, so a refused ticket means that nothing was applied.
-
-        A late refusal of an older ticket drops nothing: its generation is not the held one's. A ticket that was
-        refused without ever having been used is dropped only once in 5 s, so that a server that refuses whatever it
-        issues is not asked for tickets by every call; in between the refusal itself is what callers get.
-
-        Returns:
-            False for a ticket that cannot be renewed, and where the next one would be refused as well.
-        """
-        held = self._held
-        if not self._renews or self._closed:
-            return False
-        if held is None or held.generation != ticket.generation:
-            return True
-        if not self._was_used:
-            now = asyncio.get_running_loop().time()
-            if now < self._drop_new_from:
-                return False
-            self._drop_new_from = now + _COOL_DOWN
-        _LOG.info("the server refused ticket %d; another one is obtained", held.generation)
-        self._refused, self._held = held.value, None
-        return True
+        return (await self._current()).issued
 
     async def ticket(self) -> Ticket:
-        """Return the current ticket with its expiry, to be handed to another client or process.
+        """Return the current ticket with its expiry, for another client or process.
 
         Raises:
             SoapBatchError: as `current()`.
         """
-        return self._with_expiry(await self.current())
+        return self._with_expiry(await self._current())
+
+    async def _current(self) -> _HeldTicket:
+        if self._closed:
+            raise ClientClosed.refused("the login")
+        now, held = _now(), self._held
+        if held is not None and (now < held.renew_at or not self._renews):
+            return held
+        failure = self._cool_down.failure(now)
+        if held is not None and now < held.ends_at:
+            if self._login is None and failure is None:
+                self._start_login(is_ahead=True)
+            return held
+        if self._login is None and failure is not None:
+            raise _for_one_more(failure)
+        return await self._wait_for(self._login or self._start_login(is_ahead=False))
+
+    def used(self, ticket: IssuedTicket) -> None:
+        """Note that the server has just taken `ticket`: a sliding ticket lasts 6 hours from now."""
+        held = self._held
+        if held is None or held.issued.generation != ticket.generation:
+            return
+        held.was_used = True
+        if not held.sliding:
+            return
+        now = _now()
+        held.extend(now, now + LIFETIME)
+        if now >= self._save_use_from:
+            self._save(held, now)
+
+    async def rejected(self, ticket: IssuedTicket) -> bool:
+        """Drop `ticket`, which the server refused, and return whether the call may be repeated, once.
+
+        The repeated call takes the ticket of `current()`. The repeat is safe for every operation, StartBatchJob
+        included: the server checks the ticket before the operation, so nothing was applied.
+
+        A late refusal of an older ticket drops nothing. A ticket that was never used is dropped at most once in 5 s:
+        otherwise every call would log in at a server that refuses every ticket. In between calls get the refusal.
+
+        Returns:
+            False where the ticket cannot be renewed, and where the server would refuse the next ticket as well.
+        """
+        held = self._held
+        if not self._renews or self._closed:
+            return False
+        if held is None or held.issued.generation != ticket.generation:
+            return True
+        if not held.was_used:
+            now = _now()
+            if now < self._drop_unused_from:
+                return False
+            self._drop_unused_from = now + _DROP_UNUSED_EVERY
+        LOG.info("the server refused ticket %d; the client obtains another one", held.issued.generation)
+        self._refused, self._held = held.issued.value, None
+        if self._store is not None:
+            self._store.forget()
+        return True
 
     async def aclose(self) -> None:
         """Cancel a login in flight, finish a write to the store, and forget the ticket. Idempotent."""
@@ -205,20 +251,20 @@ class TicketManager:
         if login is not None:
             login.task.cancel()
             await wait_until_done(login.task)
-        if self._saving is not None:
-            await wait_until_done(self._saving)
+        if self._store is not None:
+            await self._store.finish()
         self._held = None
 
     # --- Logging in ---------------------------------------------------------------------------------------------
 
-    def _start_login(self, *, is_ahead: bool) -> _Login:
-        login = self._login = _Login(is_ahead=is_ahead)
+    def _start_login(self, *, is_ahead: bool) -> _LoginInFlight:
+        login = self._login = _LoginInFlight(is_ahead=is_ahead)
         login.task = asyncio.get_running_loop().create_task(self._log_in(login), name="soapbatch login")
         login.task.add_done_callback(retrieve_exception)
         return login
 
-    async def _wait_for(self, login: _Login) -> IssuedTicket:
-        """Return what `login` gives. The last one to be cancelled here cancels it, and sees it end."""
+    async def _wait_for(self, login: _LoginInFlight) -> _HeldTicket:
+        """Return the ticket of `login`. The last waiter, when cancelled, cancels the login and waits for its end."""
         login.waiters += 1
         try:
             await asyncio.wait([login.task])
@@ -228,23 +274,24 @@ class TicketManager:
                 self._login = None
                 login.task.cancel()
                 await wait_until_done(login.task)
-        if login.task.cancelled():
-            message = "the login was cancelled by something other than its callers"
-            raise _closed() if self._closed else AuthenticationFailed(message)
-        if error := login.task.exception():
-            raise _for_one_more(error)
-        return login.task.result()
+        if not login.task.cancelled():
+            if error := login.task.exception():
+                raise _for_one_more(error)
+            return login.task.result()
+        if self._closed:
+            raise ClientClosed.ended("the login")
+        raise AuthenticationFailed("the login was cancelled by something other than its callers")
 
-    async def _log_in(self, login: _Login) -> IssuedTicket:
-        """Obtain a ticket, from the store if it has one, and make it the held one."""
+    async def _log_in(self, login: _LoginInFlight) -> _HeldTicket:
+        """Hold the ticket of the store, or a new one from the provider."""
         try:
             ticket = await self._stored()
             is_new = ticket is None
             if ticket is None:
                 ticket = await self._provider.obtain(self._authenticate, self._version)
         except Exception as error:
-            if self._login is login:  # nobody gave it up
-                self._cool_down(error, login)
+            if self._login is login:  # else every call has given up, and the error is that of the cancellation
+                self._start_cool_down(error, login)
             raise
         else:
             return self._hold(ticket, is_new=is_new)
@@ -252,97 +299,63 @@ class TicketManager:
             if self._login is login:
                 self._login = None
 
-    def _hold(self, ticket: Ticket, *, is_new: bool) -> IssuedTicket:
-        held = self._held
-        if held is None or held.value != ticket.value:
-            self._generation += 1
-            held = self._held = IssuedTicket(ticket.value, self._generation)
-            self._was_used = not is_new
-        self._failure, self._failures, self._retry_at = None, 0, -math.inf
-        self._slides = ticket.sliding
-        self._jitter = random.uniform(0.5, 1)  # noqa: S311 - spreads load, guards nothing
-        now = asyncio.get_running_loop().time()
-        if ticket.expires_at is not None:
-            self._set_end(now, now + (ticket.expires_at - self._wall_clock()).total_seconds())
+    def _start_cool_down(self, error: Exception, login: _LoginInFlight) -> None:
+        seconds = self._cool_down.start(error, _now())
+        level = logging.WARNING if login.is_ahead else logging.INFO
+        LOG.log(level, "the login failed (%s); none is tried for the next %.0f s", type(error).__name__, seconds)
+
+    def _hold(self, ticket: Ticket, *, is_new: bool) -> _HeldTicket:
+        now, old = _now(), self._held
+        if old is not None and old.issued.value == ticket.value:
+            issued, was_used = old.issued, old.was_used
         else:
-            self._set_end(now, now + LIFETIME if ticket.sliding else math.inf)
-        _LOG.debug("ticket %d %s", held.generation, "obtained" if is_new else "taken from the store")
+            self._generation += 1
+            issued, was_used = IssuedTicket(ticket.value, self._generation), not is_new
+        ends_at = self._end_of(ticket, now)
+        held = self._held = _HeldTicket(issued, sliding=ticket.sliding, was_used=was_used, now=now, ends_at=ends_at)
+        self._cool_down = _CoolDown()
+        LOG.debug("ticket %d %s", issued.generation, "obtained" if is_new else "taken from the store")
         if is_new:
-            self._save(now)
+            self._save(held, now)
         return held
 
-    def _set_end(self, now: float, ends_at: float) -> None:
-        self._ends_at = ends_at
-        self._renew_at = ends_at - self._jitter * min(_AHEAD, _AHEAD_SHARE * (ends_at - now))
-
-    def _cool_down(self, error: Exception, login: _Login) -> None:
-        self._failure = _for_one_more(error)
-        first = _COOL_DOWN_RETRYABLE if getattr(error, "retryable", False) else _COOL_DOWN
-        seconds: float = min(first << min(self._failures, 6), _COOL_DOWN_LONGEST)
-        if isinstance(error, HttpError) and error.retry_after is not None:
-            seconds = max(seconds, min(error.retry_after, _RETRY_AFTER_LONGEST))
-        self._failures += 1
-        self._retry_at = asyncio.get_running_loop().time() + seconds
-        level = logging.WARNING if login.is_ahead else logging.INFO
-        _LOG.log(level, "the login failed (%s); none is tried for the next %.0f s", type(error).__name__, seconds)
+    def _end_of(self, ticket: Ticket, now: float) -> float:
+        if ticket.expires_at is not None:
+            return now + (ticket.expires_at - self._wall_clock()).total_seconds()
+        return now + LIFETIME if ticket.sliding else math.inf
 
     # --- Sharing ------------------------------------------------------------------------------------------------
 
     async def _stored(self) -> Ticket | None:
-        """Return the store's ticket if it is worth having: not the refused one, and not about to end."""
-        if self._store is None:
+        """Return the store's ticket, unless the server has refused that ticket or it ends within 10 minutes."""
+        ticket = None if self._store is None else await self._store.get()
+        if ticket is None or ticket.value == self._refused:
             return None
+        is_ending = ticket.expires_at is not None and ticket.expires_at - self._wall_clock() <= timedelta(
+            seconds=_AHEAD
+        )
+        return None if is_ending else ticket
+
+    def _save(self, held: _HeldTicket, now: float) -> None:
+        if self._store is not None:
+            self._save_use_from = now + _SAVE_EVERY
+            self._store.save(partial(self._with_expiry, held))
+
+    def _with_expiry(self, held: _HeldTicket) -> Ticket:
+        left = held.ends_at - _now()
         try:
-            async with asyncio.timeout(_STORE_TIMEOUT):
-                ticket = await self._store.get()
-            if ticket is None or ticket.value == self._refused:
-                return None
-            if ticket.expires_at is None:
-                return ticket
-            left = ticket.expires_at - self._wall_clock()
-        except Exception as error:  # noqa: BLE001 - whatever a foreign stack raises becomes ours
-            self._warn(error)
-            return None
-        return ticket if left > timedelta(seconds=_AHEAD) else None
-
-    def _save(self, now: float) -> None:
-        """Tell the store of the held ticket, in the background."""
-        if self._store is None:
-            return
-        self._saved_at = now
-        self._unsaved = True
-        if self._saving is None or self._saving.done():
-            self._saving = asyncio.get_running_loop().create_task(self._put(self._store), name="soapbatch ticket store")
-
-    async def _put(self, store: TicketStore) -> None:
-        try:
-            while self._unsaved and self._held is not None:  # it may be a newer one by now
-                self._unsaved = False
-                async with asyncio.timeout(_STORE_TIMEOUT):
-                    await store.put(self._with_expiry(self._held))
-        except Exception as error:  # noqa: BLE001 - whatever a foreign stack raises becomes ours
-            self._warn(error)
-
-    def _with_expiry(self, held: IssuedTicket) -> Ticket:
-        left = self._ends_at - asyncio.get_running_loop().time()
-        expires_at = None if math.isinf(left) else self._wall_clock() + timedelta(seconds=left)
-        return Ticket(held.value, expires_at=expires_at, sliding=self._slides)
-
-    def _warn(self, error: Exception) -> None:
-        """Say once that the store fails."""
-        level = logging.DEBUG if self._warned else logging.WARNING
-        self._warned = True
-        _LOG.log(level, "the ticket store failed (%s); going on without it", type(error).__name__)
+            expires_at = None if math.isinf(left) else self._wall_clock() + timedelta(seconds=left)
+        except OverflowError:  # datetime.max as "never", and a rounded difference
+            expires_at = datetime.max.replace(tzinfo=UTC)
+        return Ticket(held.issued.value, expires_at=expires_at, sliding=held.sliding)
 
 
-def _closed() -> ClientClosed:
-    return ClientClosed("the client was closed; make another one")
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _for_one_more(error: BaseException) -> BaseException:
-    """Return a failed login's error for one more caller, whose own call was not sent."""
+    """Return a failed login's error for one more call, which was not sent."""
     if not isinstance(error, SoapBatchError):
-        return error  # nobody knows how to copy it
-    other = error.copy()
-    other.applied = "no"
-    return other
+        return error  # a foreign error need not survive a copy
+    return error.copy(applied="no")

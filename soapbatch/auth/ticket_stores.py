@@ -1,34 +1,36 @@
-"""Where processes share a ticket, so that not each of them logs in: a port, and two stores behind it."""
+"""Stores through which processes share a ticket, so that not every process logs in."""
 
 import asyncio
 import json
 import logging
 import os
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 from soapbatch.auth.credentials import Ticket
 from soapbatch.errors import SoapBatchError
 from soapbatch.model import encode_string
-from soapbatch.system import AtomicFile
+from soapbatch.system import LOG, AtomicFile, wait_until_done
 
-_LOG = logging.getLogger("soapbatch")
+_TIMEOUT: Final = 5.0  # seconds that a store may take
 
 
+@runtime_checkable
 class TicketStore(Protocol):
-    """Where processes share a ticket: the port behind `ticket_store=`.
+    """What `ticket_store=` takes.
 
-    One store serves one user of one server. Two processes that find it empty at the same moment both log in.
-    A store that fails, or takes more than 5 s, costs a warning in the log and no call.
+    One store serves one user of one server. Two processes that find the store empty at the same moment both log in.
+    A store that fails, or takes more than 5 s, causes a warning in the log, and no call fails.
     """
 
     async def get(self) -> Ticket | None:
-        """Return what was put last, or None."""
+        """Return the ticket that was put last, or None."""
         ...
 
     async def put(self, ticket: Ticket, /) -> None:
-        """Keep `ticket`, with its expiry, in place of what was there."""
+        """Keep `ticket`, with its expiry, instead of the one before."""
         ...
 
 
@@ -40,7 +42,7 @@ class MemoryTicketStore:
         self._ticket: Ticket | None = None
 
     async def get(self) -> Ticket | None:
-        """Return what was put last, or None."""
+        """Return the ticket that was put last, or None."""
         return self._ticket
 
     async def put(self, ticket: Ticket, /) -> None:
@@ -49,28 +51,28 @@ class MemoryTicketStore:
 
 
 class FileTicketStore:
-    """Shares a ticket through a file that only its owner may read (mode 0600), replaced as a whole.
+    """Shares a ticket through a file that only its owner may read (mode 0600). Each write replaces the whole file.
 
-    The ticket stands in it as it is: its folder should be as private as the file.
+    The file holds the ticket in plain text: keep its folder as private as the file.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Name the file; its folder must exist, the file need not."""
+        """Take the path of the file. The folder must exist; the file need not."""
         self._path = Path(path)
 
     async def get(self) -> Ticket | None:
-        """Return what the file holds; None if there is none, or nothing that `put` wrote.
+        """Return the ticket in the file; None if there is no file, or `put` did not write its content.
 
         Raises:
-            OSError: it cannot be read.
+            OSError: the file cannot be read.
         """
         return await asyncio.to_thread(self._read)
 
     async def put(self, ticket: Ticket, /) -> None:
-        """Write `ticket` to a new file and put that in the place of the old one.
+        """Write `ticket` to a new file, and replace the old file with the new one.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the file cannot be written.
         """
         await asyncio.to_thread(self._write, ticket)
 
@@ -80,7 +82,7 @@ class FileTicketStore:
         except FileNotFoundError:
             return None
         except (ValueError, LookupError, TypeError, RecursionError, SoapBatchError):
-            _LOG.warning("%s holds no ticket that can be read; it will be replaced", self._path)
+            LOG.warning("%s holds no ticket that can be read; it will be replaced", self._path)
             return None
 
     def _write(self, ticket: Ticket) -> None:
@@ -89,12 +91,66 @@ class FileTicketStore:
             new.commit()
 
 
+class TolerantStore:
+    """A user's store, as the client uses it: no failure and no wait of more than 5 s reaches a call."""
+
+    def __init__(self, store: TicketStore) -> None:
+        """Use `store`."""
+        self._store = store
+        self._unsaved: Callable[[], Ticket] | None = None
+        self._saving: asyncio.Task[None] | None = None
+        self._has_warned = False
+
+    async def get(self) -> Ticket | None:
+        """Return the stored ticket; None where there is none, or the store fails."""
+        try:
+            async with asyncio.timeout(_TIMEOUT):
+                ticket = await self._store.get()
+        except Exception as error:  # noqa: BLE001 - a user's store may raise anything
+            self._warn(type(error).__name__)
+            return None
+        if ticket is None or isinstance(ticket, Ticket):
+            return ticket
+        self._warn(f"it returned {type(ticket).__name__}")
+        return None
+
+    def save(self, ticket: Callable[[], Ticket]) -> None:
+        """Write what `ticket()` returns then, in the background, after a write that still runs."""
+        self._unsaved = ticket
+        if self._saving is None or self._saving.done():
+            self._saving = asyncio.get_running_loop().create_task(self._save(), name="soapbatch ticket store")
+
+    def forget(self) -> None:
+        """Write no ticket that still waits for its write: the server has refused that ticket."""
+        self._unsaved = None
+
+    async def finish(self) -> None:
+        """Wait until every write has ended."""
+        if self._saving is not None:
+            await wait_until_done(self._saving)
+
+    async def _save(self) -> None:
+        try:
+            while (ticket := self._unsaved) is not None:
+                self._unsaved = None
+                async with asyncio.timeout(_TIMEOUT):
+                    await self._store.put(ticket())
+        except Exception as error:  # noqa: BLE001 - a user's store may raise anything
+            self._warn(type(error).__name__)
+
+    def _warn(self, why: str) -> None:
+        """Log that the store fails: the first time as a warning."""
+        level = logging.DEBUG if self._has_warned else logging.WARNING
+        self._has_warned = True
+        LOG.log(level, "the ticket store failed (%s); going on without it", why)
+
+
 def _encoded(ticket: Ticket) -> bytes:
     expires_at = ticket.expires_at and ticket.expires_at.isoformat()
     try:
         plain = {"ticket": encode_string(ticket.value), "expires_at": expires_at, "sliding": ticket.sliding}
     except ValueError as error:
-        raise error.with_traceback(None) from None  # the frame below holds the value
+        raise error.with_traceback(None) from None  # the frames below hold the value
     return json.dumps(plain).encode()
 
 

@@ -1,11 +1,11 @@
 """One call's life: typed methods (`agents`), then deadline, ticket, binding, retries and observation."""
 
 from soapbatch.calls.agents import BatchAgent as BatchAgent, BlobAgent as BlobAgent, PrincipalAgent as PrincipalAgent
-from soapbatch.calls.call import Caller as Caller, CallOptions as CallOptions
-from soapbatch.calls.exchange import Settings as Settings
+from soapbatch.calls.call import CallContext as CallContext
 from soapbatch.calls.observability import (
     WIRE as WIRE,
     Hooks as Hooks,
     RequestEvent as RequestEvent,
     ResponseEvent as ResponseEvent,
 )
+from soapbatch.calls.settings import CallOptions as CallOptions, Settings as Settings

@@ -1,30 +1,26 @@
-"""One typed, documented method for each operation; `client.batch`, `client.principal`, `client.blob`.
+"""One typed, documented method for each operation: `client.batch`, `client.principal`, `client.blob`.
 
-Every method takes the call's options (`timeout`, `on_header`) as further keyword arguments (`stream` takes them as
-`options={...}`, beside the operation's own), and raises what
-`soapbatch.errors` draws: a UsageError before anything is sent (NotInVersion where the service version lacks the
-operation), a TransportError where there is no answer, a ProtocolError where the answer cannot be read, and a
-ServiceError where the service says no. Only what differs from that is said below.
+Every method takes the options of a call (`timeout`, `on_header`) as keyword arguments after the operation's own
+parameters; `stream` takes them as `options={...}`.
+
+Every method raises a UsageError before anything is sent (NotInVersion where the service version lacks the operation), a
+TransportError where there is no response, a ProtocolError where the response cannot be read, and a ServiceError where
+the service refuses. The docstrings below name only the exceptions to that.
 
 Source: the documentation pages of the operations, Services75 to Services88.
 """
 
-import asyncio
-import contextlib
-import errno
-import inspect
-import io
 import os
-from collections.abc import AsyncGenerator, Iterable, Mapping
-from pathlib import Path
-from typing import Any, BinaryIO, TypeGuard, TypeVar, Unpack
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping
+from typing import Any, BinaryIO, TypeVar, Unpack
 
-from soapbatch import operations as rows
-from soapbatch.calls.call import Caller, CallOptions
+from soapbatch import operations as ops
+from soapbatch.calls.call import CallContext
+from soapbatch.calls.settings import CallOptions
 from soapbatch.errors import UsageError
 from soapbatch.model import Array, AuthenticateResponse, BatchTaskInfo, BatchTaskState, Secret, SoSystemInfoCarrier
 from soapbatch.operations import Operation
-from soapbatch.system import AtomicFile
+from soapbatch.system import is_writable, save_pieces
 
 R = TypeVar("R")
 
@@ -32,17 +28,17 @@ R = TypeVar("R")
 class _Agent:
     """What the three agents have in common."""
 
-    def __init__(self, caller: Caller) -> None:
-        """Make calls through `caller`."""
-        self._caller = caller
+    def __init__(self, context: CallContext) -> None:
+        """Make calls in `context`."""
+        self._context = context
 
-    async def _call(self, operation: Operation[R], options: CallOptions, *values: object) -> R:
+    def _call(self, operation: Operation[R], options: CallOptions, *values: object) -> Coroutine[Any, Any, R]:
         arguments = {row.attribute: value for row, value in zip(operation.parameters, values, strict=True)}
         if None in values:
-            # A field may be left out; of a parameter that is left out the server makes what it likes: every task, say.
+            # Fields are optional, parameters are not: the server replaces a missing one by a default, as 'every task'.
             absent = ", ".join(name for name, value in arguments.items() if value is None)
             raise UsageError(f"{operation.name}: {absent} must not be None")
-        return await self._caller.call(operation, arguments, options)
+        return self._context.call(operation, arguments, options)
 
 
 class BatchAgent(_Agent):
@@ -50,7 +46,7 @@ class BatchAgent(_Agent):
 
     async def get_batch_task_info(self, id: int, **options: Unpack[CallOptions]) -> BatchTaskInfo | None:
         """Return one task, or None where the server does not know `id` (some servers raise OperationFailed)."""
-        return await self._call(rows.GET_BATCH_TASK_INFO, options, id)
+        return await self._call(ops.GET_BATCH_TASK_INFO, options, id)
 
     async def get_batch_task_infos_by_associates(
         self, associate_ids: Iterable[int], **options: Unpack[CallOptions]
@@ -60,19 +56,19 @@ class BatchAgent(_Agent):
         `associate_ids` holds users' ids, or is SYSTEM_TASKS, ALL_USER_TASKS or ALL_ASSOCIATES. Any other empty
         list is refused with a UsageError: the server would take it for "every task".
         """
-        return await self._call(rows.GET_BATCH_TASK_INFOS_BY_ASSOCIATES, options, associate_ids)
+        return await self._call(ops.GET_BATCH_TASK_INFOS_BY_ASSOCIATES, options, associate_ids)
 
     async def get_batch_task_infos_by_state(
         self, state: BatchTaskState | str, **options: Unpack[CallOptions]
     ) -> list[BatchTaskInfo]:
         """Return the users' tasks in `state` (BatchTaskState.ALL: in any); no system tasks."""
-        return await self._call(rows.GET_BATCH_TASK_INFOS_BY_STATE, options, state)
+        return await self._call(ops.GET_BATCH_TASK_INFOS_BY_STATE, options, state)
 
     async def get_batch_task_infos_by_name_and_state(
         self, name: str, state: BatchTaskState | str, **options: Unpack[CallOptions]
     ) -> list[BatchTaskInfo]:
         """Return the users' tasks of the job `name` ("": of any) in `state` (ALL: in any); no system tasks."""
-        return await self._call(rows.GET_BATCH_TASK_INFOS_BY_NAME_AND_STATE, options, name, state)
+        return await self._call(ops.GET_BATCH_TASK_INFOS_BY_NAME_AND_STATE, options, name, state)
 
     async def get_batch_task_infos_by_name_and_associates(
         self, name: str, associate_ids: Iterable[int], **options: Unpack[CallOptions]
@@ -81,7 +77,7 @@ class BatchAgent(_Agent):
 
         `associate_ids`: see `get_batch_task_infos_by_associates`.
         """
-        return await self._call(rows.GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES, options, name, associate_ids)
+        return await self._call(ops.GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES, options, name, associate_ids)
 
     async def get_batch_task_infos_by_associates_and_state(
         self, associate_ids: Iterable[int], state: BatchTaskState | str, **options: Unpack[CallOptions]
@@ -90,7 +86,7 @@ class BatchAgent(_Agent):
 
         `associate_ids`: see `get_batch_task_infos_by_associates`.
         """
-        return await self._call(rows.GET_BATCH_TASK_INFOS_BY_ASSOCIATES_AND_STATE, options, associate_ids, state)
+        return await self._call(ops.GET_BATCH_TASK_INFOS_BY_ASSOCIATES_AND_STATE, options, associate_ids, state)
 
     async def start_batch_job(self, batch_task_info: BatchTaskInfo, **options: Unpack[CallOptions]) -> int:
         """Start a job and return its task's id.
@@ -99,11 +95,11 @@ class BatchAgent(_Agent):
         `description` and `parameter_object`; leave everything else None. It is never sent twice once a byte
         may have left: an error whose `applied` is "unknown" may mean a job that runs (see `client.jobs`).
         """
-        return await self._call(rows.START_BATCH_JOB, options, batch_task_info)
+        return await self._call(ops.START_BATCH_JOB, options, batch_task_info)
 
     async def stop_batch_job(self, id: int, **options: Unpack[CallOptions]) -> bool:
         """Ask the server to stop a task. False: it was not stopped, which is not an error."""
-        return await self._call(rows.STOP_BATCH_JOB, options, id)
+        return await self._call(ops.STOP_BATCH_JOB, options, id)
 
     async def update_batch_task(
         self, batch_task_info: BatchTaskInfo, **options: Unpack[CallOptions]
@@ -112,39 +108,39 @@ class BatchAgent(_Agent):
 
         Returns the task as saved; None where the server sends none back.
         """
-        return await self._call(rows.UPDATE_BATCH_TASK, options, batch_task_info)
+        return await self._call(ops.UPDATE_BATCH_TASK, options, batch_task_info)
 
     async def delete_batch_tasks(self, batch_task_ids: Iterable[int], **options: Unpack[CallOptions]) -> None:
         """Delete tasks from the database. An error may leave some of them deleted."""
-        return await self._call(rows.DELETE_BATCH_TASKS, options, batch_task_ids)
+        return await self._call(ops.DELETE_BATCH_TASKS, options, batch_task_ids)
 
     async def delete_batch_task(self, batch_task_id: int, **options: Unpack[CallOptions]) -> None:
         """Delete a task from the database. Since Services83."""
-        return await self._call(rows.DELETE_BATCH_TASK, options, batch_task_id)
+        return await self._call(ops.DELETE_BATCH_TASK, options, batch_task_id)
 
     async def get_all_batch_task_infos_by_name(
         self, task_name: str, **options: Unpack[CallOptions]
     ) -> list[BatchTaskInfo]:
         """Return the tasks of the job `task_name` ("": of any), system tasks included. Since Services88."""
-        return await self._call(rows.GET_ALL_BATCH_TASK_INFOS_BY_NAME, options, task_name)
+        return await self._call(ops.GET_ALL_BATCH_TASK_INFOS_BY_NAME, options, task_name)
 
     async def get_all_batch_task_infos_by_name_and_state(
         self, task_name: str, state: BatchTaskState | str, **options: Unpack[CallOptions]
     ) -> list[BatchTaskInfo]:
         """Return the tasks of the job `task_name` in `state`, system tasks included. Since Services88."""
-        return await self._call(rows.GET_ALL_BATCH_TASK_INFOS_BY_NAME_AND_STATE, options, task_name, state)
+        return await self._call(ops.GET_ALL_BATCH_TASK_INFOS_BY_NAME_AND_STATE, options, task_name, state)
 
     async def get_system_batch_task_infos_by_name(
         self, task_name: str, **options: Unpack[CallOptions]
     ) -> list[BatchTaskInfo]:
         """Return the system tasks of the job `task_name` ("": of any). Since Services88."""
-        return await self._call(rows.GET_SYSTEM_BATCH_TASK_INFOS_BY_NAME, options, task_name)
+        return await self._call(ops.GET_SYSTEM_BATCH_TASK_INFOS_BY_NAME, options, task_name)
 
     async def get_system_batch_task_infos_by_name_and_state(
         self, task_name: str, state: BatchTaskState | str, **options: Unpack[CallOptions]
     ) -> list[BatchTaskInfo]:
         """Return the system tasks of the job `task_name` in `state`. Since Services88."""
-        return await self._call(rows.GET_SYSTEM_BATCH_TASK_INFOS_BY_NAME_AND_STATE, options, task_name, state)
+        return await self._call(ops.GET_SYSTEM_BATCH_TASK_INFOS_BY_NAME_AND_STATE, options, task_name, state)
 
     def stream(
         self,
@@ -165,7 +161,7 @@ class BatchAgent(_Agent):
         """
         if not isinstance(operation.result, Array):
             raise UsageError(f"{operation.name} returns no list: call {operation.python_name}()")
-        return self._caller.stream(operation, arguments, options or {})
+        return self._context.stream(operation, arguments, options or {})
 
 
 class PrincipalAgent(_Agent):
@@ -178,29 +174,29 @@ class PrincipalAgent(_Agent):
     ) -> AuthenticateResponse:
         """Return a ticket for a user with a password. Raises AuthenticationFailed where there is none."""
         password = password if isinstance(password, Secret) else Secret(password)
-        return await self._call(rows.AUTHENTICATE_USERNAME_PASSWORD, options, user_name, password)
+        return await self._call(ops.AUTHENTICATE_USERNAME_PASSWORD, options, user_name, password)
 
     async def authenticate_implicit(self, **options: Unpack[CallOptions]) -> AuthenticateResponse:
         """Return a ticket for whom the server takes the caller for. Raises AuthenticationFailed."""
-        return await self._call(rows.AUTHENTICATE_IMPLICIT, options)
+        return await self._call(ops.AUTHENTICATE_IMPLICIT, options)
 
     async def authenticate_generic(
         self, authentication_data: Mapping[str, Secret | str | None], **options: Unpack[CallOptions]
     ) -> AuthenticateResponse:
         """Return a ticket for whatever pairs a plugin of the server asks for. Raises AuthenticationFailed."""
         authentication_data = {k: Secret(v) if isinstance(v, str) else v for k, v in authentication_data.items()}
-        return await self._call(rows.AUTHENTICATE_GENERIC, options, authentication_data)
+        return await self._call(ops.AUTHENTICATE_GENERIC, options, authentication_data)
 
     async def authenticate_with_access_token(
         self, access_token: Secret | str, **options: Unpack[CallOptions]
     ) -> AuthenticateResponse:
         """Return a ticket for an OAuth access token (`8A:...`). Since Services86. Raises AuthenticationFailed."""
         access_token = access_token if isinstance(access_token, Secret) else Secret(access_token)
-        return await self._call(rows.AUTHENTICATE_WITH_ACCESS_TOKEN, options, access_token)
+        return await self._call(ops.AUTHENTICATE_WITH_ACCESS_TOKEN, options, access_token)
 
     async def get_system_info(self, **options: Unpack[CallOptions]) -> SoSystemInfoCarrier | None:
         """Return what the server, its database and its licence are; None where it tells nothing. Needs no ticket."""
-        return await self._call(rows.GET_SYSTEM_INFO, options)
+        return await self._call(ops.GET_SYSTEM_INFO, options)
 
 
 class BlobAgent(_Agent):
@@ -208,11 +204,11 @@ class BlobAgent(_Agent):
 
     async def get_output_from_batch(self, batch_task_id: int, **options: Unpack[CallOptions]) -> bytes | None:
         """Return the output of a task; None where it left none. Since Services88."""
-        return await self._call(rows.GET_OUTPUT_FROM_BATCH, options, batch_task_id)
+        return await self._call(ops.GET_OUTPUT_FROM_BATCH, options, batch_task_id)
 
     async def cleanup_batch_task(self, batch_task_id: int, **options: Unpack[CallOptions]) -> None:
         """Let the server remove the output of a task. Since Services88."""
-        return await self._call(rows.CLEANUP_BATCH_TASK, options, batch_task_id)
+        return await self._call(ops.CLEANUP_BATCH_TASK, options, batch_task_id)
 
     def stream_output(self, batch_task_id: int, **options: Unpack[CallOptions]) -> AsyncGenerator[bytes, None]:
         """Yield the output of a task in pieces while it arrives, in constant memory. Since Services88.
@@ -220,7 +216,7 @@ class BlobAgent(_Agent):
         No piece at all: the task left no output. An output that is empty is one empty piece.
         """
         arguments: dict[str, Any] = {"batch_task_id": batch_task_id}
-        return self._caller.stream(rows.GET_OUTPUT_FROM_BATCH, arguments, options)
+        return self._context.stream(ops.GET_OUTPUT_FROM_BATCH, arguments, options)
 
     async def save_output(
         self, batch_task_id: int, target: str | os.PathLike[str] | BinaryIO, **options: Unpack[CallOptions]
@@ -234,44 +230,9 @@ class BlobAgent(_Agent):
             OSError: it cannot be written.
             UsageError: `target` is neither a path nor a binary file that can be written to; nothing was sent.
         """
-        path = os.fspath(target) if isinstance(target, os.PathLike) else target
-        if not isinstance(path, str):
-            if not _takes_bytes(path):
-                raise UsageError(
-                    "target is a path, as text or a pathlib.Path, or a binary file that is open for writing, as from "
-                    f"open(path, 'wb'): not this {type(target).__name__}"
-                )
-            return await _write(self.stream_output(batch_task_id, **options), path)
-        with AtomicFile(Path(path)) as new:
-            size = await _write(self.stream_output(batch_task_id, **options), new.file)
-            if size is not None:
-                await asyncio.to_thread(new.commit)
-        return size
-
-
-def _takes_bytes(file: object) -> TypeGuard[BinaryIO]:
-    """Return whether bytes can be written to this. What has an encoding is a text file."""
-    write, writable = getattr(file, "write", None), getattr(file, "writable", None)
-    if not callable(write) or inspect.iscoroutinefunction(write) or hasattr(file, "encoding"):
-        return False
-    return not getattr(file, "closed", False) and (not callable(writable) or bool(writable()))
-
-
-def _write_all(file: BinaryIO | io.RawIOBase, piece: bytes) -> None:
-    """Write all of `piece`. Only an unbuffered file may take less than it is given, or nothing if it must not block."""
-    written = file.write(piece)
-    while isinstance(file, io.RawIOBase) and (written or 0) < len(piece):
-        if not written:
-            raise BlockingIOError(errno.EAGAIN, "the file takes nothing now: open it for blocking writes")
-        piece = piece[written:]
-        written = file.write(piece)
-
-
-async def _write(pieces: AsyncGenerator[bytes, None], file: BinaryIO) -> int | None:
-    """Return how many bytes there were; None: there was no piece."""
-    size: int | None = None
-    async with contextlib.aclosing(pieces):
-        async for piece in pieces:
-            size = (size or 0) + len(piece)
-            await asyncio.to_thread(_write_all, file, piece)
-    return size
+        if not is_writable(target):
+            raise UsageError(
+                "target is a path, as text or a pathlib.Path, or a binary file that is open for writing, as from "
+                f"open(path, 'wb'): not this {type(target).__name__}"
+            )
+        return await save_pieces(self.stream_output(batch_task_id, **options), target)

@@ -1,62 +1,52 @@
-"""One request and its answer: sent, read piece by piece, judged, told of, and closed."""
+"""One request and its response: sent, read piece by piece, interpreted, logged, and closed whatever happened."""
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Coroutine, Iterator
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-import attrs
-
-from soapbatch.calls.observability import WANTED, WIRE, Hooks, RequestEvent, ResponseEvent, announce, conclude
-from soapbatch.errors import SoapBatchError
-from soapbatch.model import Binding, Limits, ReplyHeader, Retries, Secret, ServiceVersion, SoTimeZone
+from soapbatch.calls.observability import LOGGED_BYTES, WIRE, RequestEvent, log_request, log_response
+from soapbatch.calls.settings import Settings
+from soapbatch.errors import ProtocolError, clean_traceback
+from soapbatch.model import ReplyHeader, Secret, parse_retry_after
 from soapbatch.operations import Operation
-from soapbatch.soap import CHUNK, Request, ResponseParser, UnknownCallback, interpret
-from soapbatch.transport import HttpReply, HttpRequest, Progress, Transport, decoded
+from soapbatch.soap import CHUNK, ParsedResponse, Problem, Request, ResponseParser, interpret
+from soapbatch.transport import Decompressor, HttpResponse, Sender, SendState, merged_headers
 
-_READS_IN_A_ROW: Final = 16  # of small pieces that are there already
-
-
-@attrs.frozen(kw_only=True)
-class Settings:
-    """What is the same for every call of a client; `Client` documents each."""
-
-    base_url: str
-    path_prefix: str
-    version: ServiceVersion
-    binding: Binding | None
-    application_token: Secret | None
-    time_zone: SoTimeZone | None
-    timeout: float | None
-    limits: Limits
-    retries: Retries
-    hooks: Hooks
-    on_unknown: UnknownCallback
-    session_errors: frozenset[str]
-    allow_insecure: bool
+_READS_IN_A_ROW: Final = 16  # of pieces that are there already, before other tasks get their turn
 
 
 class Exchange:
-    """A request on its way. Open it, read until None, judge, and close it whatever happened."""
+    """A request on its way: `send` it, `receive` and `read` the response, take the `result`, and `close` it in any case.
+
+    Attributes:
+        header: the header blocks of the reply, once there is a result.
+    """
 
     def __init__(
         self,
         operation: Operation[Any],
         request: Request,
         settings: Settings,
-        progress: Progress,
         *,
         attempt: int,
         secrets: tuple[Secret, ...],
         collect: bool,
     ) -> None:
-        """Prepare to send `request`; nothing happens yet."""
+        """Prepare to send `request`; nothing happens yet.
+
+        Args:
+            operation: whose request it is.
+            request: headers and envelope.
+            settings: of the client.
+            attempt: 1 for the first request of a call.
+            secrets: that the request holds: masked wherever the exchange is shown.
+            collect: whether a list is part of the result; else `read` returns its items.
+        """
         self._operation = operation
         self._request = request
         self._settings = settings
-        self._progress = progress
         self._secrets = secrets
         self._collect = collect
         self._event = RequestEvent(
@@ -68,100 +58,98 @@ class Exchange:
             bytes_sent=len(request.body),
         )
         self._started = asyncio.get_running_loop().time()
-        self._reply: HttpReply | None = None
-        self._received = 0
-        self._reads = 0
+        self._response: HttpResponse | None = None
+        self._pieces: Iterator[bytes] = iter(())
+        self._problem: Problem | None = None
+        self._received = self._reads = 0
         self._shown = b""
         self._is_closed = False
         self.header: ReplyHeader | None = None
 
-    async def open(self, transport: Transport) -> None:
-        """Send the request and wait for the head of the answer."""
-        settings = self._settings
-        announce(settings.hooks, self._event, self._request, self._secrets)
+    def send(self, sender: Sender, state: SendState) -> Coroutine[Any, Any, HttpResponse]:
+        """Send the request and return the head of the response, for `receive`."""
+        settings, request = self._settings, self._request
+        log_request(settings.hooks, self._event, request, self._secrets)
         hook = settings.hooks.headers
-        http_request = HttpRequest(
-            url=self._event.url,
-            headers=_merged(hook() if hook is not None else {}, self._request.headers),
-            body=self._request.body,
-        )
-        self._reply = reply = await transport.send(http_request, self._progress)
-        self._chunks: AsyncGenerator[bytes, None] = decoded(reply, settings.limits)
+        headers = merged_headers(request.headers, hook() if hook is not None else {})
+        return sender.send(self._event.url, headers, request.body, state)
+
+    def receive(self, response: HttpResponse) -> None:
+        """Take the head of the response, and prepare to read its body."""
+        settings = self._settings
+        self._response = response
         self._parser = ResponseParser(
             self._operation,
             settings.version,
             limits=settings.limits,
-            content_type=reply.headers.get("content-type"),
+            content_type=response.headers.get("content-type"),
             on_unknown=settings.on_unknown,
             collect=self._collect,
         )
+        try:
+            self._decompressor = Decompressor(response.headers.get("content-encoding", ""), settings.limits)
+        except ProtocolError as error:
+            self._problem = Problem.of(error)
 
     async def read(self) -> list[Any] | None:
-        """Return the items that the next piece of the answer completes; None at its end."""
+        """Return the items that the next piece of the response completes; None at its end."""
+        if self._problem is not None or self._parser.problem is not None:
+            return None
         self._reads += 1
         if self._received >= CHUNK or self._reads % _READS_IN_A_ROW == 0:
-            await asyncio.sleep(0)  # a long answer must not keep the event loop to itself
-        if self._parser.problem is not None:
-            return None
-        chunk = await anext(self._chunks, None)
-        if chunk is None:
-            return None
-        self._received += len(chunk)
-        if WIRE.isEnabledFor(logging.DEBUG):
-            self._shown += chunk[: WANTED - len(self._shown)]
-        return self._parser.feed(chunk)
-
-    def judge(self) -> Any:
-        """Return the result, or raise what the answer means."""
-        assert self._reply is not None  # noqa: S101 - open() came first
-        outcome = self._parser.close()
-        retry_after = _retry_after(self._reply.headers)
-        header = outcome.header
+            await asyncio.sleep(0)  # a long response must not keep the event loop to itself
         try:
-            result = interpret(
-                self._operation, outcome, self._reply.status, retry_after=retry_after, secrets=self._secrets
-            )
-        except SoapBatchError as error:
-            del outcome, header  # what the server said is masked in the error, and nowhere below
-            raise error.with_traceback(None) from error.__cause__
-        self.header = header
+            piece = next(self._pieces, None)
+            while piece is None:
+                assert self._response is not None  # noqa: S101 - send() came first
+                chunk = await self._response.read()
+                if chunk is None:
+                    self._decompressor.finish()
+                    return None
+                self._pieces = self._decompressor.feed(chunk)
+                piece = next(self._pieces, None)
+        except ProtocolError as error:
+            self._problem = Problem.of(error)
+            return None
+        self._received += len(piece)
+        if WIRE.isEnabledFor(logging.DEBUG):
+            self._shown += piece[: LOGGED_BYTES - len(self._shown)]
+        return self._parser.feed(piece)
+
+    def result(self) -> Any:
+        """Return the result of the operation, or raise what the response means."""
+        assert self._response is not None  # noqa: S101 - send() came first
+        status = self._response.status
+        asked = self._response.headers.get("retry-after")
+        retry_after = None if asked is None else parse_retry_after(asked, datetime.now(UTC))
+        with clean_traceback():  # what the server said is masked in the error, and not in the frames below
+            result = interpret(self._operation, self._parsed(), status, retry_after=retry_after, secrets=self._secrets)
+        self.header = self._parser.close().header
         return result
 
+    def _parsed(self) -> ParsedResponse:
+        """Return what was read of the response. No frame that an error passes may keep it: it is not masked."""
+        parsed = self._parser.close()
+        if self._problem is not None:
+            parsed.problem, parsed.excerpt = self._problem, ""
+        return parsed
+
     async def close(self, outcome: str) -> None:
-        """Give the connection back and tell how it ended. Idempotent."""
+        """Give the connection back and log how the exchange ended. Idempotent."""
         if self._is_closed:
             return
         self._is_closed = True
-        event = ResponseEvent(
-            request=self._event,
-            status=None if self._reply is None else self._reply.status,
-            bytes_received=self._received,
-            milliseconds=(asyncio.get_running_loop().time() - self._started) * 1000,
-            outcome=outcome,
-        )
         try:
-            if self._reply is not None:
-                await self._chunks.aclose()
-                await self._reply.aclose()
+            if self._response is not None:
+                await self._response.aclose()
         finally:
-            conclude(self._settings.hooks, event, self._shown, self._secrets)
-
-
-def _merged(extra: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
-    """Return `extra` and `own` headers; where they name the same, in whatever case, `own` holds."""
-    names = {name.lower() for name in own}
-    return {name: value for name, value in extra.items() if name.lower() not in names} | dict(own)
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds of a Retry-After header, which gives them or a date."""
-    text = headers.get("retry-after", "").strip()
-    if text.isdecimal():
-        return float(text)
-    try:
-        at = parsedate_to_datetime(text)
-        if at.tzinfo is None:
-            at = at.replace(tzinfo=UTC)
-        return max(0.0, (at - datetime.now(UTC)).total_seconds())
-    except (TypeError, ValueError, OverflowError):
-        return None
+            log_response(
+                self._settings.hooks,
+                self._event,
+                status=None if self._response is None else self._response.status,
+                bytes_received=self._received,
+                seconds=asyncio.get_running_loop().time() - self._started,
+                outcome=outcome,
+                body=self._shown,
+                secrets=self._secrets,
+            )

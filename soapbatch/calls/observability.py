@@ -1,8 +1,8 @@
-"""What a call shows of itself: log records and hooks, all with the same redacted data.
+"""Log records and hooks: what a call shows, with secrets masked.
 
-Logger `soapbatch`: one DEBUG record for each request that got an answer or an error, with operation, version,
-attempt, milliseconds, bytes and outcome; INFO where the client decides something for its whole life. Logger
-`soapbatch.wire`: the envelopes, redacted, and only when it is enabled for DEBUG.
+Logger `soapbatch` has one DEBUG record for each request that ended: operation, version, attempt, outcome, status,
+milliseconds, bytes. It has INFO records for retries and for what the client decides for its whole life. Logger
+`soapbatch.wire` has the envelopes, if it is enabled for DEBUG.
 """
 
 import codecs
@@ -14,13 +14,14 @@ import attrs
 
 from soapbatch.model import KIB, Binding, Secret, ServiceVersion, redact, redact_envelope
 from soapbatch.soap import Request
+from soapbatch.system import LOG
 
-LOG: Final = logging.getLogger("soapbatch")
-WIRE: Final = logging.getLogger("soapbatch.wire")
-_SHOWN: Final = 64 * KIB  # of an answer
-_HIDDEN: Final = 16 * KIB  # behind that: what a secret might begin in that goes on where the answer is cut
-WANTED: Final = _SHOWN + _HIDDEN
-"""Bytes of an answer that `conclude` wants to see."""
+WIRE: Final = LOG.getChild("wire")
+_SHOWN: Final = 64 * KIB  # of a response
+# Extra bytes kept after the shown part, so that a secret that crosses the cut is still found and masked.
+_MASKING_MARGIN: Final = 16 * KIB
+LOGGED_BYTES: Final = _SHOWN + _MASKING_MARGIN
+"""Bytes of a response that `log_response` takes."""
 
 
 @attrs.frozen(kw_only=True)
@@ -46,13 +47,13 @@ class RequestEvent:
 
 @attrs.frozen(kw_only=True)
 class ResponseEvent:
-    """A request got an answer, or none. Holds no secrets.
+    """A request has ended, with or without a response. Holds no secrets.
 
     Attributes:
-        request: the event that announced it.
-        status: the HTTP status, or None where there was no answer.
-        bytes_received: of the body, decompressed, as far as it was read.
-        milliseconds: since the request was announced.
+        request: the event of the request.
+        status: the HTTP status, or None where there was no response.
+        bytes_received: bytes of the body, decompressed, that were read.
+        milliseconds: from the request event to the end.
         outcome: "ok", or the name of the error's class.
     """
 
@@ -70,13 +71,14 @@ HeaderHook: TypeAlias = Callable[[], Mapping[str, str]]
 
 @attrs.frozen(kw_only=True)
 class Hooks:
-    """Whom a client tells.
+    """Functions that a client calls.
 
-    What `on_request` and `headers` raise ends the call before anything is sent; what `on_response` raises is logged.
+    An exception of `on_request` or `headers` ends the call before anything is sent. An exception of `on_response` is
+    logged.
 
     Attributes:
         on_request: called before each request is sent.
-        on_response: called after each request has ended, however it did.
+        on_response: called after each request has ended, in whatever way.
         headers: returns HTTP headers to add to each request, for example a W3C `traceparent`.
     """
 
@@ -85,34 +87,45 @@ class Hooks:
     headers: HeaderHook | None = None
 
 
-def announce(hooks: Hooks, event: RequestEvent, request: Request, secrets: Iterable[Secret]) -> None:
-    """Tell of a request that is about to be sent."""
+def log_request(hooks: Hooks, event: RequestEvent, request: Request, secrets: Iterable[Secret]) -> None:
+    """Log a request that is about to be sent, and call the hook."""
     if WIRE.isEnabledFor(logging.DEBUG):
         WIRE.debug("> %s\n%s", event.url, redact_envelope(request.body.decode(), secrets))
     if hooks.on_request is not None:
         hooks.on_request(event)
 
 
-def conclude(hooks: Hooks, event: ResponseEvent, body: bytes, secrets: Iterable[Secret]) -> None:
-    """Tell of a request that has ended; `body` is what was read of the answer if the wire log wants it."""
-    sent = event.request
-    LOG.debug(
-        "%s %s attempt %d: %s, HTTP %s, %.1f ms, %d bytes out, %d in",
-        sent.operation,
-        sent.version,
-        sent.attempt,
-        event.outcome,
-        event.status or "-",
-        event.milliseconds,
-        sent.bytes_sent,
-        event.bytes_received,
-    )
+def log_response(
+    hooks: Hooks,
+    request: RequestEvent,
+    *,
+    status: int | None,
+    bytes_received: int,
+    seconds: float,
+    outcome: str,
+    body: bytes,
+    secrets: Iterable[Secret],
+) -> None:
+    """Log a request that has ended, and call the hook; `body` is what was read of the response for the wire log."""
+    if LOG.isEnabledFor(logging.DEBUG):
+        LOG.debug(
+            "%s %s attempt %d: %s, HTTP %s, %.1f ms, %d bytes out, %d in",
+            *(request.operation, request.version, request.attempt, outcome, status or "-", seconds * 1000),
+            *(request.bytes_sent, bytes_received),
+        )
     if body:
-        WIRE.debug("< HTTP %s\n%s", event.status, _shown(body, tuple(secrets)))
+        WIRE.debug("< HTTP %s\n%s", status, _shown(body, tuple(secrets)))
     if hooks.on_response is not None:
+        event = ResponseEvent(
+            request=request,
+            status=status,
+            bytes_received=bytes_received,
+            milliseconds=seconds * 1000,
+            outcome=outcome,
+        )
         try:
             hooks.on_response(event)
-        except Exception:  # an observer must not cost the caller what the server has done
+        except Exception:  # a hook must not cost the caller what the server has done
             LOG.exception("the on_response hook failed")
 
 
@@ -122,7 +135,7 @@ def _shown(body: bytes, secrets: tuple[Secret, ...]) -> str:
     UTF-16 shows itself by its mark or its first character. Anything else is read as UTF-8 and as Windows-1252, which
     is ISO-8859-1 in all that can be printed: what is a secret in either reading is masked.
     """
-    hidden = _HIDDEN if len(body) >= WANTED else 0
+    hidden = _MASKING_MARGIN if len(body) >= LOGGED_BYTES else 0
     if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in body[:2]:
         encoding = "utf-16-be" if body.startswith((codecs.BOM_UTF16_BE, b"\0")) else "utf-16-le"
         text = body.decode(encoding, "replace")

@@ -3,7 +3,7 @@
     with progress_bar() as show:
         await job.wait(on_progress=show)
 
-One bar for each task, so that it serves `wait_all` as well.
+Each task has a bar of its own, so that `wait_all` can use it too.
 """
 
 import contextlib
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def progress_bar(console: "Console | None" = None) -> Generator[Callable[[BatchTaskInfo], None]]:
-    """Show a bar for each task that the yielded function is told of, until the block is left.
+    """Yield a function that draws a task's progress; the bars end with the block.
 
     Args:
-        console: where to draw; None: rich's own, on standard output.
+        console: where to draw; None: rich's default console, on standard output.
 
     Raises:
         UsageError: rich is not installed.
     """
     try:
-        from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - of an extra
+        from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - rich belongs to an extra
     except ImportError:
         raise UsageError('a progress bar needs rich: pip install "soapbatch[demo]"') from None
     columns = (
@@ -44,13 +44,13 @@ def progress_bar(console: "Console | None" = None) -> Generator[Callable[[BatchT
         def show(info: BatchTaskInfo) -> None:
             if info.id not in bars:
                 bars[info.id] = progress.add_task("", total=100, number=info.id, name=info.name or "")
-            progress.update(bars[info.id], completed=info.progress_percent or 0, description=_words(info))
+            progress.update(bars[info.id], completed=info.progress_percent or 0, description=_status(info))
 
         yield show
 
 
-def _words(info: BatchTaskInfo) -> str:
-    """Return what the task does now, and which start that is if it is not the first."""
-    words = info.progress_description if info.state == BatchTaskState.STARTED else None
-    again = f" (start {info.start_count})" if (info.start_count or 0) > 1 else ""
-    return f"{words or info.state or ''}{again}"
+def _status(info: BatchTaskInfo) -> str:
+    """Return what the task does now: its progress description or its state, and the number of a repeated start."""
+    description = info.progress_description if info.state == BatchTaskState.STARTED else None
+    start = f" (start {info.start_count})" if (info.start_count or 0) > 1 else ""
+    return f"{description or info.state or ''}{start}"

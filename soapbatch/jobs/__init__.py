@@ -1,12 +1,16 @@
-"""Jobs: start them, wait for them, watch and stop them, and know what became of each. `client.jobs`.
+"""Batch jobs: start them, wait for them, watch and stop them, and learn how each of them ended. `client.jobs`.
 
     job = await client.jobs.start("ExportArchiveBatchPlugin", parameters={"...": "..."}, description="Nightly export")
     info = await job.wait(timeout=3600, on_progress=show)
 
-Built on the typed operations and nothing else: whatever it does could be written by hand with `client.batch`.
+This wing calls the typed operations and nothing else: an application could do the same with `client.batch`.
 
-There are three kinds of cancel. Cancelling a `wait` leaves the server's job running. `stop` asks the server to stop
-it. Leaving the block of `run` early stops it too.
+`jobs` is `client.jobs`, `job` the handle on one job. A start goes from `jobs` to `start`, which settles a lost answer.
+A wait goes from `job` to `poller`, which reads all watched tasks of a client together: `schedule` says when a task is
+read, `task_reader` by which call. `bulk` deletes and stops many tasks, `outcome` holds the result of each.
+
+There are three ways to cancel. Cancelling a `wait` leaves the server's job running. `stop` asks the server to stop the
+job. Leaving the block of `run` before the job has ended also stops the job.
 """
 
 from soapbatch.jobs.job import Job as Job

@@ -1,41 +1,39 @@
-"""`client.jobs`: the batch jobs of a server, started, attached to, and handled by the many."""
+"""`client.jobs`: start batch jobs, attach to them, run one for the length of a block, and handle many at once."""
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncGenerator, Iterable
 from typing import Final, Literal, Unpack
 
 from soapbatch.calls import BatchAgent, BlobAgent
 from soapbatch.errors import DeadlineExceeded, JobGone, JobRunning, SoapBatchError, UsageError
-from soapbatch.jobs.bulk import delete, stop_each
-from soapbatch.jobs.job import POLLING, WAIT_TIMEOUT, Desk, Job, OnProgress, check_wait
-from soapbatch.jobs.outcome import Outcome, gather_or_cancel, raise_errors
+from soapbatch.jobs.bulk import delete_tasks, stop_tasks
+from soapbatch.jobs.checks import is_number, require
+from soapbatch.jobs.concurrency import gather_or_cancel
+from soapbatch.jobs.job import POLLING, WAIT_TIMEOUT, Job, JobContext, OnProgress, check_wait
+from soapbatch.jobs.outcome import Outcome, raise_errors
 from soapbatch.jobs.poller import Poller
-from soapbatch.jobs.schedule import Polling, is_seconds
-from soapbatch.jobs.start import StartOptions, check, start, unfinished
-from soapbatch.jobs.task_reader import job_error
+from soapbatch.jobs.schedule import Polling
+from soapbatch.jobs.start import StartOptions, check_start, start_task, unfinished_task
 from soapbatch.model import BatchTaskInfo, ServiceVersion
-from soapbatch.system import cancel_and_wait, run_to_completion
+from soapbatch.system import LOG, cancel_and_wait, run_to_completion
 
 STOP_TIMEOUT: Final = 10.0
-"""Seconds that leaving the block of `run` may take to stop the job."""
-
-_LOG: Final = logging.getLogger("soapbatch")
+"""The default `stop_timeout` of `Jobs.run`, in seconds."""
 
 
 class Jobs:
-    """The batch jobs of a server. Ids and handles may stand for each other wherever several are taken."""
+    """The batch jobs of a server. A method that takes several jobs takes handles and ids alike."""
 
     def __init__(self, batch: BatchAgent, blob: BlobAgent, version: ServiceVersion) -> None:
         """Work through these agents. No I/O."""
-        self._desk = Desk(batch, blob, version, Poller(batch))
+        self._context = JobContext(batch, blob, version, Poller(batch))
 
     def attach(self, id: int) -> Job:
-        """Return a handle on a task that somebody started, in whatever process. Reads and sends nothing."""
+        """Return a handle on a task that any process has started. Sends nothing."""
         if not isinstance(id, int) or isinstance(id, bool):
             raise UsageError(f"a task's id is an int, not a {type(id).__name__}")
-        return Job(id, self._desk)
+        return Job(id, self._context)
 
     async def start(
         self,
@@ -46,37 +44,38 @@ class Jobs:
     ) -> Job:
         """Start a job and return a handle on it.
 
-        StartBatchJob is never sent twice blindly. Where its answer is lost and there is a marker, the tasks of the
-        job are listed to find out what happened; that may take `settle` seconds and somewhat more. The same is done,
-        mostly within two seconds, where the server fails with an error whose `applied` is "unknown". Cancelled on its
-        way it may have been started, and nothing looks; with a marker, DEBUG records of `soapbatch` name it.
+        StartBatchJob is never sent again before it is proven that nothing was started. If its answer is lost and the
+        start has a marker, the tasks of the job are listed to find out what happened; this may take `settle` seconds
+        and somewhat more. If the service fails with an error whose `applied` is "unknown", the same is done, mostly
+        within two seconds. If the start is cancelled, the job may have been started, and the library does not find
+        out; with a marker, DEBUG records of logger `soapbatch` say what to look for.
 
         Args:
-            name: of a job that is defined on the server.
-            if_running: what to do if a job of that name has not ended: start another one, attach to the newest of
-                them, or fail. It is looked for first and started then: two who do so at once may both start one.
+            name: the name of a job that is defined on the server.
+            if_running: what to do if a job of that name has not ended: start another one, attach to the newest one,
+                or fail. The library first looks for such a job and then starts one: two callers who do so at the same
+                time may both start one.
             options: of the start (`parameters`, `description`, `marker`, `resend`, `settle`) and of the StartBatchJob
                 call (`timeout`, `on_header`): see `StartOptions`.
 
         Raises:
-            StartOutcomeUnknown: the answer was lost, and nothing proves whether it was started. `marker` and the
+            StartOutcomeUnknown: the answer was lost, and nothing proves whether the job was started. `marker` and the
                 message say what to look for.
-            JobRunning: there is one already, and `if_running` is "fail".
-            TransportError, ProtocolError: it was not started (`applied` is "no").
-            ServiceError: the server says no. With a marker `applied` is "no" then; without one it may be "unknown".
-            UsageError: an argument is not what it should be; nothing was sent.
+            JobRunning: a job of that name has not ended, and `if_running` is "fail".
+            TransportError, ProtocolError: the job was not started (`applied` is "no").
+            ServiceError: the service failed or refused. With a marker `applied` is "no"; without one it may be
+                "unknown".
+            UsageError: an argument is wrong; nothing was sent.
         """
-        check(name, options)
+        check_start(name, options)
         _check_if_running(if_running, "start", "attach", "fail")
-        if if_running != "start" and (info := await unfinished(self._desk.batch, name)) is not None:
+        if if_running != "start" and (info := await unfinished_task(self._context.batch, name)) is not None:
             id_ = info.id or 0
             if if_running == "attach":
-                return Job(id_, self._desk, name=name)
-            raise job_error(
-                JobRunning, f"task {id_}, of the same name, has not ended: nothing was started", id=id_, info=info
-            )
-        id_ = await start(self._desk.batch, name, **options)
-        return Job(id_, self._desk, name=name, started_at=asyncio.get_running_loop().time())
+                return Job(id_, self._context, name=name)
+            raise JobRunning(f"task {id_} of this job has not ended: nothing was started", id=id_, info=info)
+        id_ = await start_task(self._context.batch, name, **options)
+        return Job(id_, self._context, name=name, started_at=asyncio.get_running_loop().time())
 
     @contextlib.asynccontextmanager
     async def run(
@@ -87,39 +86,38 @@ class Jobs:
         stop_timeout: float = STOP_TIMEOUT,
         **options: Unpack[StartOptions],
     ) -> AsyncGenerator[Job, None]:
-        """Start a job for the length of a block: leaving it before the job is known to have ended stops the job.
+        """Start a job for the length of a block. Leaving the block stops the job, unless it is known to have ended.
 
             async with client.jobs.run("ExportArchiveBatchPlugin") as job:
                 info = await job.wait()
 
-        Known is what the handle has seen (`job.is_over`). Stopping is shielded: cancelling does not keep it from
-        its end, nor from the wait for a start that is on its way. It counts as confirmed (CancelWithWarning), but a
-        job that says CannotCancel runs on. Where it cannot be stopped, an exception that leaves the block gets a
-        note of that, and a block that ended well raises it.
+        Known is what the handle has seen (`job.is_over`). A cancellation does not interrupt the stop, nor a start
+        that is under way: it is raised afterwards. The stop counts as confirmed (CancelWithWarning), but a job that
+        says CannotCancel runs on. If the job cannot be stopped, an exception that leaves the block gets a note; a
+        block without an exception raises the error of the stop.
 
         Args:
-            name: of a job that is defined on the server.
+            name: the name of a job that is defined on the server.
             if_running: what to do if a job of that name has not ended: start another one, or fail. There is no
                 "attach": leaving the block would stop a job that somebody else has started.
-            stop_timeout: seconds that stopping may take.
+            stop_timeout: seconds that the stop may take.
             options: see `start`.
         """
         _check_if_running(if_running, "start", "fail")
-        if not is_seconds(stop_timeout):
-            raise UsageError("stop_timeout is a number of seconds")
+        require(is_number(stop_timeout), "stop_timeout is a number of seconds")
         starting = asyncio.ensure_future(self.start(name, if_running=if_running, **options))
         try:
             await asyncio.wait([starting])
         except asyncio.CancelledError as error:
-            await run_to_completion(_abandon(starting, stop_timeout, error))
+            await run_to_completion(_abandon_start(starting, stop_timeout, error))
             raise
         job = starting.result()
         try:
             yield job
         except BaseException as error:
-            await run_to_completion(_stop_early(job, stop_timeout, error))
+            await run_to_completion(_stop_or_note(job, stop_timeout, error))
             raise
-        await run_to_completion(_stop(job, stop_timeout))
+        await run_to_completion(_stop_unless_over(job, stop_timeout))
 
     async def wait_all(
         self,
@@ -130,21 +128,21 @@ class Jobs:
         polling: Polling = POLLING,
         raise_group: bool = False,
     ) -> list[Outcome[BatchTaskInfo]]:
-        """Wait for all these jobs and return one outcome each, in order: the finished task, or the error of `wait`.
+        """Wait for all these jobs. Return one outcome each, in order: the finished task, or the error of `Job.wait`.
 
         Args:
-            jobs: which ones.
-            timeout: seconds for all of them together; None: for ever.
-            on_progress: told of each change of each job; what it raises ends everything.
+            jobs: the jobs to wait for.
+            timeout: seconds for all of them together; None: no limit.
+            on_progress: called after each change of each job; what it raises ends all waits.
             polling: how often to read.
-            raise_group: raise an ExceptionGroup with the errors, if there are any.
+            raise_group: whether to raise an ExceptionGroup with the errors, if there are any.
         """
         check_wait(timeout, polling, on_progress)
 
-        async def one(job: Job) -> Outcome[BatchTaskInfo]:
-            return await _outcome(job, timeout, on_progress, polling)
+        async def wait(job: Job) -> Outcome[BatchTaskInfo]:
+            return await _wait_outcome(job, timeout, on_progress, polling)
 
-        outcomes = await gather_or_cancel(map(one, self._handles(jobs)))
+        outcomes = await gather_or_cancel(map(wait, self._handles(jobs)))
         if raise_group:
             raise_errors(outcomes, "waited for")
         return outcomes
@@ -158,12 +156,12 @@ class Jobs:
     ) -> AsyncGenerator[Outcome[BatchTaskInfo], None]:
         """Yield the outcome of each of these jobs as soon as it is known. Arguments: see `wait_all`.
 
-        Leaving the loop early ends the waits as soon as the generator is closed: `contextlib.aclosing` does that at
-        once.
+        If the consumer leaves the loop early, the waits end when the generator is closed: `contextlib.aclosing`
+        closes it at once.
         """
         check_wait(timeout, polling)
         finished: asyncio.Queue[asyncio.Task[Outcome[BatchTaskInfo]]] = asyncio.Queue()
-        tasks = [asyncio.create_task(_outcome(job, timeout, None, polling)) for job in self._handles(jobs)]
+        tasks = [asyncio.create_task(_wait_outcome(job, timeout, None, polling)) for job in self._handles(jobs)]
         try:
             for task in tasks:
                 task.add_done_callback(finished.put_nowait)
@@ -173,17 +171,18 @@ class Jobs:
             await cancel_and_wait(tasks)
 
     async def delete_many(self, ids: Iterable[Job | int], *, raise_group: bool = False) -> list[Outcome[bool]]:
-        """Delete tasks, 100 in one call and four such calls at a time; return one outcome for each id, in order.
+        """Delete tasks, 100 in one call and four such calls at a time. Return one outcome for each id, in order.
 
-        Where the server refuses a chunk, which one unknown id may be enough for, its halves are tried, down to the
-        ids that it refuses. A task that was gone already is JobGone. Where it is the caller whom it refuses, each id
-        of the chunk has that error at once; and where the answer to a chunk is lost, too: `applied` is "unknown" then.
+        If the server refuses a chunk, for which one unknown id may be enough, its halves are tried, down to single
+        ids. The outcome of a task that was gone already is JobGone. If the server refuses the caller, or if the answer
+        to a chunk is lost, each id of the chunk has that error and nothing is tried again; after a lost answer
+        `applied` is "unknown".
 
         Args:
-            ids: which ones; repeated ones are deleted once and reported each time.
-            raise_group: raise an ExceptionGroup with the errors, if there are any.
+            ids: the tasks to delete. A repeated id is deleted once and reported each time.
+            raise_group: whether to raise an ExceptionGroup with the errors, if there are any.
         """
-        outcomes = await delete(self._desk.batch, [job.id for job in self._handles(ids)])
+        outcomes = await delete_tasks(self._context.batch, [job.id for job in self._handles(ids)])
         if raise_group:
             raise_errors(outcomes, "deleted")
         return outcomes
@@ -191,21 +190,21 @@ class Jobs:
     async def stop_many(
         self, ids: Iterable[Job | int], *, force: bool = False, confirm: bool = False, raise_group: bool = False
     ) -> list[Outcome[bool]]:
-        """Ask the server to stop jobs, eight at a time; return one outcome for each id, in order.
+        """Ask the server to stop jobs, eight at a time. Return one outcome for each id, in order.
 
-        They are read before in chunks of 100, by a list where that is cheaper. `force` and `confirm`: see
-        `Job.stop`; what that raises is the outcome's error.
+        The tasks are read first, in chunks of 100, by a list if that is cheaper. The outcome is what `Job.stop`
+        returns, or the error that it raises.
 
         Args:
-            ids: which ones; repeated ones are stopped once and reported each time.
-            force: ask the server whatever the tasks say.
-            confirm: the user was warned.
-            raise_group: raise an ExceptionGroup with the errors, if there are any.
+            ids: the jobs to stop. A repeated id is stopped once and reported each time.
+            force: ask the server whatever the tasks say, without reading them.
+            confirm: the user was warned, and wants to stop tasks that say CancelWithWarning.
+            raise_group: whether to raise an ExceptionGroup with the errors, if there are any.
         """
-        outcomes = await stop_each(
-            self._desk.batch,
+        outcomes = await stop_tasks(
+            self._context.batch,
             [job.id for job in self._handles(ids)],
-            is_read=self._desk.knows_behaviour and not force,
+            read_first=self._context.has_cancellation_behaviour and not force,
             force=force,
             confirm=confirm,
         )
@@ -214,19 +213,18 @@ class Jobs:
         return outcomes
 
     async def aclose(self) -> None:
-        """End all waits with ClientClosed. The client does this when it is closed; jobs on the server run on."""
-        await self._desk.poller.aclose()
+        """End all waits with ClientClosed; jobs on the server run on. A client that is closed calls this."""
+        await self._context.poller.aclose()
 
     def _handles(self, jobs: Iterable[Job | int]) -> list[Job]:
         return [job if isinstance(job, Job) else self.attach(job) for job in jobs]
 
 
 def _check_if_running(value: str, *choices: str) -> None:
-    if value not in choices:
-        raise UsageError(f"if_running is {' or '.join(map(repr, choices))} here")
+    require(value in choices, f"if_running is {' or '.join(map(repr, choices))} here")
 
 
-async def _outcome(
+async def _wait_outcome(
     job: Job,
     timeout: float | None,  # noqa: ASYNC109 - handed on to Job.wait
     on_progress: OnProgress | None,
@@ -239,8 +237,8 @@ async def _outcome(
     return Outcome(id=job.id, result=info)
 
 
-async def _stop(job: Job, seconds: float) -> None:
-    """Stop a job whose block is left, unless it is known to have ended."""
+async def _stop_unless_over(job: Job, seconds: float) -> None:
+    """Stop the job of a block that is left, unless the job is known to have ended."""
     if job.is_over:
         return
     try:
@@ -250,29 +248,29 @@ async def _stop(job: Job, seconds: float) -> None:
         return
     except TimeoutError as error:
         if isinstance(error, SoapBatchError):
-            raise
+            raise  # a call's own deadline
         raise DeadlineExceeded(f"task {job.id} could not be stopped within {seconds:g} s; it may still run") from None
     if not stopped and not job.is_over:
-        _LOG.warning("task %d: the server did not stop it; it may still run", job.id)
+        LOG.warning("task %d: the server did not stop it; it may still run", job.id)
 
 
-async def _stop_early(job: Job, seconds: float, error: BaseException) -> None:
-    """Stop a job whose block is left by `error`, which gets a note if that does not work."""
+async def _stop_or_note(job: Job, seconds: float, error: BaseException) -> None:
+    """Stop the job of a block that `error` leaves; if that fails, `error` gets a note."""
     try:
-        await _stop(job, seconds)
-    except SoapBatchError as trouble:
-        _LOG.warning("task %d may still run: %s", job.id, trouble)
-        error.add_note(f"task {job.id} may still run on the server: {trouble}")
+        await _stop_unless_over(job, seconds)
+    except SoapBatchError as stop_error:
+        LOG.warning("task %d may still run: %s", job.id, stop_error)
+        error.add_note(f"task {job.id} may still run on the server: {stop_error}")
 
 
-async def _abandon(starting: asyncio.Task[Job], seconds: float, error: BaseException) -> None:
-    """Wait for a start that is on its way, and stop what it started; `error` gets a note if that does not work."""
+async def _abandon_start(starting: asyncio.Task[Job], seconds: float, error: BaseException) -> None:
+    """Wait for a start that is under way, and stop the job; `error` gets a note if the job may run on."""
     await asyncio.wait([starting], timeout=seconds)
     await cancel_and_wait([starting])
-    trouble = None if starting.cancelled() else starting.exception()
-    if trouble is None and not starting.cancelled():
-        await _stop_early(starting.result(), seconds, error)
-    elif not isinstance(trouble, SoapBatchError) or trouble.applied != "no":
-        message = "StartBatchJob was cancelled on its way: the job may have been started, and runs on then"
-        _LOG.warning(message)
+    start_error = None if starting.cancelled() else starting.exception()
+    if start_error is None and not starting.cancelled():
+        await _stop_or_note(starting.result(), seconds, error)
+    elif not isinstance(start_error, SoapBatchError) or start_error.applied != "no":
+        message = "StartBatchJob was cancelled while it was under way: the job may have been started, and may run on"
+        LOG.warning(message)
         error.add_note(message)

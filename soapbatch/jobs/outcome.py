@@ -1,25 +1,24 @@
-"""Many at once: one outcome for each task, and coroutines that run together and leave nothing behind."""
+"""The result of an operation on many tasks: one outcome for each id."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 import attrs
 
 from soapbatch.errors import SoapBatchError
-from soapbatch.system import cancel_and_wait
 
 T = TypeVar("T")
 
 
 @attrs.frozen(kw_only=True)
 class Outcome(Generic[T]):
-    """What became of one of many.
+    """The outcome for one of many tasks.
 
     Attributes:
         id: the task's number.
-        result: what the operation returned; None where it failed.
-        error: why it failed, or None. Its `applied` says whether the server may have done it all the same.
+        result: what the operation returned; None if it failed.
+        error: why the operation failed, or None. `error.applied` says whether the server may have carried it out
+            although it failed.
     """
 
     id: int
@@ -33,8 +32,12 @@ class Outcome(Generic[T]):
 
 
 def raise_errors(outcomes: Sequence[Outcome[Any]], what: str) -> None:
-    """Raise an ExceptionGroup with the errors of `outcomes`, each once and with the ids that it is about."""
-    errors: dict[int, SoapBatchError] = {}
+    """Raise an ExceptionGroup with the errors of `outcomes`, if there are any.
+
+    Several outcomes may share one error, for example the error of a call about 100 tasks. The group holds such an
+    error once, with a note that lists the ids. `what`: the participle in the group's message, for example "deleted".
+    """
+    errors: dict[int, SoapBatchError] = {}  # by identity
     ids: dict[int, list[int]] = {}
     for outcome in outcomes:
         if outcome.error is not None:
@@ -47,23 +50,3 @@ def raise_errors(outcomes: Sequence[Outcome[Any]], what: str) -> None:
     raise ExceptionGroup(
         f"{sum(map(len, ids.values()))} of {len(outcomes)} tasks could not be {what}", list(errors.values())
     )
-
-
-async def gather_or_cancel(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Run all together and return their results in order; what one raises ends the others and is raised as it is."""
-    tasks = [asyncio.ensure_future(work) for work in works]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        await cancel_and_wait(tasks)
-
-
-async def each(work: Callable[[int], Awaitable[object]], ids: Iterable[int], concurrency: int) -> None:
-    """Run `work` for each of `ids`, at most `concurrency` at a time."""
-    waiting = iter(ids)
-
-    async def worker() -> None:
-        for id_ in waiting:
-            await work(id_)
-
-    await gather_or_cancel(worker() for _ in range(concurrency))

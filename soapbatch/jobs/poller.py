@@ -1,10 +1,21 @@
-"""One poller for many: whoever waits for tasks of a client shares its readings.
+"""Read the tasks that somebody waits for. All waits of a client share one poller.
 
-    wait, watch ── Watch ──┐
-    wait, watch ── Watch ──┼── Entry (a task) ──┐
-    wait        ── Watch ──┘   Entry (a task) ──┴── Poller: a round on each line of the grid where something is due
+    Job.wait, Job.watch ── Subscription ──┐
+    Job.wait, Job.watch ── Subscription ──┼── WatchedTask ──┐
+    Job.wait            ── Subscription ──┘   WatchedTask ──┴── Poller ── TaskReader
 
-The poller's task begins with the first watch and ends with the last one; nothing else runs in the background.
+Rule 1. The poller's asyncio task begins with the first subscription and ends with the last one. Nothing else runs in
+        the background.
+Rule 2. A task is read as often as the most demanding of its subscriptions asks for.
+Rule 3. A round reads all tasks that are due. Due times lie on a grid (`schedule`), so that many tasks are due at the
+        same time and a list can replace many single readings (`task_reader`).
+Rule 4. A list also updates watched tasks that it shows although they are not due.
+Rule 5. Several readings of a task may be under way at the same time. A reading that began before the latest recorded
+        one is ignored.
+Rule 6. Each subscription counts failed readings in a row. A failure that cannot pass ends it at once; a failure that
+        may pass ends it when `Polling.failures` is reached.
+Rule 7. A Retry-After delays all readings of the client, not only those of one task.
+Rule 8. Whatever ends the poller also ends every subscription: no wait is left hanging.
 """
 
 import asyncio
@@ -19,36 +30,47 @@ import attrs
 
 from soapbatch.calls import BatchAgent
 from soapbatch.errors import ClientClosed, SoapBatchError
-from soapbatch.jobs.schedule import LATE, TICK, Polling, align, delay, delay_after_failure, retry_after, seconds_left
-from soapbatch.jobs.task_reader import Reader, Wanted, gone, has_ended
+from soapbatch.jobs.schedule import (
+    GRID_TOLERANCE,
+    LONGEST_RETRY_AFTER,
+    Polling,
+    align_to_grid,
+    estimate_remaining,
+    failure_backoff,
+    grid_step,
+    next_delay,
+)
+from soapbatch.jobs.task_reader import TaskReader, TaskRef, has_ended, task_gone
 from soapbatch.model import BatchTaskInfo
 from soapbatch.system import cancel_and_wait
 
-CONCURRENCY: Final = 8
-"""Single readings of a poller that may be under way at the same time."""
+MAX_SINGLE_READS: Final = 8
+"""How many single readings of a poller may be under way at the same time."""
 
 
-class Watch:
-    """What one waiter sees of a task: always the latest, however slow it looks.
+class Subscription:
+    """What one waiter sees of a task: always the latest reading. A slow waiter misses readings in between.
 
     Attributes:
+        id: the task's number.
+        polling: how often the waiter wants the task to be read.
         info: the task as last read, or None.
-        seen_at: when that was (aware, UTC), or None.
+        seen_at: when `info` was read (aware, UTC), or None.
     """
 
     def __init__(self, id: int, polling: Polling) -> None:
-        """Watch task `id`."""
+        """Subscribe to task `id`."""
         self.id = id
         self.polling = polling
         self.info: BatchTaskInfo | None = None
         self.seen_at: datetime | None = None
         self._end: Exception | None = None
         self._failures = 0
-        self._news = asyncio.Event()
+        self._has_news = asyncio.Event()
 
     @property
     def is_over(self) -> bool:
-        """Whether it has nothing more to show."""
+        """Whether an error has ended the subscription."""
         return self._end is not None
 
     @property
@@ -56,257 +78,293 @@ class Watch:
         """Whether the last reading failed."""
         return self._failures > 0
 
-    async def change(self) -> BatchTaskInfo:
-        """Return the task as soon as it differs from what was returned before.
+    async def next_change(self) -> BatchTaskInfo:
+        """Wait until the task differs from what was returned before, and return the task.
 
         Raises:
             JobGone: the server does not know the task (any more).
-            SoapBatchError: reading failed, for good or too often in a row.
+            SoapBatchError: reading failed for a reason that cannot pass, or too often in a row.
         """
-        await self._news.wait()
+        await self._has_news.wait()
         if self._end is not None:
             raise self._end
-        self._news.clear()
-        assert self.info is not None  # noqa: S101 - that was the news
+        self._has_news.clear()
+        assert self.info is not None  # noqa: S101 - the news is a reading
         return self.info
 
-    def see(self, info: BatchTaskInfo, seen_at: datetime) -> None:
-        """Take a reading."""
+    def record_reading(self, info: BatchTaskInfo, seen_at: datetime) -> None:
+        """Record a reading that worked."""
         self.seen_at = seen_at
         self._failures = 0
         if info != self.info:
             self.info = info
-            self._news.set()
+            self._has_news.set()
 
-    def lose(self) -> None:
-        """Take that the server does not know the task (any more)."""
-        self._finish(gone(self.id, self.info))
+    def record_gone(self) -> None:
+        """Record that the server does not know the task (any more)."""
+        self._finish(task_gone(self.id, self.info))
 
-    def fail(self, error: Exception) -> None:
-        """Take a reading that failed: the end, unless it may pass and has not happened too often in a row."""
+    def record_failure(self, error: Exception) -> None:
+        """Record a reading that failed, and end the subscription by Rule 6."""
         self._failures += 1
         may_pass = isinstance(error, SoapBatchError) and error.retryable
         if may_pass and self._failures < self.polling.failures:
             return
-        end = error.copy() if isinstance(error, SoapBatchError) else error  # nobody knows how to copy any other
+        end = error.copy() if isinstance(error, SoapBatchError) else error  # a foreign error may not be copyable
         if may_pass:
             end.add_note(f"task {self.id} could not be read {self._failures} times in a row; it may still run")
         self._finish(end)
 
     def _finish(self, end: Exception) -> None:
         self._end = end
-        self._news.set()
+        self._has_news.set()
 
 
 @attrs.define(eq=False)
-class _Entry:
-    """A task that is watched, and when it is read next: `due`, in seconds of the loop's clock, as all others here."""
+class WatchedTask:
+    """A task with at least one subscription, and when it is read next. Times are seconds of the loop's clock.
+
+    Attributes:
+        id: the task's number.
+        name: the name of its job; None: not known yet.
+        due_at: when the task is read next; infinity: not planned.
+        known_since: when this client started the job, or first subscribed to it.
+        grid_origin: where the poller's grid begins.
+        info: the task as last read, or None.
+        seen_at: when `info` was read (aware, UTC), or None.
+        asked_at: when the recorded reading began.
+        failures: how many readings in a row have failed.
+        is_reading: whether a reading is under way for which the task was due.
+        is_unlisted: whether lists do not show the task, although the server knows it.
+        subscriptions: who is informed of each reading.
+    """
 
     id: int
     name: str | None
-    due: float
-    began: float
-    origin: float
+    due_at: float
+    known_since: float
+    grid_origin: float
     info: BatchTaskInfo | None = None
     seen_at: datetime | None = None
-    asked: float = -math.inf  # when the latest reading began
+    asked_at: float = -math.inf
     failures: int = 0
     is_reading: bool = False
-    is_single: bool = False
-    watches: set[Watch] = attrs.field(factory=set)
+    is_unlisted: bool = False
+    subscriptions: set[Subscription] = attrs.field(factory=set)
 
     @property
-    def wanted(self) -> Wanted:
-        return Wanted(self.id, self.name, self.is_single)
+    def ref(self) -> TaskRef:
+        """What the reader needs to know."""
+        return TaskRef(self.id, self.name, self.is_unlisted)
 
-    def see(self, info: BatchTaskInfo, asked: float, jitter: float) -> None:
-        """Take a reading that began at `asked`."""
-        if asked < self.asked:
-            return  # a later one has come in before it
-        before, since = self.info, asked - self.asked
-        left = None if before is None else seconds_left(before.progress_percent, info.progress_percent, since)
-        self.info, self.asked, self.seen_at, self.failures = info, asked, datetime.now(UTC), 0
+    def subscribe(self, subscription: Subscription, first_at: float, tolerance: float) -> None:
+        """Add a subscription whose first reading is wanted at `first_at`; `tolerance`: see `align_to_grid`."""
+        self.subscriptions.add(subscription)
+        line = align_to_grid(first_at, self.grid_origin, grid_step(subscription.polling), tolerance=tolerance)
+        self.due_at = min(self.due_at, line)
+
+    def record_reading(self, info: BatchTaskInfo, asked_at: float, jitter: float) -> None:
+        """Record a reading that began at `asked_at`; plan the next one."""
+        if asked_at < self.asked_at:
+            return  # Rule 5
+        before, seconds = self.info, asked_at - self.asked_at
+        self.info, self.asked_at, self.seen_at, self.failures = info, asked_at, datetime.now(UTC), 0
         self.name = info.name or self.name
-        for watch in self.watches:
-            watch.see(info, self.seen_at)
-        self.due = math.inf
+        for subscription in self.subscriptions:
+            subscription.record_reading(info, self.seen_at)
+        self.due_at = math.inf
         if not has_ended(info):
-            moved = before is not None and before != info
-            age = asked - self.began
-            self._next(asked, lambda polling: delay(polling, age=age, moved=moved, left=left, jitter=jitter))
+            age = asked_at - self.known_since
+            changed = before is not None and before != info
+            percent_before = None if before is None else before.progress_percent
+            remaining = estimate_remaining(percent_before, info.progress_percent, seconds)
+            self._plan(asked_at, lambda p: next_delay(p, age=age, changed=changed, remaining=remaining, jitter=jitter))
 
-    def fail(self, error: Exception, asked: float) -> None:
-        """Take a reading that began at `asked` and failed."""
+    def record_failure(self, error: Exception, asked_at: float, retry_after: float | None) -> None:
+        """Record a reading that began at `asked_at` and failed; plan the next one."""
         self.failures += 1
-        for watch in self.watches:
-            watch.fail(error)
-        self._next(asked, lambda polling: delay_after_failure(polling, self.failures, retry_after(error)))
+        for subscription in self.subscriptions:
+            subscription.record_failure(error)
+        self._plan(asked_at, lambda polling: failure_backoff(polling).delay(self.failures, retry_after))
 
-    def lose(self) -> None:
-        """Take that the server does not know the task (any more)."""
-        self.info, self.due = None, math.inf
-        for watch in self.watches:
-            watch.lose()
+    def record_gone(self) -> None:
+        """Record that the server does not know the task (any more)."""
+        self.info, self.due_at = None, math.inf
+        for subscription in self.subscriptions:
+            subscription.record_gone()
 
-    def _next(self, asked: float, seconds: Callable[[Polling], float]) -> None:
-        pollings = [watch.polling for watch in self.watches if not watch.is_over]
-        times = (align(asked + seconds(polling), self.origin, min(TICK, polling.floor)) for polling in pollings)
-        self.due = min(times, default=math.inf)
+    def _plan(self, asked_at: float, delay: Callable[[Polling], float]) -> None:
+        """Plan the next reading by Rule 2."""
+        pollings = [subscription.polling for subscription in self.subscriptions if not subscription.is_over]
+        lines = (align_to_grid(asked_at + delay(p), self.grid_origin, grid_step(p)) for p in pollings)
+        self.due_at = min(lines, default=math.inf)
 
 
 class Poller:
-    """Reads what is watched, as often as the most eager watch of each task wants it."""
+    """Reads watched tasks when they are due, and records each reading on the task."""
 
     def __init__(self, batch: BatchAgent) -> None:
         """Read through `batch`. No I/O."""
         self._batch = batch
-        self._entries: dict[int, _Entry] = {}
-        self._task: asyncio.Task[None] | None = None
-        self._origin = 0.0
-        self._has_begun = False  # the first round of the present task
-        self._jitter = 0.0  # one for all of a round: it spreads clients, and must not scatter the tasks of one
-        self._quiet_until = -math.inf
+        self._watched: dict[int, WatchedTask] = {}
+        self._polling: asyncio.Task[None] | None = None
+        self._grid_origin = 0.0
+        self._had_a_round = False  # of the present asyncio task
+        self._jitter = 0.0  # one for a whole round: it spreads clients, and must not spread the tasks of one client
+        self._backoff_until = -math.inf
         self._wake = asyncio.Event()
-        self._turns = asyncio.Semaphore(CONCURRENCY)
+        self._single_reads = asyncio.Semaphore(MAX_SINGLE_READS)
 
     @contextlib.asynccontextmanager
-    async def watch(
+    async def subscribe(
         self,
         id: int,
         polling: Polling,
         *,
         name: str | None = None,
         started_at: float | None = None,
-    ) -> AsyncGenerator[Watch, None]:
-        """Watch a task within a block.
+    ) -> AsyncGenerator[Subscription, None]:
+        """Subscribe to a task for the length of a block.
 
         Args:
-            id: which one.
-            polling: how often.
-            name: of its job, if it is known.
-            started_at: when this client started it, by the loop's clock; None: somebody else did.
+            id: the task's number.
+            polling: how often to read the task.
+            name: the name of its job, if it is known.
+            started_at: when this client started the job, by the loop's clock; None: this client did not start it.
         """
         now = asyncio.get_running_loop().time()
-        when = now if started_at is None else max(now, started_at + polling.first)
-        if self._task is None:
-            self._origin = when
-            self._has_begun = False
-            self._task = asyncio.create_task(self._run(), name="soapbatch poller")
-        entry = self._entries.get(id)
-        if entry is None:
-            began = now if started_at is None else started_at
-            entry = self._entries[id] = _Entry(id, name, math.inf, began, self._origin)
-        watch = Watch(id, polling)
+        first_at = now if started_at is None else max(now, started_at + polling.first)
+        if self._polling is None:  # Rule 1
+            self._grid_origin = first_at
+            self._had_a_round = False
+            self._polling = asyncio.create_task(self._run(), name="soapbatch poller")
+        task = self._watched.get(id)
+        if task is None:
+            known_since = now if started_at is None else started_at
+            task = self._watched[id] = WatchedTask(id, name, math.inf, known_since, self._grid_origin)
+        subscription = Subscription(id, polling)
         try:
-            entry.watches.add(watch)
-            if entry.info is not None and entry.seen_at is not None and now - entry.asked < polling.floor:
-                watch.see(entry.info, entry.seen_at)
+            if task.info is not None and task.seen_at is not None and now - task.asked_at < polling.floor:
+                task.subscriptions.add(subscription)
+                subscription.record_reading(task.info, task.seen_at)
             else:
-                late = 0 if self._has_begun else LATE  # who comes with the first is read with it; later, with the next
-                entry.due = min(entry.due, align(when, self._origin, min(TICK, polling.floor), late=late))
+                # A subscription that joins before the first round is read in it; a later one waits for the next line.
+                task.subscribe(subscription, first_at, 0 if self._had_a_round else GRID_TOLERANCE)
                 self._wake.set()
-            yield watch
+            yield subscription
         finally:
-            entry.watches.discard(watch)
-            if not entry.watches and self._entries.get(id) is entry:
-                del self._entries[id]
-            if not self._entries:
+            task.subscriptions.discard(subscription)
+            if not task.subscriptions and self._watched.get(id) is task:
+                del self._watched[id]
+            if not self._watched:  # Rule 1
                 await self._stop()
 
     async def aclose(self) -> None:
-        """End every watch with ClientClosed, and the poller with them."""
-        self._end_watches()
+        """End every subscription with ClientClosed, and the poller's asyncio task."""
+        self._end_subscriptions()
         await self._stop()
 
     async def _stop(self) -> None:
-        task, self._task = self._task, None
-        if task is not None:
-            await cancel_and_wait([task])
+        polling, self._polling = self._polling, None
+        if polling is not None:
+            await cancel_and_wait([polling])
 
-    def _end_watches(self, defect: Exception | None = None) -> None:
-        entries, self._entries = self._entries, {}
-        for entry in entries.values():
-            message = f"the wait for task {entry.id} was ended, since the client was closed; the task may still run"
-            for watch in entry.watches:
-                watch.fail(defect or ClientClosed(message))
+    def _end_subscriptions(self, defect: Exception | None = None) -> None:
+        """End every subscription by Rule 8: with `defect`, or with ClientClosed."""
+        watched, self._watched = self._watched, {}
+        for task in watched.values():
+            message = f"the wait for task {task.id} was ended because the client was closed; the task may still run"
+            for subscription in task.subscriptions:
+                subscription.record_failure(defect or ClientClosed(message))
 
     async def _run(self) -> None:
+        """Read in rounds until the task is cancelled. The body of the poller's asyncio task."""
         defect: Exception | None = None
         try:
-            await self._rounds()
-        except Exception as error:  # noqa: BLE001 - whatever a foreign stack raises becomes ours
+            reader = TaskReader(self._batch)
+            async with asyncio.TaskGroup() as readings:
+                while True:
+                    await self._wait_for_round()
+                    self._start_round(reader, readings)
+        except Exception as error:  # noqa: BLE001 - hooks and foreign transports may raise anything
             defect = error
         finally:
-            if self._task is asyncio.current_task():  # not the last watch has ended it, but somebody else
-                self._task = None
-                self._end_watches(defect)
+            if self._polling is asyncio.current_task():  # neither `_stop` nor the last subscription has ended the task
+                self._polling = None
+                self._end_subscriptions(defect)
 
-    async def _rounds(self) -> None:
-        reader = Reader(self._batch)
+    async def _wait_for_round(self) -> None:
+        """Wait until a task is due and no Retry-After is in force. `_wake` announces that due times have changed."""
         loop = asyncio.get_running_loop()
-        async with asyncio.TaskGroup() as group:
-            while True:
-                self._wake.clear()
-                idle = [entry for entry in self._entries.values() if not entry.is_reading]
-                when = max(self._quiet_until, min((entry.due for entry in idle), default=math.inf))
-                now = loop.time()
-                if when > now:
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout_at(None if math.isinf(when) else when):
-                            await self._wake.wait()
-                    continue
-                self._has_begun = True
-                self._jitter = random.random()  # noqa: S311 - spreads load, protects nothing
-                due = {entry.id: entry for entry in idle if entry.due <= now}
-                for entry in due.values():
-                    entry.is_reading = True
-                calls = reader.plan(entry.wanted for entry in due.values())
-                for name, ids in calls.lists.items():
-                    group.create_task(self._read_list(reader, name, [due[id_] for id_ in ids]))
-                for id_ in calls.singles:
-                    group.create_task(self._read_one(reader, due[id_]))
+        while True:
+            self._wake.clear()
+            first_due_at = min((task.due_at for task in self._idle()), default=math.inf)
+            round_at = max(self._backoff_until, first_due_at)  # Rule 7
+            if round_at <= loop.time():
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(None if math.isinf(round_at) else round_at):
+                    await self._wake.wait()
 
-    async def _read_one(self, reader: Reader, entry: _Entry, *, is_missing: bool = False) -> None:
-        """Read one task by itself; `is_missing`: a list did not show it."""
-        async with self._turns:
-            asked = asyncio.get_running_loop().time()
+    def _start_round(self, reader: TaskReader, readings: asyncio.TaskGroup) -> None:
+        """Start the readings of all tasks that are due (Rule 3)."""
+        self._had_a_round = True
+        self._jitter = random.random()  # noqa: S311 - spreads load, protects nothing
+        now = asyncio.get_running_loop().time()
+        due = {task.id: task for task in self._idle() if task.due_at <= now}
+        for task in due.values():
+            task.is_reading = True
+        plan = reader.plan(task.ref for task in due.values())
+        for name, ids in plan.lists.items():
+            readings.create_task(self._read_list(reader, name, [due[id_] for id_ in ids]))
+        for id_ in plan.singles:
+            readings.create_task(self._read_one(reader, due[id_]))
+
+    def _idle(self) -> list[WatchedTask]:
+        return [task for task in self._watched.values() if not task.is_reading]
+
+    async def _read_one(self, reader: TaskReader, task: WatchedTask, *, is_missing: bool = False) -> None:
+        """Read one task alone; `is_missing`: a complete list did not show the task."""
+        async with self._single_reads:
+            asked_at = asyncio.get_running_loop().time()
             try:
-                info = await reader.one(entry.id)
-            except Exception as error:  # noqa: BLE001 - whatever a foreign stack raises becomes ours
-                self._failed([entry], error, asked)
+                info = await reader.read_one(task.id)
+            except Exception as error:  # noqa: BLE001 - hooks and foreign transports may raise anything
+                self._record_failure([task], error, asked_at)
             else:
                 if info is None:
-                    entry.lose()
+                    task.record_gone()
                 else:
-                    entry.is_single |= is_missing
-                    entry.see(info, asked, self._jitter)
+                    task.is_unlisted |= is_missing
+                    task.record_reading(info, asked_at, self._jitter)
             finally:
-                entry.is_reading = False
+                task.is_reading = False
                 self._wake.set()
 
-    async def _read_list(self, reader: Reader, name: str, due: list[_Entry]) -> None:
-        """Read tasks from a list, whoever else it shows with them, and what it does not show one by one."""
-        asked = asyncio.get_running_loop().time()
-        missing: list[_Entry] = []
-        is_whole = False
+    async def _read_list(self, reader: TaskReader, name: str, due: list[WatchedTask]) -> None:
+        """Read the tasks `due` from a list, and those that the list does not show one by one."""
+        asked_at = asyncio.get_running_loop().time()
+        missing: list[WatchedTask] = []
+        is_complete = False
         try:
-            found, is_whole = await reader.listed(name, len(due), self._entries.keys())
-        except Exception as error:  # noqa: BLE001 - whatever a foreign stack raises becomes ours
-            self._failed(due, error, asked)
+            found, is_complete = await reader.read_list(name, len(due), self._watched.keys())
+        except Exception as error:  # noqa: BLE001 - hooks and foreign transports may raise anything
+            self._record_failure(due, error, asked_at)
         else:
-            for id_ in found.keys() & self._entries.keys():
-                self._entries[id_].see(found[id_], asked, self._jitter)
-            missing = [entry for entry in due if entry.id not in found]
-        for entry in due:
-            entry.is_reading = False
-        for entry in missing:
-            entry.is_reading = True
+            for id_ in found.keys() & self._watched.keys():  # Rule 4
+                self._watched[id_].record_reading(found[id_], asked_at, self._jitter)
+            missing = [task for task in due if task.id not in found]
+        for task in due:
+            task.is_reading = False
+        for task in missing:
+            task.is_reading = True
         self._wake.set()
-        await asyncio.gather(*(self._read_one(reader, entry, is_missing=is_whole) for entry in missing))
+        await asyncio.gather(*(self._read_one(reader, task, is_missing=is_complete) for task in missing))
 
-    def _failed(self, entries: Iterable[_Entry], error: Exception, asked: float) -> None:
-        quiet = retry_after(error)
-        if quiet is not None:  # the server means the client, not one task
-            self._quiet_until = max(self._quiet_until, asyncio.get_running_loop().time() + quiet)
-        for entry in entries:
-            entry.fail(error, asked)
+    def _record_failure(self, tasks: Iterable[WatchedTask], error: Exception, asked_at: float) -> None:
+        retry_after = error.retry_after if isinstance(error, SoapBatchError) else None
+        if retry_after is not None:  # Rule 7
+            until = asyncio.get_running_loop().time() + min(retry_after, LONGEST_RETRY_AFTER)
+            self._backoff_until = max(self._backoff_until, until)
+        for task in tasks:
+            task.record_failure(error, asked_at, retry_after)

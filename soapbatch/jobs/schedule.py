@@ -1,108 +1,107 @@
-"""How often a job is looked at: a pure function of its age, of its progress, and of what was new the last time.
+"""When a task is read again. Pure functions.
 
-    a tenth of the job's age, but never less than `floor` and never more than `ceiling`
-    half of that where the last reading showed something new
-    no longer than the job still needs at its pace so far
-    up to a tenth less, at random, so that clients do not come all at once
-
-Whoever waits so long learns of a job's end with a delay of a tenth of its duration at most.
+Rule 1. The delay until the next reading is a tenth of the job's age. The end of a job is then noticed with a delay of
+        at most a tenth of the job's duration.
+Rule 2. The delay is halved if the last reading showed a change.
+Rule 3. The delay is not longer than the job still needs at its pace so far.
+Rule 4. Up to a tenth of the delay is taken off at random, so that clients do not all read at the same time.
+Rule 5. The delay is at least `Polling.floor` and at most `Polling.ceiling` seconds.
+Rule 6. The time of a reading is rounded up to the next line of a grid. All tasks of a client share the grid, so that
+        one call can read several tasks.
+Rule 7. After failed readings the delay doubles from `floor` to `ceiling`; a Retry-After of up to 5 minutes is honoured.
 """
 
 import math
-from typing import Final, TypeGuard
+from typing import Final
 
 import attrs
 
-from soapbatch.errors import HttpError, UsageError
+from soapbatch.jobs.checks import is_number, require
+from soapbatch.model import Backoff
 
-TICK: Final = 2.0
-"""Seconds between two looks of a server for new work: reading faster shows nothing more (CONTRACT, section 2)."""
-LATE: Final = 0.1
-"""The share of the grid by which a reading may miss its line: timers are never quite on time."""
+SERVER_TICK: Final = 2.0
+"""Seconds between two moments at which a server looks for new work: faster reading shows nothing more."""
+GRID_TOLERANCE: Final = 0.1
+"""The share of the grid by which a reading may come late and still belong to its line: timers are not exact."""
 LONGEST_RETRY_AFTER: Final = 300.0
-"""Seconds of a server's Retry-After that waits honour at most: a day in one stray header must not blind them all."""
+"""Seconds of a Retry-After that a wait honours at most: one stray header must not stop all readings for a day."""
 
-_SHARE: Final = 0.1  # of the age: the delay with which an end is noticed, as a share of the job's duration
-_MOVING: Final = 0.5  # of the delay that is left where something moves
-_JITTER: Final = 0.1  # of the delay, at most
+_SHARE_OF_AGE: Final = 0.1
+_SHARE_AFTER_CHANGE: Final = 0.5
+_LARGEST_JITTER: Final = 0.1
 
 
 @attrs.frozen(kw_only=True)
 class Polling:
-    """How often a wait reads, and how much trouble it bears. The defaults are a server's own pace.
+    """How often a wait reads a task, and how many failures a wait tolerates. The defaults suit a server's own pace.
 
     Attributes:
         first: seconds from the start of a job to its first reading. A job that was attached to is read at once.
-        floor: seconds between two readings at least.
-        ceiling: seconds between two readings at most. All waits of a client read on one grid of 2 seconds (of
-            `floor`, where that is less): times are rounded up to it.
-        failures: how many readings may fail in a row, for reasons that may pass, before a wait gives up; with the
-            defaults that takes three to four minutes, and longer where the server asks for it with Retry-After
-            (at most 5 minutes of which are honoured).
+        floor: the shortest time between two readings, in seconds.
+        ceiling: the longest time between two readings, in seconds. All waits of a client read on one grid of 2 seconds
+            (of `floor` seconds, if that is less): times are rounded up to the grid.
+        failures: how many readings in a row may fail for reasons that may pass, before a wait gives up. With the
+            defaults this takes three to four minutes, and longer if the server sends Retry-After (of which at most
+            5 minutes are honoured).
     """
 
     first: float = 2.0
-    floor: float = TICK
+    floor: float = SERVER_TICK
     ceiling: float = 30.0
     failures: int = 10
 
     def __attrs_post_init__(self) -> None:
-        """Refuse what cannot be waited for."""
-        if not all(map(is_seconds, (self.first, self.floor, self.ceiling))):
-            raise UsageError("Polling: first, floor and ceiling are numbers of seconds")
-        if not (math.isfinite(self.first) and math.isfinite(self.ceiling) and self.first >= 0):
-            raise UsageError("Polling: first and ceiling are finite numbers of seconds, first is zero or more")
-        if not 0 < self.floor <= self.ceiling:
-            raise UsageError("Polling: floor is more than zero seconds, and no more than ceiling")
-        if not is_seconds(self.failures) or self.failures < 1:
-            raise UsageError("Polling: failures is a number, one or more")
+        """Raise UsageError for values that make no schedule."""
+        require(
+            all(map(is_number, (self.first, self.floor, self.ceiling))),
+            "Polling: first, floor and ceiling are numbers of seconds",
+        )
+        require(
+            math.isfinite(self.first) and math.isfinite(self.ceiling) and self.first >= 0,
+            "Polling: first and ceiling are finite numbers of seconds, first is zero or more",
+        )
+        require(0 < self.floor <= self.ceiling, "Polling: floor is more than zero seconds, and not more than ceiling")
+        require(is_number(self.failures) and self.failures >= 1, "Polling: failures is a number, one or more")
 
 
-def is_seconds(value: object) -> TypeGuard[float]:
-    """Return whether `value` is a number, as seconds are."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
-
-
-def retry_after(error: Exception, longest: float = LONGEST_RETRY_AFTER) -> float | None:
-    """Return the seconds for which the server asks to be left alone, `longest` at most; None if it does not."""
-    seconds = error.retry_after if isinstance(error, HttpError) else None
-    return None if seconds is None else min(seconds, longest)
-
-
-def delay(polling: Polling, *, age: float, moved: bool, left: float | None, jitter: float) -> float:
+def next_delay(polling: Polling, *, age: float, changed: bool, remaining: float | None, jitter: float) -> float:
     """Return the seconds until the next reading.
 
     Args:
         polling: the bounds.
         age: seconds since the job was started or first read by this client.
-        moved: whether the last reading showed something new.
-        left: seconds until the job is done at its pace so far; None: unknown.
+        changed: whether the last reading showed a change.
+        remaining: seconds that the job still needs at its pace so far; None: unknown.
         jitter: a random number from 0 to 1.
     """
-    seconds = min(age * _SHARE, polling.ceiling)
-    if moved:
-        seconds *= _MOVING
-    if left is not None:
-        seconds = min(seconds, left)
-    return max(polling.floor, seconds * (1 - _JITTER * jitter))
+    seconds = min(age * _SHARE_OF_AGE, polling.ceiling)  # Rules 1 and 5
+    if changed:
+        seconds *= _SHARE_AFTER_CHANGE  # Rule 2
+    if remaining is not None:
+        seconds = min(seconds, remaining)  # Rule 3
+    return max(polling.floor, seconds * (1 - _LARGEST_JITTER * jitter))  # Rules 4 and 5
 
 
-def delay_after_failure(polling: Polling, failures: int, retry_after: float | None) -> float:
-    """Return the seconds until the next reading after so many `failures` in a row: doubling, or as the server asks."""
-    seconds = min(polling.ceiling, polling.floor * 2.0 ** min(failures - 1, 60))
-    return max(seconds, retry_after or 0.0)
-
-
-def seconds_left(percent_before: int | None, percent: int | None, seconds: float) -> float | None:
-    """Return how long the rest takes, if the last `seconds` brought a job from one percentage to another."""
+def estimate_remaining(percent_before: int | None, percent: int | None, seconds: float) -> float | None:
+    """Return the seconds that a job still needs, if it went from one percentage to another in `seconds`."""
     if percent_before is None or percent is None or percent <= percent_before or seconds <= 0:
         return None
     return max(0, 100 - percent) * seconds / (percent - percent_before)
 
 
-def align(when: float, origin: float, grid: float, *, late: float = LATE) -> float:
-    """Return `when`, rounded up to a line of the grid that begins at `origin`.
+def failure_backoff(polling: Polling) -> Backoff:
+    """Return how long to wait after failed readings (Rule 7)."""
+    return Backoff(first=polling.floor, longest=polling.ceiling, longest_retry_after=LONGEST_RETRY_AFTER)
 
-    What has just missed a line, by a share of the grid that is no more than `late`, still counts for it.
+
+def grid_step(polling: Polling) -> float:
+    """Return the seconds between two lines of the grid on which `polling` reads."""
+    return min(SERVER_TICK, polling.floor)
+
+
+def align_to_grid(when: float, origin: float, step: float, *, tolerance: float = GRID_TOLERANCE) -> float:
+    """Return `when`, rounded up to a line of the grid that begins at `origin` (Rule 6).
+
+    A time that is late for a line by at most `tolerance` (a share of `step`) still belongs to that line.
     """
-    return origin + math.ceil((when - origin) / grid - late) * grid
+    return origin + math.ceil((when - origin) / step - tolerance) * step

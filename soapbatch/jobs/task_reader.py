@@ -1,94 +1,101 @@
-"""Reading tasks for the jobs layer: when one is gone, when it has ended, and one list call in the place of many.
+"""Read tasks: one by one, or several at once from a list.
 
-The rule for lists: three or more tasks that are to be read at the same time cost one
-GetBatchTaskInfosByNameAndAssociates of all associates, which every version has and which covers system tasks too;
-with the name of their job if they share it, and of any job otherwise. A list that holds more than 100 tasks for
-each one that is wanted is left in the middle and counts as too long for so few: then each job name for itself is
-tried, and what remains is read one by one. So is everything where the server refuses the list. A task that a list
-does not show is read by itself before anybody calls it gone.
+Rule 1. A list replaces single readings if at least 3 tasks are to be read at the same time. The list is the answer to
+        GetBatchTaskInfosByNameAndAssociates for all associates: every service version has that operation, and its
+        answer contains system tasks, too.
+Rule 2. If the tasks belong to one job, its name filters the list. If they belong to several jobs, or their job is not
+        known, the list is one of all jobs.
+Rule 3. A list with more than 100 tasks for each wanted task is too long. Reading stops there, and the list is not
+        requested again for so few tasks. In the place of the list of all jobs, one list for each job is tried.
+Rule 4. Tasks that no list is worth are read one by one.
+Rule 5. A list that the server refuses is not requested again.
+Rule 6. A task that a list does not show is read alone before it counts as gone: a server may hide tasks from lists.
 """
 
 import contextlib
 import math
-from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
-from typing import Final, TypeVar
+from collections.abc import AsyncGenerator, Collection, Generator, Iterable, Mapping, Sequence
+from typing import Final
 
 import attrs
 
 from soapbatch.calls import BatchAgent
-from soapbatch.errors import Fault, JobError, JobGone, OperationFailed, SoapBatchError
-from soapbatch.jobs.outcome import each
+from soapbatch.errors import Fault, JobGone, OperationFailed, SoapBatchError
+from soapbatch.jobs.concurrency import for_each_limited
 from soapbatch.model import ALL_ASSOCIATES, BatchTaskInfo, BatchTaskState
 from soapbatch.operations import GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES
 
-E = TypeVar("E", bound=JobError)
-
-TERMINAL: Final = frozenset({BatchTaskState.SUCCEEDED, BatchTaskState.FAILED, BatchTaskState.SUCCEEDED_MANUAL_CLEANUP})
-"""The states in which a job has ended. In any other one, also one that this release does not know, it still runs."""
-NOT_FOUND: Final = frozenset({"SoEntityNotFoundException"})
-"""The `error_type` with which a server says that it does not know a task. Others answer nil: None."""
-LIST_FROM: Final = 3
-"""So many tasks to be read at the same time are worth a list."""
-LIST_SHARE: Final = 100
-"""So many tasks may a list hold for each one that is wanted."""
+NOT_FOUND_TYPES: Final = frozenset({"SoEntityNotFoundException"})
+"""Each `error_type` with which a server says that it does not know a task. Other servers answer nil, which is None."""
+MIN_FOR_LIST: Final = 3
+"""The smallest number of wanted tasks for which a list is requested."""
+MAX_LIST_RATIO: Final = 100
+"""The largest number of tasks in a list for each wanted task."""
 ANY_JOB: Final = ""
-"""A blank name in a filter: tasks of any job."""
+"""The name that filters by no name: a list of the tasks of all jobs."""
 
 
 def has_ended(info: BatchTaskInfo) -> bool:
-    """Return whether the job has ended, well or badly."""
-    return info.state in TERMINAL
+    """Return whether the job has ended, well or badly. A job whose state this release does not know still runs."""
+    try:
+        return info.state is not None and BatchTaskState(info.state).is_terminal
+    except ValueError:
+        return False
 
 
 def error_type(error: Exception) -> str | None:
-    """Return the last dotted part of the type of NetServer's own exception, if that is what `error` tells of."""
+    """Return the last dotted part of the type of NetServer's own exception, if `error` reports one."""
     return error.error_type if isinstance(error, OperationFailed | Fault) else None
 
 
-def is_gone(error: Exception) -> bool:
+def says_not_found(error: Exception) -> bool:
     """Return whether `error` says that the server does not know the task."""
-    return error_type(error) in NOT_FOUND
+    return error_type(error) in NOT_FOUND_TYPES
 
 
-def job_error(kind: type[E], message: str, *, id: int | None, info: BatchTaskInfo | None = None) -> E:
-    """Return an error of the jobs layer with what it has to show."""
-    error = kind(message)
-    error.id, error.info = id, info
-    return error
+def task_gone(id: int, info: BatchTaskInfo | None = None) -> JobGone:
+    """Return the error that says that the server does not know task `id`; `info`: the task as last read."""
+    message = f"task {id}: the server does not know this task (any more); a finished task may vanish at any time"
+    return JobGone(message, id=id, info=info)
 
 
-def gone(id: int, info: BatchTaskInfo | None = None) -> JobGone:
-    """Return the error that says that the server does not know task `id`."""
-    message = f"task {id}: the server does not know it (any more); finished tasks may vanish"
-    return job_error(JobGone, message, id=id, info=info)
+@contextlib.contextmanager
+def not_found_as_gone(id: int, info: BatchTaskInfo | None = None) -> Generator[None]:
+    """Raise JobGone if the block fails because the server does not know task `id`; `info`: the task as last read."""
+    try:
+        yield
+    except SoapBatchError as error:
+        if not says_not_found(error):
+            raise
+        raise task_gone(id, info) from error
 
 
-def tasks_of(batch: BatchAgent, name: str) -> AsyncGenerator[BatchTaskInfo, None]:
-    """Yield every task of the job `name`, of whomever, the system's included; in every version."""
+def stream_tasks(batch: BatchAgent, name: str) -> AsyncGenerator[BatchTaskInfo, None]:
+    """Yield every task of the job `name`, of every associate and of the system. In every service version."""
     return batch.stream(GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES, name=name, associate_ids=ALL_ASSOCIATES)
 
 
 @attrs.frozen
-class Wanted:
-    """A task to be read.
+class TaskRef:
+    """A task that is to be read.
 
     Attributes:
-        id: its number.
-        name: of its job; None: not known yet.
-        is_single: whether lists do not show it, although the server knows it.
+        id: the task's number.
+        name: the name of its job; None: not known yet.
+        is_unlisted: whether lists do not show the task, although the server knows it.
     """
 
     id: int
     name: str | None = None
-    is_single: bool = False
+    is_unlisted: bool = False
 
 
 @attrs.frozen
-class Plan:
-    """Which calls read a number of tasks.
+class ReadPlan:
+    """The calls that read a number of tasks.
 
     Attributes:
-        lists: the ids to look for, by the name of the list.
+        lists: the ids to look for in each list, by the name that filters the list.
         singles: the ids to read one by one.
     """
 
@@ -96,60 +103,75 @@ class Plan:
     singles: Sequence[int]
 
 
-def plan(wanted: Iterable[Wanted], lengths: Mapping[str, float]) -> Plan:
-    """Return the calls that read `wanted`; `lengths` holds how long lists have been, by their name. Pure."""
+def plan_reads(refs: Iterable[TaskRef], lengths: Mapping[str, float]) -> ReadPlan:
+    """Return the calls that read the tasks `refs`. Pure.
+
+    `lengths`: how many tasks each list had, by the name that filters the list; infinity: the server refused it.
+    """
     singles: list[int] = []
-    groups: dict[str, list[int]] = {}
-    for task in wanted:
-        ids = singles if task.is_single else groups.setdefault(task.name or ANY_JOB, [])
-        ids.append(task.id)
+    ids_by_name: dict[str, list[int]] = {}
+    for ref in refs:
+        ids = singles if ref.is_unlisted else ids_by_name.setdefault(ref.name or ANY_JOB, [])
+        ids.append(ref.id)
 
-    def pays(name: str, ids: Collection[int]) -> bool:
-        return len(ids) >= LIST_FROM and lengths.get(name, 0) <= LIST_SHARE * len(ids)
+    def is_worth_a_list(name: str, ids: Collection[int]) -> bool:  # Rules 1, 3 and 5
+        return len(ids) >= MIN_FOR_LIST and lengths.get(name, 0) <= MAX_LIST_RATIO * len(ids)
 
-    together = [id_ for ids in groups.values() for id_ in ids]
-    if len(groups) > 1 and pays(ANY_JOB, together):
-        return Plan({ANY_JOB: together}, singles)
-    lists = {name: ids for name, ids in groups.items() if pays(name, ids)}
-    return Plan(lists, singles + [id_ for name, ids in groups.items() if name not in lists for id_ in ids])
+    all_ids = [id_ for ids in ids_by_name.values() for id_ in ids]
+    if len(ids_by_name) > 1 and is_worth_a_list(ANY_JOB, all_ids):  # Rule 2
+        return ReadPlan({ANY_JOB: all_ids}, singles)
+    lists = {name: ids for name, ids in ids_by_name.items() if is_worth_a_list(name, ids)}
+    rest = [id_ for name, ids in ids_by_name.items() if name not in lists for id_ in ids]
+    return ReadPlan(lists, singles + rest)  # Rule 4
 
 
-class Reader:
-    """Reads tasks one by one or from lists, and remembers how long those lists were."""
+class TaskReader:
+    """Reads tasks one by one or from lists, and remembers how long each list was."""
 
     def __init__(self, batch: BatchAgent) -> None:
         """Read through `batch`."""
         self._batch = batch
         self._lengths: dict[str, float] = {}
 
-    def plan(self, wanted: Iterable[Wanted]) -> Plan:
-        """Return the calls that read `wanted`."""
-        return plan(wanted, self._lengths)
+    def plan(self, refs: Iterable[TaskRef]) -> ReadPlan:
+        """Return the calls that read the tasks `refs`."""
+        return plan_reads(refs, self._lengths)
 
-    async def one(self, id: int) -> BatchTaskInfo | None:
-        """Return a task, or None where the server does not know it."""
+    async def read_one(self, id: int) -> BatchTaskInfo | None:
+        """Return a task, or None if the server does not know it."""
         try:
             return await self._batch.get_batch_task_info(id)
         except SoapBatchError as error:
-            if is_gone(error):
+            if says_not_found(error):
                 return None
             raise
 
-    async def listed(self, name: str, due: int, watched: Collection[int]) -> tuple[dict[int, BatchTaskInfo], bool]:
-        """Return those of the `watched` tasks that the list of `name` shows, by id, and whether it was read whole.
+    async def read_list(
+        self, name: str, wanted: int, watched: Collection[int]
+    ) -> tuple[dict[int, BatchTaskInfo], bool]:
+        """Read the list of the job `name`.
 
-        It is left in the middle where it is too long for the `due` that it is read for. One that the server refuses
-        is empty, and never asked for again; only trouble that may pass raises.
+        Args:
+            name: filters the list; ANY_JOB: a list of all jobs.
+            wanted: for how many tasks the list is requested; decides when the list is too long (Rule 3).
+            watched: the ids of all tasks that somebody waits for: more than those that are wanted now.
+
+        Returns:
+            The `watched` tasks that the list shows, by id; and whether the list was read to its end.
+
+        Raises:
+            SoapBatchError: the list could not be read for a reason that may pass. For any other reason the result
+                is empty and the list is not requested again (Rule 5).
         """
         found: dict[int, BatchTaskInfo] = {}
-        length, is_long = 0, False
+        length, is_too_long = 0, False
         try:
-            async with contextlib.aclosing(tasks_of(self._batch, name)) as tasks:
+            async with contextlib.aclosing(stream_tasks(self._batch, name)) as tasks:
                 async for info in tasks:
                     length += 1
                     if info.id is not None and info.id in watched:
                         found[info.id] = info
-                    if is_long := length > LIST_SHARE * due:
+                    if is_too_long := length > MAX_LIST_RATIO * wanted:
                         break
         except SoapBatchError as error:
             if error.retryable:
@@ -157,26 +179,25 @@ class Reader:
             self._lengths[name] = math.inf
             return {}, False
         self._lengths[name] = length
-        return found, not is_long
+        return found, not is_too_long
 
+    async def read_many(self, ids: Collection[int], limit: int) -> dict[int, BatchTaskInfo | SoapBatchError]:
+        """Return each of the tasks `ids` by its id, or why it could not be read: JobGone or another error.
 
-async def read_many(
-    batch: BatchAgent, ids: Collection[int], concurrency: int
-) -> dict[int, BatchTaskInfo | SoapBatchError]:
-    """Return the tasks `ids` by id, or JobGone or another error where there is none to return."""
-    reader = Reader(batch)
-    results: dict[int, BatchTaskInfo | SoapBatchError] = {}
-    for name, listed in reader.plan(map(Wanted, ids)).lists.items():
-        with contextlib.suppress(SoapBatchError):  # then each is read by itself, and says what is wrong
-            found, _ = await reader.listed(name, len(listed), ids)
-            results |= found
+        `limit`: how many single readings may be under way at the same time.
+        """
+        results: dict[int, BatchTaskInfo | SoapBatchError] = {}
+        for name, listed in self.plan(map(TaskRef, ids)).lists.items():
+            with contextlib.suppress(SoapBatchError):  # the single readings below report what is wrong
+                found, _ = await self.read_list(name, len(listed), ids)
+                results |= found
 
-    async def read(id_: int) -> None:
-        try:
-            info = await reader.one(id_)
-            results[id_] = gone(id_) if info is None else info
-        except SoapBatchError as error:
-            results[id_] = error
+        async def read(id_: int) -> None:
+            try:
+                info = await self.read_one(id_)
+                results[id_] = task_gone(id_) if info is None else info
+            except SoapBatchError as error:
+                results[id_] = error
 
-    await each(read, [id_ for id_ in ids if id_ not in results], concurrency)
-    return results
+        await for_each_limited(read, [id_ for id_ in ids if id_ not in results], limit)
+        return results

@@ -3,7 +3,7 @@
 Rule 1. The wait doubles with each failure in a row, from `first` up to `longest` seconds.
 Rule 2. Jitter adds up to `first` seconds, so that clients which failed together do not return together.
 Rule 3. A server that sends Retry-After is given that time, up to `longest_retry_after` seconds: one stray header must
-        not keep a client away for a day.
+        not keep a client away for a day. A call waits exactly so long; whoever waits in the background, at least.
 """
 
 from datetime import UTC, datetime
@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 
 import attrs
 
+_AN_HOUR = 3600.0
 _MOST_DOUBLINGS = 60  # keeps 2.0 ** n finite
 
 
@@ -55,6 +56,11 @@ class Retries:
     attempts: int = 3
     first_wait: float = 0.2
     longest_wait: float = 5.0
+
+    @property
+    def backoff(self) -> Backoff:
+        """The waits between attempts, where the server does not say how long."""
+        return Backoff(first=self.first_wait, longest=self.longest_wait, longest_retry_after=_AN_HOUR)
 
 
 def parse_retry_after(value: str, now: datetime) -> float | None:

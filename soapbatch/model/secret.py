@@ -50,7 +50,7 @@ class Secret:
         self._value = value
 
     @classmethod
-    def wrap(cls, value: T) -> "T | Secret":
+    def wrap(cls, value: "str | Secret | T") -> "Secret | T":
         """Return a text as a Secret, and any other value as it is. Raises nothing.
 
         Wrap a secret before anything can fail: a traceback may show the locals of a frame.

@@ -6,7 +6,13 @@ response arrives, and `interpretation` decides what the whole response means: a 
 `fast` holds code that is fast because it is clever. Everything works without it.
 """
 
-from soapbatch.soap.builder import Request as Request, build_request as build_request, build_response as build_response
+from soapbatch.soap.builder import (
+    PreparedRequest as PreparedRequest,
+    Request as Request,
+    build_request as build_request,
+    build_response as build_response,
+    prepare_request as prepare_request,
+)
 from soapbatch.soap.decoders import (
     BODY as BODY,
     HEADER as HEADER,
@@ -21,5 +27,10 @@ from soapbatch.soap.interpretation import (
     interpret as interpret,
     parse_response as parse_response,
 )
-from soapbatch.soap.parser import CHUNK as CHUNK, ResponseParser as ResponseParser
-from soapbatch.soap.xml_input import document as document
+from soapbatch.soap.parser import (
+    CHUNK as CHUNK,
+    ParsedResponse as ParsedResponse,
+    Problem as Problem,
+    ResponseParser as ResponseParser,
+)
+from soapbatch.soap.xml_input import SafeXmlParser as SafeXmlParser, Utf8Transcoder as Utf8Transcoder

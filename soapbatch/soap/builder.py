@@ -15,7 +15,7 @@ from typing import Any, NoReturn, TypeAlias, TypeVar, cast
 
 import attrs
 
-from soapbatch.errors import EncodeError, SoapBatchError, UsageError, clean_traceback
+from soapbatch.errors import EncodeError, UsageError, clean_traceback
 from soapbatch.model import (
     BASE64,
     BOOLEAN,
@@ -105,22 +105,65 @@ def build_request(
         UsageError: an unknown operation, a missing or unknown argument, an accidentally empty `associate_ids`.
     """
     # Wrap the secrets before anything can fail: a traceback may show the locals of this frame.
-    application_token, ticket = Secret.wrap(application_token), Secret.wrap(ticket)
+    ticket = Secret.wrap(ticket)
+    prepared = prepare_request(
+        operation,
+        arguments,
+        version=version,
+        binding=binding,
+        application_token=Secret.wrap(application_token),
+        time_zone=time_zone,
+        path_prefix=path_prefix,
+    )
+    return prepared.with_ticket(ticket)
+
+
+def prepare_request(
+    operation: Operation[Any] | str,
+    arguments: Mapping[str, object],
+    *,
+    version: ServiceVersion,
+    binding: Binding,
+    application_token: Secret | None,
+    time_zone: SoTimeZone | None,
+    path_prefix: str,
+) -> "PreparedRequest":
+    """Check and encode everything of a request but its ticket. Arguments and errors are those of `build_request`.
+
+    A ticket may cost a login. So a request that cannot be built fails before there is a ticket.
+    """
     row = operation_named(operation)
     row.check_version(version)
     if problem := _problem_of(arguments, binding, time_zone):
         raise UsageError(problem)
-    agent = row.agent
-    credentials = SoCredentials(ticket=ticket) if ticket is not None and agent.takes_ticket else None
-    header = application_token, credentials, time_zone if agent.takes_time_zone else None  # the fields of RequestHeader
-    try:
-        with clean_traceback():  # the frames below hold revealed secrets
-            compiled = _request_template(row, version, binding)
-            body = compiled.fill(header, arguments)
-    except SoapBatchError as error:
-        error.concerning(row.name, version)
-        raise
-    return Request(f"{path_prefix}{compiled.path}", compiled.http_headers, body, row.name, version, binding)
+    with clean_traceback(row.name, version):  # the frames below hold revealed secrets
+        template = _request_template(row, version, binding)
+        call = template.encode_call(arguments)
+    zone = time_zone if row.agent.takes_time_zone else None
+    return PreparedRequest(row, version, binding, path_prefix, template, call, application_token, zone)
+
+
+@attrs.frozen
+class PreparedRequest:
+    """A request that lacks its ticket only."""
+
+    _operation: Operation[Any]
+    _version: ServiceVersion
+    _binding: Binding
+    _path_prefix: str
+    _template: "_Template" = attrs.field(repr=False)
+    _call: str = attrs.field(repr=False)
+    _application_token: Secret | None
+    _time_zone: SoTimeZone | None
+
+    def with_ticket(self, ticket: Secret | None) -> Request:
+        """Return the whole request. `ticket`: None: no `Credentials` block. SoPrincipal takes no ticket."""
+        row, template = self._operation, self._template
+        credentials = SoCredentials(ticket=ticket) if ticket is not None and row.agent.takes_ticket else None
+        with clean_traceback(row.name, self._version):
+            body = template.fill((self._application_token, credentials, self._time_zone), self._call)
+        path = f"{self._path_prefix}{template.path}"
+        return Request(path, template.http_headers, body, row.name, self._version, self._binding)
 
 
 def _problem_of(arguments: Mapping[str, object], binding: Binding, time_zone: SoTimeZone | None) -> str | None:
@@ -156,7 +199,8 @@ def build_response(
     else:
         values = attrs.asdict(cast(attrs.AttrsInstance, result), recurse=False)
     blocks = None if header is None else attrs.astuple(header, recurse=False)
-    return _response_template(operation, version, binding).fill(blocks, values)
+    template = _response_template(operation, version, binding)
+    return template.fill(blocks, template.encode_call(values))
 
 
 @attrs.frozen
@@ -169,14 +213,19 @@ class _Template:
     path: str
     http_headers: Mapping[str, str]
 
-    def fill(self, header: Iterable[object] | None, values: Mapping[str, object]) -> bytes:
+    def encode_call(self, values: Mapping[str, object]) -> str:
+        """Return the elements of the operation, for values by parameter name."""
         names = self.call.names
         if names != values.keys():
             wrong = [*(f"{name} is missing" for name in names - values.keys())]
             wrong += (f"{name} is unknown" for name in values.keys() - names)
             raise UsageError(f"the arguments are {sorted(names)}: {', '.join(sorted(wrong))}")
+        return self.call.write(map(values.__getitem__, names))
+
+    def fill(self, header: Iterable[object] | None, call: str) -> bytes:
+        """Return the envelope: the values of its header blocks (None: it has none), and what `encode_call` returned."""
         blocks = "" if header is None else self.header.write(header)
-        return f"{self.before}{blocks}{self.call.write(map(values.__getitem__, names))}".encode()
+        return f"{self.before}{blocks}{call}".encode()
 
 
 @attrs.frozen

@@ -22,7 +22,6 @@ from soapbatch.errors import (
     OperationFailed,
     ProtocolError,
     ServiceBusy,
-    SoapBatchError,
     TenantMoved,
     UnreadableResponse,
     UsageError,
@@ -260,9 +259,5 @@ def parse_response(
         raise UsageError(f"body must be bytes, as received, not {type(body).__name__}")
     parser = ResponseParser(row, version, limits=limits or Limits(), content_type=content_type, on_unknown=on_unknown)
     parser.feed(body)
-    try:
-        with clean_traceback():
-            return interpret(row, parser.close(), status)  # type: ignore[no-any-return]  # the row says R
-    except SoapBatchError as error:
-        error.concerning(row.name, version)
-        raise
+    with clean_traceback(row.name, version):  # the frames below hold what the server sent, unmasked
+        return interpret(row, parser.close(), status)  # type: ignore[no-any-return]  # the row says R

@@ -292,13 +292,6 @@ class SafeXmlParser:
             element = element[-1] if len(element) else None
 
 
-def document(body: bytes, limits: Limits) -> etree._Element:
-    """Return the root of a complete envelope. Raises UnreadableResponse or LimitExceeded."""
-    parser = SafeXmlParser(limits, ("{*}Envelope",))
-    parser.feed(Utf8Transcoder(limits, streamed=False, content_type=None).feed(body, final=True))
-    return parser.close()
-
-
 class Base64Decoder:
     """Decodes base64 piece by piece, in constant memory."""
 

@@ -1,12 +1,18 @@
-"""Two things that asyncio and the operating system make hard.
+"""What the library needs from its process, and that asyncio or the operating system make hard.
 
-`cancellation` brings work to its end although its caller is cancelled; `atomic_file` replaces a file as a whole.
+`cancellation` finishes work although its caller is cancelled; `atomic_file` replaces a file as a whole; `log` holds the
+library's logger.
 """
 
-from soapbatch.system.atomic_file import AtomicFile as AtomicFile
+from soapbatch.system.atomic_file import (
+    AtomicFile as AtomicFile,
+    is_writable as is_writable,
+    save_pieces as save_pieces,
+)
 from soapbatch.system.cancellation import (
     cancel_and_wait as cancel_and_wait,
     retrieve_exception as retrieve_exception,
     run_to_completion as run_to_completion,
     wait_until_done as wait_until_done,
 )
+from soapbatch.system.log import LOG as LOG

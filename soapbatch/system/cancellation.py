@@ -1,4 +1,4 @@
-"""Bring work to its end although its caller is cancelled, and leave no task behind."""
+"""Finish work although its caller is cancelled, and leave no task behind."""
 
 import asyncio
 from collections.abc import Coroutine, Sequence
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 async def wait_until_done(task: asyncio.Future[Any]) -> None:
-    """Wait until `task` is done, whatever its outcome; a cancellation that arrives meanwhile is raised after that."""
+    """Wait until `task` is done, and ignore its outcome. A cancellation in between is raised after that."""
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:
@@ -20,7 +20,7 @@ async def wait_until_done(task: asyncio.Future[Any]) -> None:
 
 
 async def run_to_completion(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` to its end; a cancellation that arrives meanwhile is raised after it, instead of its result."""
+    """Run `work` to its end, and return its result. A cancellation in between is raised afterwards instead."""
     task = asyncio.ensure_future(work)
     try:
         await wait_until_done(task)
@@ -41,6 +41,6 @@ async def cancel_and_wait(tasks: Sequence[asyncio.Task[Any]]) -> None:
 
 
 def retrieve_exception(done_task: asyncio.Future[Any]) -> None:
-    """Retrieve the exception of a task that nobody may have awaited, so that the event loop does not report it."""
+    """Retrieve the exception of a task that is done, so that the event loop does not report it as never retrieved."""
     if not done_task.cancelled():
         done_task.exception()

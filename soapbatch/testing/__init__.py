@@ -1,17 +1,44 @@
-"""The embedded NetServer, for tests: soapbatch's own and those of whoever uses it.
+"""The test kit: an embedded NetServer, failures on purpose, and time under the control of the test.
 
-    server = NetServer(clock=clock)
-    server.define_job("Export", duration=30, output=b"...", file_name="export.csv")
-    ticket = server.tickets.issue()
+    async def main() -> None:
+        server = NetServer(clock=asyncio.get_running_loop().time)
+        server.define_job("Export", duration=1800, output=b"...", file_name="export.csv")
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(server)) as http:
+            async with Client("http://localhost", ticket=server.tickets.issue(), http_client=http) as client:
+                job = await client.jobs.start("Export")
+                await job.wait()
 
-In process, without a socket, hand the client an HTTP client that ends in the server:
+    run_virtual(main())     # half an hour of virtual time, in milliseconds
 
-    http = httpx.AsyncClient(transport=httpx.ASGITransport(server))
+The server:
+    NetServer          an ASGI app with users, tickets and tasks; see its attributes for what a test can look at
+    Personality        which SOAP stack the server behaves like, given as NetServer(personality=)
+    JobDefinition      what the tasks of a job do: duration, progress, outcome, output
+    TaskStore          the tasks of a server, as server.tasks: add, start, read, find, update, stop, delete
+    SessionStore       the users and tickets of a server, as server.tickets: add_user, issue, revoke, expires
+    User               a user who can log in
+    DEMO_USER          the user that every server has unless NetServer(users=) names others: demo, password demo
+    serve              serves a server on a loopback socket; needs the extra soapbatch[demo]
 
-`run_virtual` then lets hours pass in milliseconds, with `NetServer(clock=asyncio.get_running_loop().time)`.
-On a loopback socket, with the extra `soapbatch[demo]`:
+Failures, for server.intercept(operation, interceptor, times=1):
+    lost_request       drops the connection before the operation runs
+    lost_reply         runs the operation, then drops the connection without an answer
+    cut_reply          runs the operation, sends half of the answer, then drops the connection
+    answering          sends an HTTP response of your own, such as answering(429, {"Retry-After": "3"})
+    delayed            waits before the operation runs
+    failing            raises an exception, such as a ServerException
+    Interceptor        the type of an interceptor of your own: a coroutine function of a Call and a Proceed
+    Call               a call that reached an operation; server.calls lists them
+    Proceed            runs the operation and returns its Answer
+    Answer             an HTTP response of the server
+    ServerException    an exception inside NetServer, which the client gets as OperationFailed or Fault
+    SessionRefused     the ServerException for a ticket that is missing, unknown or expired
+    ConnectionDropped  raise it to drop the connection
 
-    async with serve(server) as base_url: ...
+Time:
+    run_virtual        runs a coroutine in a VirtualTimeLoop
+    VirtualTimeLoop    an event loop in which waiting takes no time, and a test that would never end raises an error
+    ManualClock        a clock that stands still until it is advanced
 """
 
 from soapbatch.testing.clock import (
@@ -27,6 +54,7 @@ from soapbatch.testing.faults import (
 from soapbatch.testing.interceptors import (
     Call as Call,
     Interceptor as Interceptor,
+    Proceed as Proceed,
     answering as answering,
     cut_reply as cut_reply,
     delayed as delayed,
@@ -39,4 +67,5 @@ from soapbatch.testing.requests import Personality as Personality
 from soapbatch.testing.responses import Answer as Answer
 from soapbatch.testing.server import NetServer as NetServer
 from soapbatch.testing.serving import serve as serve
-from soapbatch.testing.sessions import DEMO_USER as DEMO_USER, User as User
+from soapbatch.testing.sessions import DEMO_USER as DEMO_USER, SessionStore as SessionStore, User as User
+from soapbatch.testing.tasks import TaskStore as TaskStore

@@ -1,4 +1,4 @@
-"""How the embedded server says no: with an exception of NetServer's, or as a stack that refuses a message."""
+"""How the embedded server fails: by an exception inside an operation, by a SOAP fault, or by a dropped connection."""
 
 from collections.abc import Mapping
 from typing import Final, Literal
@@ -8,24 +8,24 @@ from lxml import etree
 from soapbatch.model import EXCEPTION_INFO, SOAP11_ENVELOPE, XSI, Dictionary, ExceptionInfo, ServiceVersion
 from soapbatch.testing.responses import Answer
 
-NOT_FOUND: Final = "SuperOffice.Exceptions.SoEntityNotFoundException"
-SESSION: Final = "SuperOffice.Exceptions.SoSessionException"
-ARGUMENT: Final = "System.ArgumentException"
+ENTITY_NOT_FOUND: Final = "SuperOffice.Exceptions.SoEntityNotFoundException"
+SESSION_EXCEPTION: Final = "SuperOffice.Exceptions.SoSessionException"
+ARGUMENT_EXCEPTION: Final = "System.ArgumentException"
 
-_NONE_ADDRESSING = "http://schemas.microsoft.com/ws/2005/05/addressing/none"  # where WCF's own codes live
-_XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
-_CODES_12 = {"Client": "Sender", "Server": "Receiver"}
+_WCF_CODES: Final = "http://schemas.microsoft.com/ws/2005/05/addressing/none"  # the namespace of WCF's own fault codes
+_XML_LANG: Final = "{http://www.w3.org/XML/1998/namespace}lang"
+_SOAP12_CODES: Final = {"Client": "Sender", "Server": "Receiver"}
 
 FaultCode = Literal["Client", "Server", "VersionMismatch"]
 
 
 class ServerException(Exception):
-    """An exception inside NetServer: it becomes the reply header block `ExceptionInfo`, or a fault.
+    """An exception inside NetServer. The server sends it as the header block `ExceptionInfo`, or as a fault.
 
-    Raise one from an interceptor to make an operation fail as a server would.
+    An interceptor that raises one makes an operation fail as a real server would.
 
     Attributes:
-        info: what the client gets to read.
+        info: the `ExceptionInfo` that the client reads.
     """
 
     def __init__(
@@ -37,7 +37,15 @@ class ServerException(Exception):
         parameters: Mapping[str, str | None] | None = None,
         inner: ExceptionInfo | None = None,
     ) -> None:
-        """Fail with the full .NET name `exception_type`; the others are fields of `ExceptionInfo`."""
+        """Take the fields of `ExceptionInfo`.
+
+        Args:
+            exception_type: the full .NET name, for example `System.ArgumentException`.
+            message: for developers.
+            friendly_text: for users.
+            parameters: names and values that belong to the message.
+            inner: the exception that led to this one.
+        """
         super().__init__(exception_type, message, friendly_text)
         self.info = ExceptionInfo(
             message=message,
@@ -54,30 +62,30 @@ class SessionRefused(ServerException):
     """The ticket of a call is missing, unknown, revoked or expired."""
 
     def __init__(self, message: str) -> None:
-        """Refuse with `message`."""
-        super().__init__(SESSION, message, "Your session has expired")
+        """Take the message for developers."""
+        super().__init__(SESSION_EXCEPTION, message, "Your session has expired")
 
 
 class ConnectionDropped(ConnectionResetError):
-    """The connection dies without an answer, or in the middle of one."""
+    """The server drops the connection, before it answers or in the middle of its answer."""
 
 
 class Refusal(Exception):
-    """A message is answered before any operation sees it.
+    """The server answers a request at once, without running an operation.
 
     Attributes:
-        answer: with what.
+        answer: the HTTP response.
     """
 
     def __init__(self, answer: Answer) -> None:
-        """Refuse with `answer`."""
+        """Take the response to send."""
         super().__init__(answer.status)
         self.answer = answer
 
 
 def not_found(id: int) -> ServerException:
-    """Return what an unknown task id leads to."""
-    return ServerException(NOT_FOUND, f"BatchTask {id} does not exist", "Not found")
+    """Return the exception for a task id that the server does not know."""
+    return ServerException(ENTITY_NOT_FOUND, f"BatchTask {id} does not exist", "Not found")
 
 
 def fault(
@@ -92,28 +100,28 @@ def fault(
     """Return HTTP 500 with a SOAP fault.
 
     Args:
-        envelope: the envelope namespace, 1.1 or 1.2.
-        code: in SOAP 1.1's words.
-        reason: for people.
-        subcode: one of WCF's own codes; in 1.1, which has no subcodes, it stands in the code's place.
-        info: becomes the detail, in the namespace of `version`.
-        version: of the services.
+        envelope: the envelope namespace, of SOAP 1.1 or SOAP 1.2.
+        code: the fault code, as SOAP 1.1 names it.
+        reason: the text for people.
+        subcode: one of WCF's own codes. SOAP 1.1 has no subcodes, so that it takes the place of the code there.
+        info: the content of the detail element; None: no detail element.
+        version: the service version, whose namespace the detail has; None: no detail element.
     """
     root = etree.Element(etree.QName(envelope, "Envelope"), nsmap={"s": envelope})
     block = etree.SubElement(etree.SubElement(root, etree.QName(envelope, "Body")), etree.QName(envelope, "Fault"))
-    own = {"a": _NONE_ADDRESSING}
+    wcf_prefix = {"a": _WCF_CODES}
     if envelope == SOAP11_ENVELOPE:
-        etree.SubElement(block, "faultcode", nsmap=own).text = f"a:{subcode}" if subcode else f"s:{code}"
+        etree.SubElement(block, "faultcode", nsmap=wcf_prefix).text = f"a:{subcode}" if subcode else f"s:{code}"
         text = etree.SubElement(block, "faultstring")
         text.set(_XML_LANG, "")
         detail_name = etree.QName("detail")
         media_type = "text/xml"
     else:
         value = etree.SubElement(block, etree.QName(envelope, "Code"))
-        etree.SubElement(value, etree.QName(envelope, "Value")).text = f"s:{_CODES_12.get(code, code)}"
+        etree.SubElement(value, etree.QName(envelope, "Value")).text = f"s:{_SOAP12_CODES.get(code, code)}"
         if subcode:
             value = etree.SubElement(value, etree.QName(envelope, "Subcode"))
-            etree.SubElement(value, etree.QName(envelope, "Value"), nsmap=own).text = f"a:{subcode}"
+            etree.SubElement(value, etree.QName(envelope, "Value"), nsmap=wcf_prefix).text = f"a:{subcode}"
         text = etree.SubElement(etree.SubElement(block, etree.QName(envelope, "Reason")), etree.QName(envelope, "Text"))
         text.set(_XML_LANG, "en")
         detail_name = etree.QName(envelope, "Detail")

@@ -1,4 +1,4 @@
-"""What each operation does on the embedded server: one row an operation."""
+"""What each operation does on the embedded server: one row of HANDLERS an operation."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
@@ -16,8 +16,8 @@ from soapbatch.model import (
     SoSystemInfoCarrier,
 )
 from soapbatch.operations import Operation
-from soapbatch.testing.faults import ARGUMENT, ServerException, not_found
-from soapbatch.testing.sessions import Tickets
+from soapbatch.testing.faults import ARGUMENT_EXCEPTION, ServerException, not_found
+from soapbatch.testing.sessions import SessionStore
 from soapbatch.testing.tasks import TaskStore
 
 SYSTEM_INFO: Final = SoSystemInfoCarrier(
@@ -40,33 +40,39 @@ SYSTEM_INFO: Final = SoSystemInfoCarrier(
 
 @attrs.frozen(kw_only=True)
 class Context:
-    """What an operation works on, and for whom.
+    """What a handler needs: the server's stores and the call.
 
     Attributes:
-        tasks: the task store.
-        tickets: the sessions.
-        nil_for_unknown: whether GetBatchTaskInfo answers nil for an unknown id, or fails.
-        associate_id: of the caller; 0 where the operation needs no ticket.
-        arguments: those sent, by parameter name.
+        tasks: the server's tasks.
+        tickets: the server's users and tickets.
+        nil_for_unknown: whether GetBatchTaskInfo returns nil for an unknown id; else it fails.
+        associate_id: of the caller; 0 if the operation needs no ticket.
+        arguments: those that were sent, by parameter name.
     """
 
     tasks: TaskStore
-    tickets: Tickets
+    tickets: SessionStore
     nil_for_unknown: bool
     associate_id: int
     arguments: Mapping[str, Any]
 
-    def id(self, name: str = "id") -> int:
-        """Return the id that was sent; absent, it is .NET's default, 0."""
-        return int(self.arguments.get(name, 0))
+    def task_id(self, parameter: str = "id") -> int:
+        """Return the task id in `parameter`; 0, which is .NET's default, if none was sent."""
+        return int(self.arguments.get(parameter, 0))
 
-    def task(self) -> BatchTaskInfo | None:
-        """Return the BatchTaskInfo that was sent."""
+    def task_info(self) -> BatchTaskInfo | None:
+        """Return the BatchTaskInfo that was sent, or None."""
         info = self.arguments.get("batch_task_info")
         return info if isinstance(info, BatchTaskInfo) else None
 
     def filters(self, name: str | None, *, state: bool, associates: bool) -> dict[str, Any]:
-        """Return the filters that were sent, for `TaskStore.find`; `name` is the parameter with the name."""
+        """Return keyword arguments for `TaskStore.find`.
+
+        Args:
+            name: the parameter that filters by name; None: the operation has none.
+            state: whether the operation filters by state.
+            associates: whether the operation filters by associates.
+        """
         found: dict[str, Any] = {}
         if name is not None:
             found["name"] = self.arguments.get(name, "")
@@ -75,7 +81,7 @@ class Context:
         if state:
             found["state"] = self.arguments.get("state", BatchTaskState.UNKNOWN)
             if not isinstance(found["state"], BatchTaskState):
-                raise ServerException(ARGUMENT, "There is no such BatchTaskState", "Unknown state")
+                raise ServerException(ARGUMENT_EXCEPTION, "There is no such BatchTaskState", "Unknown state")
         return found
 
 
@@ -92,14 +98,14 @@ def _find(
 
 
 def _get(context: Context) -> BatchTaskInfo | None:
-    info = context.tasks.read(context.id())
+    info = context.tasks.read(context.task_id())
     if info is None and not context.nil_for_unknown:
-        raise not_found(context.id())
+        raise not_found(context.task_id())
     return info
 
 
 def _output(context: Context) -> bytes | Iterable[bytes] | None:
-    output = context.tasks.output(context.id("batch_task_id"))
+    output = context.tasks.output(context.task_id("batch_task_id"))
     return output() if callable(output) else output
 
 
@@ -110,11 +116,11 @@ HANDLERS: Final[Mapping[Operation[Any], Handler]] = {
     ops.GET_BATCH_TASK_INFOS_BY_NAME_AND_STATE: _find("name", state=True, system=False),
     ops.GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES: _find("name", associates=True),
     ops.GET_BATCH_TASK_INFOS_BY_ASSOCIATES_AND_STATE: _find(associates=True, state=True),
-    ops.START_BATCH_JOB: lambda context: context.tasks.start(context.task(), context.associate_id),
-    ops.STOP_BATCH_JOB: lambda context: context.tasks.stop(context.id()),
-    ops.UPDATE_BATCH_TASK: lambda context: context.tasks.update(context.task()),
+    ops.START_BATCH_JOB: lambda context: context.tasks.start(context.task_info(), context.associate_id),
+    ops.STOP_BATCH_JOB: lambda context: context.tasks.stop(context.task_id()),
+    ops.UPDATE_BATCH_TASK: lambda context: context.tasks.update(context.task_info()),
     ops.DELETE_BATCH_TASKS: lambda context: context.tasks.delete(*context.arguments.get("batch_task_ids", ())),
-    ops.DELETE_BATCH_TASK: lambda context: context.tasks.delete(context.id("batch_task_id")),
+    ops.DELETE_BATCH_TASK: lambda context: context.tasks.delete(context.task_id("batch_task_id")),
     ops.GET_ALL_BATCH_TASK_INFOS_BY_NAME: _find("task_name"),
     ops.GET_ALL_BATCH_TASK_INFOS_BY_NAME_AND_STATE: _find("task_name", state=True),
     ops.GET_SYSTEM_BATCH_TASK_INFOS_BY_NAME: _find("task_name", system=True),
@@ -129,15 +135,18 @@ HANDLERS: Final[Mapping[Operation[Any], Handler]] = {
     ),
     ops.GET_SYSTEM_INFO: lambda _: SYSTEM_INFO,
     ops.GET_OUTPUT_FROM_BATCH: _output,
-    ops.CLEANUP_BATCH_TASK: lambda context: context.tasks.cleanup(context.id("batch_task_id")),
+    ops.CLEANUP_BATCH_TASK: lambda context: context.tasks.cleanup(context.task_id("batch_task_id")),
 }
-"""What to do for each operation; it returns the result, or raises ServerException."""
+"""The function that runs each operation: it returns the result, or raises ServerException."""
 
 
-def as_seen_by(version: ServiceVersion, info: BatchTaskInfo, lacks: Collection[str] = ()) -> BatchTaskInfo:
-    """Return `info` without what `version`, or a server that `lacks` fields by wire name, has no word for."""
+def without_newer_values(version: ServiceVersion, info: BatchTaskInfo, missing: Collection[str] = ()) -> BatchTaskInfo:
+    """Return `info` without the fields that `version` does not have, or whose wire names are in `missing`.
+
+    A state that `version` does not have becomes Succeeded.
+    """
     changes: dict[str, Any] = {
-        row.attribute: None for row in BATCH_TASK_INFO.fields if row.since > version or row.name in lacks
+        field.attribute: None for field in BATCH_TASK_INFO.fields if field.since > version or field.name in missing
     }
     if isinstance(info.state, str) and BATCH_TASK_STATE.since.get(info.state, version) > version:
         changes["state"] = BatchTaskState.SUCCEEDED

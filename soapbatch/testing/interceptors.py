@@ -1,10 +1,11 @@
-"""Making calls go wrong on purpose: one hook around an operation, and the ways in which calls usually go wrong.
+"""Interceptors: functions that make the calls of an embedded server fail on purpose.
 
-    server.intercept("StartBatchJob", lost_reply)                        # applied, and then the connection dies
-    server.intercept(None, answering(429, {"Retry-After": "3"}), times=20)
+    server.intercept("StartBatchJob", lost_reply)                             # the next start
+    server.intercept(None, answering(429, {"Retry-After": "3"}), times=20)    # the next 20 calls
 
-An interceptor is a coroutine function that gets the call and a coroutine function that carries it out: it may
-wait, raise `ServerException` or `ConnectionDropped`, before or after, or answer something else altogether.
+An interceptor is a coroutine function with two parameters: the call, and a coroutine function `proceed` that runs the
+operation and returns the answer. An interceptor may wait, may raise `ServerException` or `ConnectionDropped`, before
+or after `proceed`, and may return an answer of its own.
 """
 
 import asyncio
@@ -23,14 +24,14 @@ class Call:
     """One call that reached an operation.
 
     Attributes:
-        operation: its wire name.
-        version: of the services.
-        binding: in which it came.
-        arguments: those sent, by parameter name; passwords, access tokens and login data are "***".
-        at: the clock's seconds when it came.
-        outcome: what became of the operation, whether or not the client learns of it: "" while it runs;
-            "succeeded"; the last part of an exception's type; and where it was not applied because of an
-            interceptor, "dropped", "cancelled" or "intercepted".
+        operation: the wire name of the operation.
+        version: the service version of the endpoint.
+        binding: the form of the request.
+        arguments: those that were sent, by parameter name; passwords, access tokens and login data are "***".
+        at: the clock's seconds when the call arrived.
+        outcome: what the operation did, which the client may not learn. "" while the call is handled; "succeeded";
+            the last part of the exception's type, for example "SoSessionException"; or, if an interceptor kept the
+            operation from running, "dropped", "cancelled" or "intercepted".
     """
 
     operation: str
@@ -42,22 +43,25 @@ class Call:
 
 
 Proceed: TypeAlias = Callable[[], Awaitable[Answer]]
+"""Runs the operation and returns its answer."""
+
 Interceptor: TypeAlias = Callable[[Call, Proceed], Awaitable[Answer]]
+"""What `NetServer.intercept` takes."""
 
 
 async def lost_request(_: Call, __: Proceed) -> Answer:
-    """Let the connection die before the operation is applied."""
+    """Drop the connection; the operation does not run."""
     raise ConnectionDropped("the connection was dropped before the operation")
 
 
 async def lost_reply(_: Call, proceed: Proceed) -> Answer:
-    """Apply the operation, then let the connection die without an answer."""
+    """Run the operation, then drop the connection without an answer."""
     await proceed()
     raise ConnectionDropped("the connection was dropped after the operation")
 
 
 async def cut_reply(_: Call, proceed: Proceed) -> Answer:
-    """Apply the operation, answer half, then let the connection die."""
+    """Run the operation, send the first half of the answer, then drop the connection."""
     answer = await proceed()
     whole = b"".join(answer.body)
 
@@ -69,7 +73,7 @@ async def cut_reply(_: Call, proceed: Proceed) -> Answer:
 
 
 def answering(status: int, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Interceptor:
-    """Return an interceptor that answers this, without applying the operation."""
+    """Return an interceptor that sends this HTTP response; the operation does not run."""
 
     async def intercept(_: Call, __: Proceed) -> Answer:
         return Answer(status, headers or {}, (body,))
@@ -78,7 +82,7 @@ def answering(status: int, headers: Mapping[str, str] | None = None, body: bytes
 
 
 def delayed(seconds: float) -> Interceptor:
-    """Return an interceptor that waits before the operation is applied."""
+    """Return an interceptor that waits for `seconds`, then runs the operation."""
 
     async def intercept(_: Call, proceed: Proceed) -> Answer:
         await asyncio.sleep(seconds)
@@ -88,7 +92,7 @@ def delayed(seconds: float) -> Interceptor:
 
 
 def failing(error: Exception) -> Interceptor:
-    """Return an interceptor that raises `error` instead of applying the operation."""
+    """Return an interceptor that raises `error`; the operation does not run."""
 
     async def intercept(_: Call, __: Proceed) -> Answer:
         raise error

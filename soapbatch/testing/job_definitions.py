@@ -1,4 +1,4 @@
-"""The jobs that the embedded server knows: how long they take, how they end, what they leave behind."""
+"""The jobs that the embedded server can run: their duration, their outcome and their output."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,28 +11,29 @@ from soapbatch.errors import UsageError
 from soapbatch.model import BatchTaskCancellationBehaviour, BatchTaskState
 
 Output: TypeAlias = bytes | Callable[[], Iterable[bytes]]
-"""The content of an output file; or what makes it anew, piece by piece, for files too large to hold."""
+"""The content of an output file, or a function that returns the content in pieces, for files too large for memory."""
 
-TERMINAL: Final = frozenset({BatchTaskState.SUCCEEDED, BatchTaskState.FAILED, BatchTaskState.SUCCEEDED_MANUAL_CLEANUP})
-"""The states that a task does not leave by itself."""
+_LONGEST_DESCRIPTION: Final = 254  # characters; NetServer's limit, like the next
+_LONGEST_FILE_NAME: Final = 260
 
 
 @attrs.frozen(kw_only=True)
 class JobDefinition:
-    """What a job of some name does on the server.
+    """What the tasks of a job do on the embedded server.
 
     Attributes:
-        duration: seconds from its (last) start to its end; `math.inf`: it never ends by itself.
-        steps: (percent, progress description), spread evenly over `duration`; none: percent grows with time.
-        outcome: the terminal state.
-        result: the task's `result` once it has ended by itself.
-        output: the file that it leaves when it succeeds, or None.
-        file_name: of the output.
-        restarts: for each start that comes to nothing, the seconds after which the server queues it again.
-        cancellation_behaviour: whether it may be stopped.
-        vanishes_after: seconds after its end at which the server forgets the task; None: never.
-        is_system_task: whether it runs as the system.
-        is_internal_task: whether it is hidden from users' lists in the product.
+        duration: seconds from the last start to the end; `math.inf`: the task runs until it is stopped.
+        steps: pairs of percent and progress description, each shown for an equal part of `duration`. Without steps,
+            percent grows with time.
+        outcome: the state at the end, a terminal one.
+        result: the task's `result` after the end.
+        output: the output file of a task that succeeded; None: there is none.
+        file_name: the name of the output file.
+        restarts: for each start that is broken off, the seconds after which the server queues the task again.
+        cancellation_behaviour: whether the task can be stopped.
+        vanishes_after: seconds after the end at which the server deletes the task; None: never.
+        is_system_task: whether the task runs as the system, whoever starts it.
+        is_internal_task: whether SuperOffice hides the task from users' lists.
     """
 
     duration: float = 10.0
@@ -48,21 +49,18 @@ class JobDefinition:
     is_internal_task: bool = False
 
     def __attrs_post_init__(self) -> None:
-        """Refuse what no task could show with a UsageError."""
-        if self.outcome not in TERMINAL:
-            message = "outcome is SUCCEEDED, FAILED or SUCCEEDED_MANUAL_CLEANUP: a job ends in no other state"
-        elif min(self.duration, *self.restarts, 0) < 0 or math.inf in self.restarts:
-            message = "duration is 0 seconds or more, and so is each of restarts, which are finite too"
-        elif any(not 0 <= percent <= 100 or len(text) > 254 for percent, text in self.steps):  # noqa: PLR2004 - the wire's
-            message = "steps are pairs of 0 to 100 percent and at most 254 characters"
-        elif len(self.file_name or "") > 260:  # noqa: PLR2004 - the wire's limit
-            message = "file_name is at most 260 characters long"
-        else:
-            return
-        raise UsageError(message)
+        """Raise a UsageError for values that no task can have."""
+        if not (isinstance(self.outcome, BatchTaskState) and self.outcome.is_terminal):
+            raise UsageError("outcome is SUCCEEDED, FAILED or SUCCEEDED_MANUAL_CLEANUP: a job ends in no other state")
+        if min(self.duration, *self.restarts, 0) < 0 or math.inf in self.restarts:
+            raise UsageError("duration and restarts are 0 seconds or more, and restarts are finite")
+        if any(not 0 <= percent <= 100 or len(text) > _LONGEST_DESCRIPTION for percent, text in self.steps):  # noqa: PLR2004 - percent
+            raise UsageError(f"steps are pairs of 0 to 100 percent and at most {_LONGEST_DESCRIPTION} characters")
+        if len(self.file_name or "") > _LONGEST_FILE_NAME:
+            raise UsageError(f"file_name is at most {_LONGEST_FILE_NAME} characters long")
 
     def progress(self, seconds: float) -> tuple[int, str]:
-        """Return percent and progress description after `seconds` of running."""
+        """Return percent and progress description of a task that has run for `seconds`."""
         share = 1.0 if seconds >= self.duration else seconds / self.duration
         if self.steps:
             return self.steps[min(int(share * len(self.steps)), len(self.steps) - 1)]
@@ -96,4 +94,4 @@ PREDEFINED: Final[Mapping[str, JobDefinition]] = MappingProxyType(
         "NightlySystemBatchPlugin": JobDefinition(duration=60.0, is_system_task=True),
     }
 )
-"""The jobs that a new embedded server knows, for the demo and for first steps."""
+"""The jobs that every embedded server has, for the demo and for first experiments."""

@@ -1,4 +1,4 @@
-"""What the embedded server sends back: whole, or in pieces where it would be large."""
+"""Results to HTTP responses: whole, or in pieces if the result is large."""
 
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,19 +21,20 @@ from soapbatch.model import (
 from soapbatch.operations import Operation
 from soapbatch.soap import build_response
 
-_BATCH: Final = 500  # tasks in one piece of a list: about 500 KiB of documented, 400 KiB of compact XML
-_BASE64_PIECE: Final = 48 * 1024  # bytes; a multiple of three, so that each piece ends on a whole group
-_CLOSED_BEHIND_RESULT: Final = 4  # the close tags of result, response element, Body and Envelope
+_TASKS_A_PIECE: Final = 500  # about 500 KiB of XML in the documented form, 400 KiB in the others
+_BYTES_A_PIECE: Final = 48 * 1024  # a multiple of three, so that each piece ends on a whole group of base64
+_END_TAGS: Final = 4  # of result, response element, Body and Envelope: those that follow the content of the result
 
 
 @attrs.frozen
 class Answer:
-    """An HTTP response. Iterating over `body` may raise `ConnectionDropped`, which cuts it off there.
+    """An HTTP response of the embedded server.
 
     Attributes:
-        status: of HTTP.
+        status: the HTTP status.
         headers: by name.
-        body: in pieces; a tuple is sent with its Content-Length, anything else chunked.
+        body: the body in pieces. A tuple is sent with its Content-Length, any other iterable chunked. Iterating over
+            it may raise `ConnectionDropped`: the connection is dropped after the pieces before that.
     """
 
     status: int = 200
@@ -42,15 +43,15 @@ class Answer:
 
 
 @attrs.frozen
-class Form:
-    """How an operation's answer is laid out."""
+class ResponseForm:
+    """What the layout of a response depends on."""
 
     operation: Operation[Any]
     version: ServiceVersion
     binding: Binding
 
     def envelope(self, result: object, header: ReplyHeader | None) -> bytes:
-        """Return the envelope with `result`."""
+        """Return the envelope that holds `result`."""
         return build_response(self.operation, result, version=self.version, binding=self.binding, header=header)
 
     def answer(self, body: Iterable[bytes]) -> Answer:
@@ -58,22 +59,25 @@ class Form:
         return Answer(200, {"Content-Type": f"{self.binding.media_type}; charset=utf-8"}, body)
 
 
-def success(form: Form, result: Any) -> Answer:
+def success(form: ResponseForm, result: Any) -> Answer:
     """Return the answer of an operation that succeeded.
 
-    A list may come as an iterator, and a file as an iterable of bytes: they are sent in pieces.
+    Args:
+        form: the layout.
+        result: the operation's result. A list may be any iterable, and a file an iterable of bytes: both are sent in
+            pieces, so that they need not fit into memory.
     """
-    # The documented answers have no Header element.
+    # The documented examples of responses have no Header element.
     header = None if form.binding.is_documented else ReplyHeader(succeeded=True)
     if isinstance(form.operation.result, Array):
-        return form.answer(_list(form, header, iter(result)))
+        return form.answer(_list_body(form, header, iter(result)))
     if form.operation.result is BASE64 and result is not None:
-        return form.answer(_file(form, header, result))
+        return form.answer(_file_body(form, header, result))
     return form.answer((form.envelope(result, header),))
 
 
-def failure(form: Form, header: ReplyHeader) -> Answer:
-    """Return HTTP 200 with `header` saying that the operation failed, beside a harmless-looking result."""
+def failure(form: ResponseForm, header: ReplyHeader) -> Answer:
+    """Return HTTP 200 with a `header` that says that the operation failed, and a result as if it had succeeded."""
     result: Any = None
     if form.operation.result is INT:
         result = 0
@@ -84,43 +88,43 @@ def failure(form: Form, header: ReplyHeader) -> Answer:
     return form.answer((form.envelope(result, header),))
 
 
-def _list(form: Form, header: ReplyHeader | None, items: Iterator[BatchTaskInfo]) -> Iterable[bytes]:
-    first = list(islice(items, _BATCH))
-    second = list(islice(items, _BATCH))
+def _list_body(form: ResponseForm, header: ReplyHeader | None, items: Iterator[BatchTaskInfo]) -> Iterable[bytes]:
+    first = list(islice(items, _TASKS_A_PIECE))
+    second = list(islice(items, _TASKS_A_PIECE))
     if not second:
         return (form.envelope(first, header),)
     return _list_pieces(form, header, chain(first, second, items))
 
 
-def _list_pieces(form: Form, header: ReplyHeader | None, items: Iterator[BatchTaskInfo]) -> Iterator[bytes]:
+def _list_pieces(form: ResponseForm, header: ReplyHeader | None, items: Iterator[BatchTaskInfo]) -> Iterator[bytes]:
     head, tail = _around_result(form.envelope([], header))
     yield head
-    while batch := list(islice(items, _BATCH)):
+    while batch := list(islice(items, _TASKS_A_PIECE)):
         yield form.envelope(batch, header)[len(head) : -len(tail)]
     yield tail
 
 
-def _file(form: Form, header: ReplyHeader | None, content: bytes | Iterable[bytes]) -> Iterable[bytes]:
-    if isinstance(content, bytes) and len(content) <= _BASE64_PIECE:
+def _file_body(form: ResponseForm, header: ReplyHeader | None, content: bytes | Iterable[bytes]) -> Iterable[bytes]:
+    if isinstance(content, bytes) and len(content) <= _BYTES_A_PIECE:
         return (form.envelope(content, header),)
     return _file_pieces(form, header, (content,) if isinstance(content, bytes) else content)
 
 
-def _file_pieces(form: Form, header: ReplyHeader | None, contents: Iterable[bytes]) -> Iterator[bytes]:
+def _file_pieces(form: ResponseForm, header: ReplyHeader | None, contents: Iterable[bytes]) -> Iterator[bytes]:
     head, tail = _around_result(form.envelope(b"", header))
     yield head
     rest = b""
     for content in contents:
         data = rest + content
         whole = len(data) - len(data) % 3
-        for start in range(0, whole, _BASE64_PIECE):
-            yield b64encode(data[start : min(start + _BASE64_PIECE, whole)])
+        for start in range(0, whole, _BYTES_A_PIECE):
+            yield b64encode(data[start : min(start + _BYTES_A_PIECE, whole)])
         rest = data[whole:]
     yield b64encode(rest)
     yield tail
 
 
 def _around_result(envelope: bytes) -> tuple[bytes, bytes]:
-    """Split an envelope with an empty result into what stands before and behind the result's content."""
-    head = envelope.rsplit(b"</", _CLOSED_BEHIND_RESULT)[0].rstrip(b" ")
+    """Split an envelope with an empty result into the bytes before and the bytes after the result's content."""
+    head = envelope.rsplit(b"</", _END_TAGS)[0].rstrip(b" ")
     return head, envelope[len(head) :]

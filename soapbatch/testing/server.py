@@ -1,12 +1,8 @@
-"""The embedded NetServer: an ASGI app with real state that answers like a NetServer, or like one in trouble.
+"""The embedded NetServer: an ASGI app with users, tickets and tasks.
 
-    server = NetServer()
-    server.define_job("Export", duration=30, output=b"...", file_name="export.csv")
-    transport = httpx.ASGITransport(server)                       # in process, also under a VirtualTimeLoop
-    async with serve(server) as base_url: ...                     # or on a loopback socket
-
-It answers in the binding of the request. Success carries the header block Succeeded=true, except in the
-documented form, whose answers have no Header; failures carry ExceptionInfo and Succeeded=false in every form.
+An answer has the binding of its request. The answer of an operation that succeeded has the header block
+Succeeded=true, except in the documented form, whose answers have no Header. The answer of an operation that failed has
+the header blocks ExceptionInfo and Succeeded=false, in every form.
 """
 
 import asyncio
@@ -23,12 +19,12 @@ from soapbatch.model import ARRAY_OF_BATCH_TASK_INFO, MIB, BatchTaskInfo, ReplyH
 from soapbatch.operations import Operation, operation_named
 from soapbatch.testing.clock import WallClock
 from soapbatch.testing.faults import ConnectionDropped, Refusal, ServerException, SessionRefused, fault
-from soapbatch.testing.handlers import HANDLERS, Context, as_seen_by
+from soapbatch.testing.handlers import HANDLERS, Context, without_newer_values
 from soapbatch.testing.interceptors import Call, Interceptor
 from soapbatch.testing.job_definitions import JobDefinition
-from soapbatch.testing.requests import Personality, Received, endpoint, read_request
-from soapbatch.testing.responses import Answer, Form, failure, success
-from soapbatch.testing.sessions import DEMO_USER, Tickets, User
+from soapbatch.testing.requests import Personality, ReceivedCall, find_endpoint, read_request
+from soapbatch.testing.responses import Answer, ResponseForm, failure, success
+from soapbatch.testing.sessions import DEMO_USER, SessionStore, User
 from soapbatch.testing.tasks import TaskStore
 from soapbatch.testing.wsdl import wsdl
 
@@ -36,8 +32,8 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-DROP: Final = "soapbatch.drop"
-"""The ASGI extension with which `serve` lends the app a way to let the connection die."""
+DROP_CONNECTION: Final = "soapbatch.drop"
+"""The ASGI extension of `serve`: a coroutine function that drops the connection."""
 
 _CALLS_KEPT: Final = 100_000
 _LARGEST_REQUEST: Final = 64 * MIB
@@ -47,27 +43,30 @@ _NOT_FOUND: Final = Answer(404, {"Content-Type": "text/html"}, (b"<h1>404 Not Fo
 
 @attrs.define
 class _Interception:
+    """What `NetServer.intercept` was given: `left` calls remain, or all of them (None)."""
+
     operation: str | None
     interceptor: Interceptor
     left: int | None
 
 
 class NetServer:
-    """An ASGI app that serves the Batch, SoPrincipal and BLOB services of every version.
+    """An ASGI app that serves the agents Batch, SoPrincipal and BLOB in every service version.
 
-    Every attribute may be changed while it runs.
+    Every attribute may be changed while the server runs.
 
     Attributes:
-        personality: which SOAP stack it behaves like.
-        failures: how an operation that failed is told: "header" (HTTP 200, Succeeded=false) or "fault".
-        ticket_refusals: how a refused ticket is told: "header", "fault" or "401".
-        unknown_task: how GetBatchTaskInfo answers for an id it does not know: "nil" or "exception".
-        lacks: operations and fields of BatchTaskInfo, by wire name, that this server is too old for.
-        tasks: the task store.
-        tickets: users, tickets and logins.
-        calls: the latest 100,000 calls that reached an operation, oldest first.
-        counts: how many of them there were, by operation.
-        requests: how many HTTP requests there were, of any kind.
+        personality: which SOAP stack the server behaves like.
+        failures: how the server reports that an operation failed: "header" (HTTP 200, Succeeded=false) or "fault".
+        ticket_refusals: how the server refuses a ticket: "header", "fault" or "401".
+        unknown_task: what GetBatchTaskInfo returns for an unknown id: "nil" or "exception".
+        missing: the wire names of operations, and of fields of BatchTaskInfo, that the server does not have. Real
+            servers of one service version differ in them.
+        tasks: the tasks, and the jobs that can be started.
+        tickets: the users, and the tickets that were issued.
+        calls: the latest 100,000 calls that reached an operation, the oldest first.
+        counts: how many calls reached each operation, by wire name.
+        requests: how many HTTP requests the server has received, of any kind.
     """
 
     def __init__(
@@ -81,28 +80,29 @@ class NetServer:
         failures: Literal["header", "fault"] = "header",
         ticket_refusals: Literal["header", "fault", "401"] = "header",
         unknown_task: Literal["nil", "exception"] = "nil",
-        lacks: Collection[str] = (),
+        missing: Collection[str] = (),
     ) -> None:
-        """Start empty.
+        """Begin without tasks and tickets.
 
         Args:
-            clock: returns seconds and never goes back: a `ManualClock`, or the `time` of the running loop.
-            epoch: the date at the clock's present reading (aware); None: what the machine says it is.
-            users: who may log in.
+            clock: returns seconds and never goes back: `time.monotonic`, a `ManualClock`, or the `time` of the
+                running event loop.
+            epoch: the date of the clock's present reading (aware); None: the machine's present date.
+            users: who can log in.
             personality: see the attribute.
-            path_prefix: what stands before `/Services88` in paths; anything may stand before that.
+            path_prefix: what stands directly before `/Services88` in paths. Anything may stand before it.
             failures: see the attribute.
             ticket_refusals: see the attribute.
             unknown_task: see the attribute.
-            lacks: see the attribute.
+            missing: see the attribute.
         """
         self.personality = personality
         self.failures: Literal["header", "fault"] = failures
         self.ticket_refusals: Literal["header", "fault", "401"] = ticket_refusals
         self.unknown_task: Literal["nil", "exception"] = unknown_task
-        self.lacks = frozenset(lacks)
+        self.missing = frozenset(missing)
         self.tasks = TaskStore(clock, WallClock(clock, epoch))
-        self.tickets = Tickets(clock, {user.name: user for user in users})
+        self.tickets = SessionStore(clock, {user.name: user for user in users})
         self.calls: deque[Call] = deque(maxlen=_CALLS_KEPT)
         self.counts: Counter[str] = Counter()
         self.requests = 0
@@ -111,7 +111,16 @@ class NetServer:
         self._interceptions: list[_Interception] = []
 
     def define_job(self, name: str, definition: JobDefinition | None = None, **fields: Any) -> JobDefinition:
-        """Let StartBatchJob know a job: `definition`, or one made of the fields of `JobDefinition`."""
+        """Add a job that StartBatchJob can start; a job of the same name is replaced.
+
+        Args:
+            name: of the job.
+            definition: what the job's tasks do; None: a `JobDefinition` with `fields`.
+            fields: the fields of `JobDefinition`.
+
+        Returns:
+            The definition.
+        """
         self.tasks.jobs[name] = made = definition or JobDefinition(**fields)
         return made
 
@@ -120,24 +129,32 @@ class NetServer:
     ) -> None:
         """Put `interceptor` around the next calls of an operation.
 
-        Args:
-            operation: a row or a wire name; None: any.
-            interceptor: see `soapbatch.testing.interceptors`.
-            times: for how many calls; None: for all, until `clear_interceptors`.
+        If several interceptors fit a call, the call goes to the one that was added first.
 
-        Where several fit a call, the one that was added first takes it.
+        Args:
+            operation: a row of `soapbatch.operations`, or a wire name; None: any operation.
+            interceptor: see `soapbatch.testing.interceptors`.
+            times: for how many calls; None: for all calls until `clear_interceptors`.
+
+        Raises:
+            UsageError: there is no such operation.
         """
         name = None if operation is None else operation_named(operation).name
         self._interceptions.append(_Interception(name, interceptor, times))
 
     def clear_interceptors(self) -> None:
-        """Let every call go its own way again."""
+        """Remove every interceptor."""
         self._interceptions.clear()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one HTTP request: the ASGI interface."""
+        """Answer one HTTP request (the ASGI interface).
+
+        Raises:
+            UsageError: the scope is not HTTP.
+            ConnectionDropped: the connection is to be dropped, and the ASGI server has no way to do it.
+        """
         if scope["type"] != "http":
-            raise UsageError("the embedded NetServer speaks HTTP and nothing else")
+            raise UsageError("the embedded NetServer takes HTTP requests and nothing else")
         self.requests += 1
         try:
             body = await _read(receive)
@@ -146,26 +163,25 @@ class NetServer:
         except Refusal as refusal:
             await _send(refusal.answer, send)
         except ConnectionDropped:
-            drop = scope.get("extensions", {}).get(DROP)
+            drop = scope.get("extensions", {}).get(DROP_CONNECTION)
             if drop is None:
                 raise
             await drop()
 
     async def _answer(self, scope: Scope, body: bytes) -> Answer:
-        at = endpoint(scope["path"], self._path_prefix, self.lacks)
-        if at is None:
+        endpoint = find_endpoint(scope["path"], self._path_prefix, self.missing)
+        if endpoint is None:
             return _NOT_FOUND
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         if scope["method"] == "GET" and scope["query_string"].lower() == b"wsdl":
             location = f"{scope['scheme']}://{headers.get('host', 'localhost')}{scope['path']}"
-            return Answer(
-                200, {"Content-Type": "text/xml; charset=utf-8"}, (wsdl(at.agent, at.version, at.operations, location),)
-            )
+            body = wsdl(endpoint.agent, endpoint.version, endpoint.operations, location)
+            return Answer(200, {"Content-Type": "text/xml; charset=utf-8"}, (body,))
         if scope["method"] != "POST":
             return Answer(405, {"Allow": "GET, POST"})
-        return await self._call(read_request(self.personality, at, headers, body))
+        return await self._call(read_request(self.personality, endpoint, headers, body))
 
-    async def _call(self, received: Received) -> Answer:
+    async def _call(self, received: ReceivedCall) -> Answer:
         name = received.operation.name
         arguments = {k: "***" if k in _SECRET_PARAMETERS else v for k, v in received.arguments.items()}
         call = Call(name, received.version, received.binding, arguments, self._clock())
@@ -173,7 +189,7 @@ class NetServer:
         self.counts[name] += 1
 
         async def proceed() -> Answer:
-            return self._carry_out(received, call)
+            return self._run_operation(received, call)
 
         interceptor = self._interceptor_for(name)
         try:
@@ -199,7 +215,7 @@ class NetServer:
                 return interception.interceptor
         return None
 
-    def _carry_out(self, received: Received, call: Call) -> Answer:
+    def _run_operation(self, received: ReceivedCall, call: Call) -> Answer:
         try:
             context = Context(
                 tasks=self.tasks,
@@ -212,37 +228,37 @@ class NetServer:
         except ServerException as error:
             return self._fail(received, call, error)
         if isinstance(result, BatchTaskInfo):
-            result = as_seen_by(received.version, result, self.lacks)
+            result = without_newer_values(received.version, result, self.missing)
         elif received.operation.result is ARRAY_OF_BATCH_TASK_INFO:
-            result = (as_seen_by(received.version, info, self.lacks) for info in result)
+            result = (without_newer_values(received.version, info, self.missing) for info in result)
         call.outcome = "succeeded"
         return success(_form(received), result)
 
-    def _associate_id(self, received: Received) -> int:
+    def _associate_id(self, received: ReceivedCall) -> int:
         if not received.operation.agent.takes_ticket:
             return 0
         credentials = received.header.credentials or SoCredentials()
         ticket = credentials.ticket
         return self.tickets.check(ticket if isinstance(ticket, str) else None, received.version).associate_id
 
-    def _fail(self, received: Received, call: Call, error: ServerException) -> Answer:
+    def _fail(self, received: ReceivedCall, call: Call, error: ServerException) -> Answer:
         call.outcome = call.outcome or error.info.error_type or "failed"
-        told = self.ticket_refusals if isinstance(error, SessionRefused) else self.failures
-        if told == "401":
+        report = self.ticket_refusals if isinstance(error, SessionRefused) else self.failures
+        if report == "401":
             return Answer(401, {"WWW-Authenticate": 'Bearer realm="NetServer"'})
-        if told == "fault":
+        if report == "fault":
             reason = error.info.message or ""
             envelope = received.binding.envelope
             return fault(envelope, "Server", reason, info=error.info, version=received.version)
         return failure(_form(received), ReplyHeader(exception_info=error.info, succeeded=False))
 
 
-def _form(received: Received) -> Form:
-    return Form(received.operation, received.version, received.binding)
+def _form(received: ReceivedCall) -> ResponseForm:
+    return ResponseForm(received.operation, received.version, received.binding)
 
 
 async def _read(receive: Receive) -> bytes | None:
-    """Return the body of a request; None: the client has gone."""
+    """Return the body of a request; None: the client has closed the connection."""
     body = bytearray()
     while (message := await receive())["type"] == "http.request":
         body += message.get("body", b"")

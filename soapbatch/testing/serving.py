@@ -1,4 +1,4 @@
-"""Serving an ASGI app on a loopback socket, in the running event loop, under uvicorn."""
+"""Serving an embedded server on a socket, with uvicorn in the running event loop. Needs the extra `soapbatch[demo]`."""
 
 import asyncio
 import contextlib
@@ -7,25 +7,25 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from soapbatch.errors import UsageError
-from soapbatch.testing.server import DROP, NetServer, Receive, Scope, Send
+from soapbatch.testing.server import DROP_CONNECTION, NetServer, Receive, Scope, Send
 
 
 @contextlib.asynccontextmanager
 async def serve(app: NetServer, host: str = "127.0.0.1", port: int = 0) -> AsyncGenerator[str]:
     """Serve `app` until the block is left, and yield its base URL, for example `http://127.0.0.1:49152`.
 
-    Calls that are being answered when the block is left are cut off.
+    Leaving the block drops the connections of calls that have no answer yet.
 
     Args:
         app: the embedded server.
-        host: the IPv4 address to listen on. Nothing protects the server from whoever can reach it.
-        port: 0: any free one.
+        host: the IPv4 address to listen on. Everybody who can reach the address can use the server.
+        port: the port to listen on; 0: any free port.
 
     Raises:
-        UsageError: uvicorn is not installed, or the address cannot be had.
+        UsageError: uvicorn is not installed, or the server cannot listen on the address.
     """
     try:
-        import uvicorn  # noqa: PLC0415 - from an extra
+        import uvicorn  # noqa: PLC0415 - uvicorn belongs to an extra
     except ImportError:
         raise UsageError("serving on a socket needs uvicorn: install soapbatch[demo]") from None
 
@@ -41,7 +41,7 @@ async def serve(app: NetServer, host: str = "127.0.0.1", port: int = 0) -> Async
     config.load()
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)
-    # Not server.serve(): that would take over the process's signals, and poll.
+    # Not server.serve(), which would handle the signals of the process and poll.
     with _listen(host, port) as listening:
         await server.startup(sockets=[listening])
         try:
@@ -53,7 +53,7 @@ async def serve(app: NetServer, host: str = "127.0.0.1", port: int = 0) -> Async
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    # Not socket.create_server: asyncio turns Nagle's algorithm off only where a socket says that it is TCP's.
+    # Not socket.create_server: asyncio turns Nagle's algorithm off only for a socket with the protocol IPPROTO_TCP.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -67,18 +67,18 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _with_drop(app: NetServer) -> Any:
-    """Return `app` with the extension that lets it drop the connection."""
+    """Return `app` with the ASGI extension that drops the connection."""
 
     async def with_drop(scope: Scope, receive: Receive, send: Send) -> None:
         async def drop() -> None:
-            # uvicorn lends no way to drop a connection; what it passes as `send` belongs to who has the transport.
+            # uvicorn offers no way to drop a connection. Its `send` is a method of an object that has the transport.
             send.__self__.transport.abort()  # type: ignore[attr-defined]
-            await receive()  # until uvicorn knows it too
+            await receive()  # returns when uvicorn has noticed the loss of the connection
 
-        scope.setdefault("extensions", {})[DROP] = drop
+        scope.setdefault("extensions", {})[DROP_CONNECTION] = drop
         try:
             await app(scope, receive, send)
-        except asyncio.CancelledError:  # the block of `serve` is being left
+        except asyncio.CancelledError:  # `serve` cancels at its end
             await drop()
 
     return with_drop

@@ -1,6 +1,6 @@
-"""Who may come in: users, the tickets that SoPrincipal issues to them, and what becomes of those tickets.
+"""The users of an embedded server, and the tickets and access tokens that the server issues to them.
 
-A ticket is valid for 6 hours, and each use moves its end; an expired one stays expired.
+A ticket is valid until 6 hours after its last use.
 """
 
 import secrets
@@ -21,21 +21,21 @@ from soapbatch.model import (
 )
 from soapbatch.testing.faults import ServerException, SessionRefused
 
-VALIDITY: Final = 6 * 3600.0
+TICKET_LIFETIME: Final = 6 * 3600.0
 """Seconds for which a ticket is valid after its last use."""
-AUTHENTICATION: Final = "SuperOffice.Exceptions.SoAuthenticationException"
+_AUTHENTICATION_EXCEPTION: Final = "SuperOffice.Exceptions.SoAuthenticationException"
 
 
 @attrs.frozen(kw_only=True)
 class User:
-    """Somebody who can log in.
+    """A user who can log in.
 
     Attributes:
-        name: for AuthenticateUsernamePassword.
-        password: likewise; masked in repr.
-        associate_id: whose tasks are this user's.
-        full_name: for people.
-        generic: the pairs with which AuthenticateGeneric lets the user in; None: it does not.
+        name: the user name for AuthenticateUsernamePassword.
+        password: the password for AuthenticateUsernamePassword; masked in repr.
+        associate_id: the associate id of the user's tasks.
+        full_name: the name for people.
+        generic: the names and values for AuthenticateGeneric; None: the user cannot log in by that operation.
     """
 
     name: str
@@ -45,7 +45,7 @@ class User:
     generic: Mapping[str, str] | None = attrs.field(default=None, repr=False)
 
 
-DEMO_USER: Final = User(name="demo", password="demo", associate_id=101, full_name="Demo User")  # noqa: S106 - public
+DEMO_USER: Final = User(name="demo", password="demo", associate_id=101, full_name="Demo User")  # noqa: S106 - no secret
 
 
 @attrs.define
@@ -55,14 +55,14 @@ class _Session:
 
 
 @attrs.define
-class Tickets:
-    """The sessions of an embedded server.
+class SessionStore:
+    """The users and sessions of an embedded server. `NetServer.tickets` is one.
 
     Attributes:
-        refuse_logins: how every login is refused: by the flag AuthenticationSucceeded=false, by an exception,
-            or not at all (None).
-        implicit_user: who AuthenticateImplicit lets in; None: nobody.
-        attempts: how many Authenticate operations there were.
+        refuse_logins: how the server refuses every login: "flag" (AuthenticationSucceeded=false) or "exception";
+            None: it accepts the right ones.
+        implicit_user: the user of AuthenticateImplicit; None: the operation refuses everybody.
+        attempts: how many Authenticate operations the server has run.
         logins: how many of them succeeded.
     """
 
@@ -76,38 +76,42 @@ class Tickets:
     _access_tokens: dict[str, User] = attrs.field(init=False, factory=dict, repr=False)
 
     def add_user(self, user: User) -> None:
-        """Let `user` log in; one of the same name is replaced."""
+        """Add a user; a user of the same name is replaced."""
         self._users[user.name] = user
 
     def issue(self, user: User | None = None) -> str:
-        """Return a new ticket for `user`, or for the first one, without a login."""
+        """Return a new ticket for `user`, without a login; None: for the first user."""
         ticket = f"7T:{b64encode(secrets.token_bytes(18)).decode()}"
-        self._sessions[ticket] = _Session(user or next(iter(self._users.values())), self._clock() + VALIDITY)
+        self._sessions[ticket] = _Session(user or next(iter(self._users.values())), self._clock() + TICKET_LIFETIME)
         return ticket
 
     def issue_access_token(self, user: User | None = None) -> str:
-        """Return a new access token for `user`, or for the first one. It is valid until it is revoked."""
+        """Return a new access token for `user`, valid until it is revoked; None: for the first user."""
         token = f"8A:{secrets.token_urlsafe(24)}"
         self._access_tokens[token] = user or next(iter(self._users.values()))
         return token
 
     def revoke(self, ticket: str) -> None:
-        """Refuse a ticket or access token from now on."""
+        """Make a ticket or an access token invalid."""
         self._sessions.pop(ticket, None)
         self._access_tokens.pop(ticket, None)
 
     def revoke_all(self) -> None:
-        """Refuse every ticket and access token issued so far."""
+        """Make every ticket and every access token that was issued so far invalid."""
         self._sessions.clear()
         self._access_tokens.clear()
 
     def expires(self, ticket: str) -> float | None:
-        """Return the clock's seconds at which a ticket ends unless it is used, or None where it is unknown."""
+        """Return the clock's seconds at which an unused ticket expires, or None for an unknown ticket."""
         session = self._sessions.get(ticket)
         return None if session is None else session.expires
 
     def check(self, ticket: str | None, version: ServiceVersion) -> User:
-        """Return whose ticket it is and move its end, or raise SessionRefused."""
+        """Return the user of a ticket, whose 6 hours begin again.
+
+        Raises:
+            SessionRefused: the ticket is missing, unknown or expired.
+        """
         if not ticket:
             raise SessionRefused("No credentials in request header")
         if version >= ServiceVersion.V86 and ticket in self._access_tokens:
@@ -115,35 +119,34 @@ class Tickets:
         session = self._sessions.get(ticket)
         now = self._clock()
         if session is None or now >= session.expires:
-            # Real servers repeat the ticket here: whoever reads this must mask it.
+            # The message of a real server contains the ticket too: clients must mask it.
             raise SessionRefused(f'Ticket is not valid "{ticket}"')
-        session.expires = now + VALIDITY
+        session.expires = now + TICKET_LIFETIME
         return session.user
 
     def by_password(self, name: str | None, password: str | None) -> AuthenticateResponse:
-        """Answer AuthenticateUsernamePassword."""
+        """Run AuthenticateUsernamePassword."""
         user = self._users.get(name or "")
         matches = user is not None and secrets.compare_digest(user.password.encode(), (password or "").encode())
         return self._log_in(user if matches else None)
 
     def by_access_token(self, token: str | None) -> AuthenticateResponse:
-        """Answer AuthenticateWithAccessToken."""
+        """Run AuthenticateWithAccessToken."""
         return self._log_in(self._access_tokens.get(token or ""))
 
     def by_generic(self, pairs: Mapping[str, str | None] | None) -> AuthenticateResponse:
-        """Answer AuthenticateGeneric."""
-        return self._log_in(
-            next((u for u in self._users.values() if u.generic is not None and u.generic == pairs), None)
-        )
+        """Run AuthenticateGeneric."""
+        matching = (user for user in self._users.values() if user.generic is not None and user.generic == pairs)
+        return self._log_in(next(matching, None))
 
     def implicitly(self) -> AuthenticateResponse:
-        """Answer AuthenticateImplicit."""
+        """Run AuthenticateImplicit."""
         return self._log_in(self.implicit_user)
 
     def _log_in(self, user: User | None) -> AuthenticateResponse:
         self.attempts += 1
         if self.refuse_logins == "exception":
-            raise ServerException(AUTHENTICATION, "The login was refused", "You cannot log in")
+            raise ServerException(_AUTHENTICATION_EXCEPTION, "The login was refused", "You cannot log in")
         if user is None or self.refuse_logins == "flag":
             return AuthenticateResponse(authentication_succeeded=False)
         self.logins += 1

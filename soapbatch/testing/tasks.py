@@ -1,10 +1,11 @@
-"""The task store: tasks that move with the clock, found, changed and deleted as NetServer does it.
+"""The task store: tasks whose state follows the clock, and that are found, changed and deleted as NetServer does it.
 
-A task follows a plan made when it is started: a list of moments, each with the state that holds from then on.
-Nothing runs in the background; a reading looks up where the plan stands now.
+StartBatchJob plans the whole life of a task: a list of states, each with the clock's seconds at which it begins.
+Nothing runs in the background: to read a task is to look up in its plan which state the present time falls into.
 
-    New -> Aquired (the next time the server looks for work) -> Started -> ... -> a terminal state
-              ^ a restart goes back to New, and StartCount grows with each start
+    New -> Aquired (when the server next looks for work) -> Started -> a terminal state
+     ^                                                         |
+     +---------------- a restart; StartCount grows with each start
 """
 
 import math
@@ -17,30 +18,40 @@ import attrs
 
 from soapbatch.model import BATCH_TASK_INFO, BatchTaskCancellationBehaviour, BatchTaskInfo, BatchTaskState
 from soapbatch.testing.clock import WallClock
-from soapbatch.testing.faults import ARGUMENT, ServerException, not_found
-from soapbatch.testing.job_definitions import PREDEFINED, TERMINAL, JobDefinition, Output
+from soapbatch.testing.faults import ARGUMENT_EXCEPTION, ServerException, not_found
+from soapbatch.testing.job_definitions import PREDEFINED, JobDefinition, Output
 
-TICK: Final = 2.0
-"""Seconds between two looks for new work: on the clock's even seconds."""
-ACQUIRED_FOR: Final = 0.5
-"""Seconds from being acquired to being started."""
+QUEUE_INTERVAL: Final = 2.0
+"""Seconds between two times at which the server looks for work: the even seconds of the clock."""
+SECONDS_ACQUIRED: Final = 0.5
+"""Seconds for which a task is Aquired before it is Started."""
 SYSTEM_ASSOCIATE: Final = 0
 """In `AssociateIds`: the tasks of the system."""
 EVERY_USER: Final = -1
 """In `AssociateIds`: the tasks of all users."""
-STOPPED: Final = "Stopped on request"
+STOPPED_RESULT: Final = "Stopped on request"
 """The `result` of a task that was stopped."""
 
 _S = BatchTaskState
-_UPDATED = ("description", "response", "request")
-_BOUNDED = tuple((row.name, row.attribute, row.max_length) for row in BATCH_TASK_INFO.fields if row.max_length)
+_UPDATED_FIELDS: Final = ("description", "response", "request")
+_MAX_LENGTHS: Final = [
+    (field.name, field.attribute, field.max_length) for field in BATCH_TASK_INFO.fields if field.max_length
+]
 
 
 @attrs.frozen
-class Moment:
-    """From when on which state holds, how often the task was started by then, and when for the last time."""
+class PlannedState:
+    """One state of a task's plan.
 
-    at: float
+    Attributes:
+        begins: the clock's seconds at which the state begins.
+        state: the state.
+        start_count: how often the task has been started by then.
+        started_at: the clock's seconds of the last start, or None.
+        stopped: whether StopBatchJob led to the state.
+    """
+
+    begins: float
     state: BatchTaskState
     start_count: int = 0
     started_at: float | None = None
@@ -49,79 +60,94 @@ class Moment:
 
 @attrs.define
 class Task:
-    """A task: what never changes by itself (`info`), and its plan. A task without a plan stays as it is."""
+    """A task.
+
+    Attributes:
+        info: the fields that do not follow the plan; without a plan, all fields.
+        definition: what the task's job does.
+        plan: the states of the task, in the order of their times; empty: the task stays as `info` says.
+        output: the content of the output file, or None.
+    """
 
     info: BatchTaskInfo
     definition: JobDefinition = attrs.field(factory=JobDefinition)
-    plan: list[Moment] = attrs.field(factory=list)
+    plan: list[PlannedState] = attrs.field(factory=list)
     output: Output | None = None
 
-    def moment(self, now: float) -> Moment | None:
-        """Return where the plan stands."""
-        return self.plan[bisect_right(self.plan, now, key=attrgetter("at")) - 1] if self.plan else None
+    def planned_state(self, now: float) -> PlannedState | None:
+        """Return the entry of the plan that `now` falls into; None: there is no plan."""
+        return self.plan[bisect_right(self.plan, now, key=attrgetter("begins")) - 1] if self.plan else None
 
     def state(self, now: float) -> BatchTaskState | str | None:
-        """Return the state."""
-        moment = self.moment(now)
-        return moment.state if moment else self.info.state
+        """Return the state at `now`."""
+        planned = self.planned_state(now)
+        return planned.state if planned else self.info.state
+
+    def has_ended(self, now: float) -> bool:
+        """Return whether the state at `now` is a terminal one."""
+        state = self.state(now)
+        return isinstance(state, BatchTaskState) and state.is_terminal
+
+    def has_succeeded(self, now: float) -> bool:
+        """Return whether the task has ended, and not as Failed."""
+        return self.has_ended(now) and self.state(now) is not _S.FAILED
 
     def has_vanished(self, now: float) -> bool:
-        """Return whether the server has forgotten it."""
-        after, moment = self.definition.vanishes_after, self.moment(now)
-        return after is not None and moment is not None and moment.state in TERMINAL and now >= moment.at + after
+        """Return whether the server has deleted the task by itself."""
+        after, planned = self.definition.vanishes_after, self.planned_state(now)
+        return after is not None and planned is not None and self.has_ended(now) and now >= planned.begins + after
 
     def read(self, now: float, wall: WallClock) -> BatchTaskInfo:
-        """Return what a client gets to see."""
-        moment = self.moment(now)
-        if moment is None:
+        """Return the task as a client sees it at `now`."""
+        planned = self.planned_state(now)
+        if planned is None:
             return self.info
-        started_at, has_ended = moment.started_at, moment.state in TERMINAL
+        started_at, has_ended, has_succeeded = planned.started_at, self.has_ended(now), self.has_succeeded(now)
         percent, text = 0, ""
-        if started_at is not None and (has_ended or moment.state is _S.STARTED):
-            percent, text = self.definition.progress((moment.at if has_ended else now) - started_at)
-        succeeded = has_ended and moment.state is not _S.FAILED
+        if started_at is not None and (has_ended or planned.state is _S.STARTED):
+            percent, text = self.definition.progress((planned.begins if has_ended else now) - started_at)
         return attrs.evolve(
             self.info,
-            state=moment.state,
-            start_count=moment.start_count,
+            state=planned.state,
+            start_count=planned.start_count,
             last_started=None if started_at is None else wall.date(started_at),
-            result=(STOPPED if moment.stopped else self.definition.result) if has_ended else None,
-            progress_percent=100 if succeeded else min(percent, 99),
+            result=(STOPPED_RESULT if planned.stopped else self.definition.result) if has_ended else None,
+            progress_percent=100 if has_succeeded else min(percent, 99),
             progress_description=text,
-            file_name=self.definition.file_name if succeeded else None,
+            file_name=self.definition.file_name if has_succeeded else None,
         )
 
     def set_state(self, now: float, state: BatchTaskState, *, stopped: bool = False) -> None:
-        """Leave the plan at `now`: New makes a new one, any other state stays."""
-        last = self.moment(now)
+        """Change the state at `now`. New queues the task again, with a new plan; any other state stays."""
+        last = self.planned_state(now)
         if last is None:
-            self.info = attrs.evolve(self.info, state=state, result=STOPPED if stopped else self.info.result)
+            self.info = attrs.evolve(self.info, state=state, result=STOPPED_RESULT if stopped else self.info.result)
         elif state is _S.NEW:
             self.plan = _plan(self.definition, now, last)
         else:
-            self.plan = [attrs.evolve(last, at=now, state=state, stopped=stopped)]
+            self.plan = [attrs.evolve(last, begins=now, state=state, stopped=stopped)]
 
 
-def _plan(definition: JobDefinition, now: float, before: Moment | None = None) -> list[Moment]:
-    """Return the moments of a job that is queued `now`, after it was `before`."""
-    count, started = (before.start_count, before.started_at) if before else (0, None)
-    moments = [Moment(now, _S.NEW, count, started)]
+def _plan(definition: JobDefinition, now: float, last: PlannedState | None = None) -> list[PlannedState]:
+    """Return the plan of a task that is queued at `now`. `last`: its state until then, if it is queued again."""
+    count, started = (last.start_count, last.started_at) if last else (0, None)
+    plan = [PlannedState(now, _S.NEW, count, started)]
     runs = [(seconds, _S.NEW) for seconds in definition.restarts] + [(definition.duration, definition.outcome)]
-    for seconds, then in runs:
-        acquired = (math.floor(now / TICK) + 1) * TICK
-        moments.append(Moment(acquired, _S.ACQUIRED, count, started))
-        count, started = count + 1, acquired + ACQUIRED_FOR
+    for seconds, next_state in runs:
+        acquired = (math.floor(now / QUEUE_INTERVAL) + 1) * QUEUE_INTERVAL
+        plan.append(PlannedState(acquired, _S.ACQUIRED, count, started))
+        count, started = count + 1, acquired + SECONDS_ACQUIRED
         now = started + seconds
-        moments += (Moment(started, _S.STARTED, count, started), Moment(now, then, count, started))
-    return moments
+        plan += (PlannedState(started, _S.STARTED, count, started), PlannedState(now, next_state, count, started))
+    return plan
 
 
 @attrs.define
 class TaskStore:
-    """Every task of an embedded server, and the jobs that it knows.
+    """The tasks of an embedded server, and the jobs that it can run. `NetServer.tasks` is one.
 
     Attributes:
-        jobs: by name; `define_job` adds one.
+        jobs: the definition of each job, by name; `NetServer.define_job` adds one.
     """
 
     _clock: Callable[[], float]
@@ -131,18 +157,27 @@ class TaskStore:
     _last_id: int = attrs.field(init=False, default=0)
 
     def add(self, info: BatchTaskInfo, *, output: Output | None = None) -> int:
-        """Add a task that stays as `info` says; without an id it gets the next one. Returns its id."""
+        """Add a task that stays as `info` says, and return its id.
+
+        Args:
+            info: the task; without an id, it gets the next one.
+            output: the content of its output file, which clients get if the task has succeeded.
+        """
         id_ = self._last_id + 1 if info.id is None else info.id
         self._last_id = max(self._last_id, id_)
         self._tasks[id_] = Task(attrs.evolve(info, id=id_), output=output)
         return id_
 
     def start(self, info: BatchTaskInfo | None, associate_id: int) -> int:
-        """Queue a job and return the new task's id."""
+        """Queue a new task of the job `info.name` and return the task's id.
+
+        Raises:
+            ServerException: there is no such job, or a text of `info` is too long.
+        """
         name = (info and info.name) or ""
         definition = self.jobs.get(name)
         if info is None or definition is None:
-            raise ServerException(ARGUMENT, f"There is no batch job named '{name}'", "Unknown job")
+            raise ServerException(ARGUMENT_EXCEPTION, f"There is no batch job named '{name}'", "Unknown job")
         _check_lengths(info)
         now = self._clock()
         self._last_id += 1
@@ -167,7 +202,7 @@ class TaskStore:
         return self._last_id
 
     def get(self, id: int) -> Task | None:
-        """Return the task, or None where the server does not know it (any more)."""
+        """Return a task, or None if there is no such task, or none any more."""
         task = self._tasks.get(id)
         if task is not None and task.has_vanished(self._clock()):
             del self._tasks[id]
@@ -175,14 +210,18 @@ class TaskStore:
         return task
 
     def require(self, id: int) -> Task:
-        """Return the task, or fail with SoEntityNotFoundException."""
+        """Return a task.
+
+        Raises:
+            ServerException: there is no such task (SoEntityNotFoundException).
+        """
         task = self.get(id)
         if task is None:
             raise not_found(id)
         return task
 
     def read(self, id: int) -> BatchTaskInfo | None:
-        """Return what a client sees of the task now, or None."""
+        """Return a task as a client sees it now, or None if there is no such task."""
         task = self.get(id)
         return None if task is None else task.read(self._clock(), self._wall)
 
@@ -194,13 +233,13 @@ class TaskStore:
         associate_ids: Collection[int] = (),
         system: bool | None = None,
     ) -> Iterator[BatchTaskInfo]:
-        """Return the tasks that match, as they are now, by ascending id.
+        """Return the tasks that match every filter, as they are now, by ascending id.
 
         Args:
-            name: blank: all.
-            state: All: any.
-            associate_ids: empty: every task; 0: those of the system; -1: those of all users; else of those users.
-            system: True: only the system's; False: only users'; None: both.
+            name: the name of the job; blank: any.
+            state: the state; All: any.
+            associate_ids: the users whose tasks match. 0 is the system, -1 every user; empty: all tasks match.
+            system: True: only tasks of the system; False: only tasks of users; None: both.
         """
         now = self._clock()
 
@@ -210,7 +249,7 @@ class TaskStore:
             return (
                 (not name.strip() or info.name == name)
                 and (system is None or is_system is system)
-                and (not associate_ids or _is_of(info, is_system, associate_ids))
+                and (not associate_ids or _belongs_to(info, is_system, associate_ids))
                 and (state == _S.ALL or task.state(now) == state)
                 and not task.has_vanished(now)
             )
@@ -219,63 +258,79 @@ class TaskStore:
         return (task.read(now, self._wall) for task in found)
 
     def update(self, info: BatchTaskInfo | None) -> BatchTaskInfo | None:
-        """Save the state, description, response and request of a task, nil ones too, and nothing else.
+        """Save the state, description, response and request of a task, and return the task as it is then.
 
-        A state that is absent or that the task is in already changes nothing; New queues the task again; any
-        other stays until it is changed again.
+        A description, response or request of None is saved too. A state of None, and the state that the task is in,
+        change nothing. The state New queues the task again; any other state stays until the next update.
+
+        Raises:
+            ServerException: there is no such task, or a text of `info` is too long.
         """
         if info is None or info.id is None:
             raise not_found(0)
         task = self.require(info.id)
         _check_lengths(info)
-        task.info = attrs.evolve(task.info, **{name: getattr(info, name) for name in _UPDATED})
+        task.info = attrs.evolve(task.info, **{name: getattr(info, name) for name in _UPDATED_FIELDS})
         now = self._clock()
         if isinstance(info.state, BatchTaskState) and info.state != task.state(now):
             task.set_state(now, info.state)
         return self.read(info.id)
 
     def stop(self, id: int) -> bool:
-        """Stop a task: it becomes Failed with the result `STOPPED`, since there is no state for it.
+        """Stop a task. Its state becomes Failed, as there is no state for stopped tasks, and its result says why.
 
-        False: it has ended already, or its job cannot be cancelled.
+        Returns:
+            Whether the task was stopped. False: it has ended already, or its job cannot be cancelled.
+
+        Raises:
+            ServerException: there is no such task.
         """
         task, now = self.require(id), self._clock()
-        if (
-            task.state(now) in TERMINAL
-            or task.info.cancellation_behaviour == BatchTaskCancellationBehaviour.CANNOT_CANCEL
-        ):
+        can_cancel = task.info.cancellation_behaviour != BatchTaskCancellationBehaviour.CANNOT_CANCEL
+        if task.has_ended(now) or not can_cancel:
             return False
         task.set_state(now, _S.FAILED, stopped=True)
         return True
 
     def delete(self, *ids: int) -> None:
-        """Delete tasks, in whatever state; one unknown id among them, and none is deleted."""
+        """Delete tasks, whatever their states.
+
+        Raises:
+            ServerException: one of the tasks does not exist; none is deleted then.
+        """
         for id_ in ids:
             self.require(id_)
         for id_ in ids:
             self._tasks.pop(id_, None)
 
     def output(self, id: int) -> Output | None:
-        """Return the output of a task that succeeded; None: it has none, or none yet."""
+        """Return the output of a task; None: the task has no output, or has not succeeded.
+
+        Raises:
+            ServerException: there is no such task.
+        """
         task = self.require(id)
-        succeeded = task.state(self._clock()) in TERMINAL - {_S.FAILED}
-        return task.output if succeeded else None
+        return task.output if task.has_succeeded(self._clock()) else None
 
     def cleanup(self, id: int) -> None:
-        """Discard the output; SucceededManualCleanup becomes Succeeded."""
+        """Delete the output of a task; the state SucceededManualCleanup becomes Succeeded.
+
+        Raises:
+            ServerException: there is no such task.
+        """
         task, now = self.require(id), self._clock()
         task.output = None
         if task.state(now) == _S.SUCCEEDED_MANUAL_CLEANUP:
             task.set_state(now, _S.SUCCEEDED)
 
 
-def _is_of(info: BatchTaskInfo, is_system: bool, associate_ids: Collection[int]) -> bool:  # noqa: FBT001 - private
+def _belongs_to(info: BatchTaskInfo, is_system: bool, associate_ids: Collection[int]) -> bool:  # noqa: FBT001 - private
     if is_system:
         return SYSTEM_ASSOCIATE in associate_ids
     return EVERY_USER in associate_ids or info.associate_id in associate_ids
 
 
 def _check_lengths(info: BatchTaskInfo) -> None:
-    for name, attribute, longest in _BOUNDED:
+    for name, attribute, longest in _MAX_LENGTHS:
         if len(getattr(info, attribute) or "") > longest:
-            raise ServerException(ARGUMENT, f"{name} is longer than {longest} characters", "Too long")
+            raise ServerException(ARGUMENT_EXCEPTION, f"{name} is longer than {longest} characters", "Too long")

@@ -1,7 +1,8 @@
-"""The server's own WSDL of an agent in a version, made from the rows of `operations` and the carriers.
+"""The WSDL of an agent in a service version, made from the rows of `operations` and the fields of the carriers.
 
-SOAP 1.1, document/literal, with the header blocks as header messages: enough for a WSDL-driven client to call
-every operation with no other input. Written like WCF's, less its policy and the base type of carriers.
+The WSDL describes SOAP 1.1, document/literal, with the header blocks as header messages. It is complete: a client that
+is driven by a WSDL can call every operation. It follows the published WSDLs, without WCF's policy and without the base
+type of the carriers.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,11 +37,18 @@ from soapbatch.operations import Operation
 _WSDL: Final = "http://schemas.xmlsoap.org/wsdl/"
 _SOAP: Final = "http://schemas.xmlsoap.org/wsdl/soap/"
 _HTTP: Final = "http://schemas.xmlsoap.org/soap/http"
-_REFERENCES: Final = (STRING, BASE64)  # the scalars that may be null in .NET, where DSAParameters may not
+_REFERENCES: Final = (STRING, BASE64)  # the scalars that can be null in .NET; the record DSAParameters cannot
 
 
 def wsdl(agent: Agent, version: ServiceVersion, operations: Sequence[Operation[Any]], location: str) -> bytes:
-    """Return the WSDL that describes `operations` of an agent at the address `location`."""
+    """Return the WSDL of an agent.
+
+    Args:
+        agent: the agent.
+        version: the service version.
+        operations: those to describe.
+        location: the URL of the agent's endpoint.
+    """
     prefixes = {"wsdl": _WSDL, "soap": _SOAP, "xsd": XSD, "tns": version.namespace, "a": ARRAYS, "c": CRYPTOGRAPHY}
     root = etree.Element(_wsdl("definitions"), nsmap=prefixes, name=agent.name, targetNamespace=version.namespace)
     types = etree.SubElement(root, _wsdl("types"))
@@ -98,7 +106,7 @@ def _message(root: etree._Element, name: str, parts: Mapping[str, str]) -> None:
 
 
 def _result(operation: Operation[Any]) -> tuple[Field, ...]:
-    """Return the rows of what the response element holds."""
+    """Return the fields of the response element."""
     if operation.result is None:
         return ()
     if isinstance(operation.result, Record) and not operation.result_name:
@@ -108,7 +116,14 @@ def _result(operation: Operation[Any]) -> tuple[Field, ...]:
 
 @attrs.define
 class _Schemas:
-    """The schemas inside a WSDL, one for each namespace, each type once."""
+    """The schemas inside a WSDL: one for each namespace, with each type once.
+
+    Attributes:
+        types: the element of the WSDL that holds the schemas.
+        version: the service version.
+        schemas: by namespace.
+        described: the names of the types that have been added.
+    """
 
     types: etree._Element
     version: ServiceVersion
@@ -116,7 +131,7 @@ class _Schemas:
     described: set[str] = attrs.field(factory=set, init=False)
 
     def describe(self, operations: Iterable[Operation[Any]], blocks: Iterable[Field]) -> None:
-        """Add the elements of operations, responses and header blocks, and all types that they need."""
+        """Add the elements of operations, responses and header blocks, and the types of these elements."""
         tns = self.schema(self.version.namespace)
         elements = {row.name: row.parameters for row in operations}
         elements |= {row.response_name: _result(row) for row in operations}
@@ -129,7 +144,7 @@ class _Schemas:
             tns.insert(0, etree.Element(_xsd("import"), namespace=namespace))
 
     def schema(self, namespace: str) -> etree._Element:
-        """Return the schema of a namespace."""
+        """Return the schema of a namespace, which is made when it is first asked for."""
         if namespace not in self.schemas:
             self.schemas[namespace] = etree.SubElement(
                 self.types, _xsd("schema"), elementFormDefault="qualified", targetNamespace=namespace
@@ -137,7 +152,7 @@ class _Schemas:
         return self.schemas[namespace]
 
     def members(self, content: etree._Element, rows: Iterable[Field], occurs: str = "1") -> None:
-        """Add a sequence of optional elements."""
+        """Add a sequence of optional elements to a complex type."""
         sequence = etree.SubElement(content, _xsd("sequence"))
         for row in rows:
             if row.since <= self.version:
@@ -148,7 +163,7 @@ class _Schemas:
                     element.set("nillable", "true")
 
     def type_name(self, type_: WireType) -> str:
-        """Return the prefixed name of a type, which is described when it is first asked for."""
+        """Return the prefixed name of a type, which is added when it is first asked for."""
         namespace = type_.namespace or self.version.namespace
         prefix = next(prefix for prefix, uri in self.types.nsmap.items() if uri == namespace)
         name = f"{prefix}:{type_.name}"
@@ -173,7 +188,7 @@ class _Schemas:
             case Array():
                 self.members(content, [Field(type_.item_name, type_.item)], "unbounded")
             case _:
-                assert isinstance(type_, Dictionary)  # noqa: S101 - scalars of the service are enumerations
+                assert isinstance(type_, Dictionary)  # noqa: S101 - every other type of the services is handled above
                 sequence = etree.SubElement(content, _xsd("sequence"))
                 pair = etree.SubElement(sequence, _xsd("element"), minOccurs="0", maxOccurs="unbounded")
                 pair.set("name", type_.pair_name)

@@ -1,16 +1,18 @@
 """Bytes over HTTP. The port is httpx's own, `httpx.AsyncBaseTransport`; no other wing imports httpx.
 
-`sending` carries one request through any such transport and turns what fails into one of our errors
-(`error_mapping`). `pool` is the default transport: connections (`connection`) over sockets of our own
-(`socket_stream`, `happy_eyeballs`). `decompression` decodes a body in bounded steps.
+`sending` carries one request through any such transport, and turns what fails into one of our errors
+(`error_mapping`); `send_state` says how far the request has come. `pool` is the default transport: connections
+(`connection`) over sockets of our own (`socket_stream`, `happy_eyeballs`), by way of proxies if need be (`proxies`).
+`decompression` decodes a body in bounded steps.
 """
 
+from soapbatch.transport.decompression import Decompressor as Decompressor
 from soapbatch.transport.pool import ConnectionPool as ConnectionPool
+from soapbatch.transport.send_state import SendState as SendState
 from soapbatch.transport.sending import (
     ClientTransport as ClientTransport,
-    HttpReply as HttpReply,
-    HttpRequest as HttpRequest,
-    Progress as Progress,
-    Transport as Transport,
-    decoded as decoded,
+    HttpClient as HttpClient,
+    HttpResponse as HttpResponse,
+    Sender as Sender,
+    merged_headers as merged_headers,
 )

@@ -1,275 +1,243 @@
-"""What a lane is made of: one HTTP connection that serves one request at a time, direct or through a proxy."""
+"""One HTTP/1.1 connection, direct or through a proxy: h11 speaks the protocol, a `SocketStream` carries its bytes."""
 
 import asyncio
-import contextlib
 import functools
 import ssl
-import urllib.request
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, Final, Protocol, TypeAlias
+from base64 import b64encode
+from importlib import import_module
+from typing import Any, Final, TypeAlias
 
-import attrs
-import httpcore
+import h11
 import httpx
 
-from soapbatch.errors import ClientClosed, UsageError
+from soapbatch.errors import UsageError
 from soapbatch.system import retrieve_exception
-from soapbatch.transport.error_mapping import stale_answer
-from soapbatch.transport.sending import HttpRequest, Pieces, Progress, Trace, httpx_headers
-from soapbatch.transport.socket_stream import Wire
+from soapbatch.transport.send_state import SendState
+from soapbatch.transport.socket_stream import SocketStream
 
-Origin: TypeAlias = tuple[str, str, int | None]
-"""Scheme, host and port, which decide over which connections a request may go."""
+Origin: TypeAlias = tuple[bytes, bytes, int]
+"""Scheme, host and port: which connections a request may use."""
 
+RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
+
+_DEFAULT_PORTS: Final = {b"http": 80, b"https": 443}
 _HIGHEST_PORT: Final = 65535
+_LONGEST_HEAD: Final = 100 * 1024  # bytes of a response's head
 
 
-@attrs.frozen
-class Target:
-    """Where a request goes, taken apart once.
-
-    Attributes:
-        url: in httpx's form.
-        wire_url: in httpcore's.
-        host: the header.
-        origin: of it.
-    """
-
-    url: httpx.URL
-    wire_url: httpcore.URL
-    host: bytes
-    origin: Origin
-
-    @classmethod
-    def of(cls, text: str) -> "Target":
-        """Take `text` apart. Raises httpx.InvalidURL and httpx.UnsupportedProtocol."""
-        url = httpx.URL(text)
-        if url.scheme not in {"http", "https"}:
-            raise httpx.UnsupportedProtocol("neither http nor https")
-        try:
-            is_somewhere = bool(url.host) and (url.port or 1) <= _HIGHEST_PORT
-        except UnicodeError:  # of a name that is not IDNA
-            is_somewhere = False
-        if not is_somewhere:
-            raise httpx.InvalidURL("no host, or no port")
-        wire_url = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
-        return cls(url, wire_url, url.netloc, (url.scheme, url.host, url.port))
-
-
-@attrs.frozen
-class Head:
-    """The head of an answer.
-
-    Attributes:
-        status: of HTTP.
-        headers: by lower-case name.
-        body: still to be read.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    body: Pieces
-
-
-class Connection(Protocol):
-    """One connection; it is opened by its first request."""
-
-    def is_usable(self) -> bool:
-        """Return whether it may serve another request, after one that ended well.
-
-        Not if it was closed, if something came over it that nobody asked for, or if a request has not left it yet.
-        """
-        ...
-
-    async def send(self, target: Target, request: HttpRequest, progress: Progress) -> Head:
-        """Send a request and return the head of its answer.
-
-        Raises what httpx and httpcore raise; and ConnectionLost for an answer to an earlier request.
-        """
-        ...
-
-    async def aclose(self) -> None:
-        """Close it, in whatever state it is."""
-        ...
-
-
-def connection_to(target: Target, context: ssl.SSLContext, proxy: httpx.Proxy | None, *, trust_env: bool) -> Connection:
-    """Return a connection for requests to the origin of `target`; `trust_env`: through the environment's proxy, if any.
+def origin_of(url: httpx.URL) -> Origin:
+    """Return the origin of `url`.
 
     Raises:
-        UsageError: proxy settings that cannot be used.
+        httpx.UnsupportedProtocol: it is neither http nor https.
+        httpx.InvalidURL: it has no host, or its port is none.
     """
-    if proxy is None and not (trust_env and has_proxies()):
-        return _Direct(target, context)
-    return _Proxied(context, proxy, trust_env=trust_env)
+    if url.raw_scheme not in _DEFAULT_PORTS:
+        raise httpx.UnsupportedProtocol("neither http nor https")
+    port = url.port or _DEFAULT_PORTS[url.raw_scheme]
+    if not url.raw_host or port > _HIGHEST_PORT:
+        raise httpx.InvalidURL("no host, or no port")
+    return url.raw_scheme, url.raw_host, port
 
 
-class _Direct:
-    """httpcore's connection, without the pool around it."""
+class Connection:
+    """A connection to one origin, which serves one request at a time."""
 
-    def __init__(self, target: Target, context: ssl.SSLContext) -> None:
-        self._context = context if target.url.scheme == "https" else None
-        self._wire = Wire()
-        self._http: httpcore.AsyncHTTP11Connection | None = None
-        self.aclose = self._wire.aclose
+    def __init__(self, origin: Origin, tls: "TlsContext", proxy: httpx.Proxy | None) -> None:
+        """Prepare; `open` opens it."""
+        self._origin = origin
+        self._tls = tls
+        self._proxy = proxy
+        self._stream = SocketStream()
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LONGEST_HEAD)
+        self.aclose = self._stream.aclose
+
+    def is_idle(self) -> bool:
+        """Return whether the last response was read to its end, neither side closes, and the last request has left."""
+        is_at_rest = self._http.our_state is h11.IDLE and self._http.their_state is h11.IDLE
+        return is_at_rest and not self._stream.is_sending()
 
     def is_usable(self) -> bool:
-        http = self._http
-        assert http is not None  # noqa: S101 - it has served a request
-        # What came behind the last answer stays in h11, which takes it for the beginning of the next one.
-        surplus, _ = http._h11_state.trailing_data  # noqa: SLF001 - httpcore does not tell
-        return http.is_available() and not http.has_expired() and not surplus and not self._wire.is_sending()
+        """Return whether it may serve another request: it is idle, and nothing arrived over it unasked."""
+        return self.is_idle() and not self._stream.is_readable()
 
-    async def send(self, target: Target, request: HttpRequest, progress: Progress) -> Head:
-        self._wire.progress = progress
-        if self._http is None:
-            origin = target.wire_url.origin
-            await self._wire.connect(origin.host.decode("ascii"), origin.port, self._context)
-            self._http = httpcore.AsyncHTTP11Connection(origin, self._wire)
-        response = await self._http.handle_async_request(
-            httpcore.Request("POST", target.wire_url, headers=_headers(target, request), content=request.body)
-        )
-        progress.phase = "reading"
-        return Head(response.status, _joined(response.headers), response.stream)  # type: ignore[arg-type]
+    async def open(self, state: SendState) -> None:
+        """Connect to the origin, by way of the proxy if there is one.
 
-
-class _Proxied:
-    """An httpx transport with a single connection: it knows proxies."""
-
-    def __init__(self, context: ssl.SSLContext, proxy: httpx.Proxy | None, *, trust_env: bool) -> None:
-        self._stream: Any = None
-        self._carry: Callable[[httpx.Request], Awaitable[httpx.Response]]
-        limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=None)
-        try:
-            if proxy is None:
-                # Only httpx's client knows how to read the environment; it costs a little more for each request.
-                client = httpx.AsyncClient(verify=context, limits=limits, timeout=None)  # noqa: S113 - the call has one
-                self._carry = functools.partial(client.send, stream=True, follow_redirects=False)
-                self._shut = client.aclose
-            else:
-                transport = httpx.AsyncHTTPTransport(verify=context, limits=limits, proxy=proxy, trust_env=trust_env)
-                self._carry, self._shut = transport.handle_async_request, transport.aclose
-        except (ImportError, ValueError, httpx.InvalidURL):
-            failure = UsageError(
-                "the proxy settings cannot be used; check proxy=, HTTP_PROXY, HTTPS_PROXY and ALL_PROXY "
-                "(a socks5 proxy needs: pip install 'httpx[socks]')"
-            )
-        else:
+        Raises:
+            httpx.ConnectError: no connection; or the proxy closed it.
+            httpx.ProxyError: the proxy refused.
+            UsageError: the CA certificates cannot be read, or the proxy needs an extra.
+        """
+        state.phase = "connecting"
+        scheme, raw_host, port = self._origin
+        host, proxy = raw_host.decode("ascii"), self._proxy
+        context = await self._tls.get() if scheme == b"https" else None
+        if proxy is None:
+            await self._stream.connect(host, port, context)
             return
-        raise failure
+        is_tls = proxy.url.scheme == "https"
+        proxy_context = (proxy.ssl_context or await self._tls.get()) if is_tls else None
+        proxy_port = proxy.url.port or {"http": 80, "https": 443}.get(proxy.url.scheme, 1080)
+        await self._stream.connect(proxy.url.host, proxy_port, proxy_context)
+        if _is_socks(proxy):
+            await self._open_socks(host, port, proxy)
+        elif context is not None:
+            await self._open_tunnel(host, port, proxy)
+        if context is not None:
+            await self._stream.start_tls(host, context)
 
-    def is_usable(self) -> bool:
-        return True  # its pool of one sees to it
+    async def send(self, request: httpx.Request, body: bytes, state: SendState) -> tuple[int, RawHeaders, bytes]:
+        """Send a request and return status, headers and HTTP version of the response's head.
 
-    async def send(self, target: Target, request: HttpRequest, progress: Progress) -> Head:
-        trace = Trace(progress, self._connected)
-        response = await self._carry(
-            httpx.Request(
-                "POST",
-                target.url,
-                content=request.body,
-                headers=httpx_headers(request),
-                extensions={"trace": trace},
-            )
+        Raises:
+            httpx.ConnectError: the connection was closed before; nothing was sent.
+            httpx.ReadError: the connection broke.
+            httpx.LocalProtocolError: the request is not HTTP; nothing was sent.
+            httpx.RemoteProtocolError: the response is not HTTP.
+        """
+        http = self._http
+        target, headers = request.url.raw_path, request.headers.raw
+        if self._proxy is not None and self._origin[0] == b"http" and not _is_socks(self._proxy):
+            target, headers = _absolute(request.url), [*_proxy_headers(self._proxy), *headers]
+        try:
+            head = http.send(h11.Request(method=request.method, target=target, headers=headers))
+            data = http.send(h11.Data(data=body)) if body else b""
+            end = http.send(h11.EndOfMessage())
+        except h11.LocalProtocolError as error:
+            raise httpx.LocalProtocolError(str(error)) from error
+        await self._stream.send(b"".join((head or b"", data or b"", end or b"")), state)
+        response = await self._receive_head(http)
+        state.phase = "reading"
+        return response.status_code, list(response.headers.raw_items()), response.http_version
+
+    async def read(self) -> bytes | None:
+        """Return the next piece of the response's body; None at its end, from where on it may be usable again.
+
+        Raises:
+            httpx.ReadError: the connection broke.
+            httpx.RemoteProtocolError: the response is not HTTP, or ends before its end.
+        """
+        http = self._http
+        event = await self._next_event(http)
+        if isinstance(event, h11.Data):
+            return bytes(event.data)
+        if http.our_state is http.their_state is h11.DONE and not http.trailing_data[0]:
+            http.start_next_cycle()
+        return None
+
+    async def _open_tunnel(self, host: str, port: int, proxy: httpx.Proxy) -> None:
+        """Ask the proxy for a tunnel to `host` (RFC 9110, section 9.3.6)."""
+        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        http = h11.Connection(h11.CLIENT)
+        headers: RawHeaders = [(b"Host", where.encode()), (b"Accept", b"*/*"), *_proxy_headers(proxy)]
+        connect = h11.Request(method="CONNECT", target=where, headers=headers)
+        await self._stream.send((http.send(connect) or b"") + (http.send(h11.EndOfMessage()) or b""))
+        response = await self._receive_head(http)
+        if not 200 <= response.status_code < 300:  # noqa: PLR2004 - RFC 9110: any 2xx
+            raise httpx.ProxyError(f"{response.status_code} {response.reason.decode('latin-1')}".rstrip())
+
+    async def _open_socks(self, host: str, port: int, proxy: httpx.Proxy) -> None:
+        """Ask a SOCKS5 proxy for a connection to `host` (RFC 1928, and RFC 1929 for a password)."""
+        socks5 = _socksio()
+        connection = socks5.SOCKS5Connection()
+        method = (
+            socks5.SOCKS5AuthMethod.USERNAME_PASSWORD if proxy.raw_auth else socks5.SOCKS5AuthMethod.NO_AUTH_REQUIRED
         )
-        if trace.is_stale:
-            raise stale_answer(request.url)
-        return Head(response.status_code, response.headers, response.stream)  # type: ignore[arg-type]
+        reply = await self._ask(connection, socks5.SOCKS5AuthMethodsRequest([method]))
+        if reply.method != method:
+            raise httpx.ProxyError("the proxy wants another way to log in")
+        if proxy.raw_auth:
+            reply = await self._ask(connection, socks5.SOCKS5UsernamePasswordRequest(*proxy.raw_auth))
+            if not reply.success:
+                raise httpx.ProxyError("the proxy refuses the user or the password")
+        command = socks5.SOCKS5Command.CONNECT
+        reply = await self._ask(connection, socks5.SOCKS5CommandRequest.from_address(command, (host, port)))
+        if reply.reply_code != socks5.SOCKS5ReplyCode.SUCCEEDED:
+            raise httpx.ProxyError(f"the proxy cannot connect: {reply.reply_code.name.lower().replace('_', ' ')}")
 
-    async def aclose(self) -> None:
-        # httpcore 1.0.9 forgets the socket of a TLS handshake that is cancelled: that one is closed by itself.
-        for close in filter(None, (self._stream and self._stream.aclose, self._shut)):
-            with contextlib.suppress(Exception):
-                await close()
+    async def _ask(self, connection: Any, request: object) -> Any:
+        """Send one message of SOCKS5 and return the reply."""
+        connection.send(request)
+        await self._stream.send(connection.data_to_send())
+        try:
+            return connection.receive_data(await self._stream.read())
+        except Exception as error:  # socksio's, for bytes that are not SOCKS5
+            raise httpx.ProxyError("the proxy does not speak SOCKS5") from error
 
-    def _connected(self, stream: object) -> None:
-        """Take note of the stream, so that it can be closed whatever httpcore makes of it."""
-        self._stream = stream
+    async def _receive_head(self, http: h11.Connection) -> h11.Response:
+        """Return the head of the response, after any that only says that there is one to come."""
+        event = None
+        while not isinstance(event, h11.Response):
+            event = await self._next_event(http)
+        return event
 
-
-def _headers(target: Target, request: HttpRequest) -> list[tuple[bytes | str, bytes | str]]:
-    """Return the headers of `request` with those that HTTP needs, unless it brings them itself."""
-    headers = httpx_headers(request)
-    names = {name.lower() for name in headers}
-    found: list[tuple[bytes | str, bytes | str]] = [*headers.items()]
-    if "host" not in names:
-        found.insert(0, ("Host", target.host))
-    if names.isdisjoint({"content-length", "transfer-encoding"}):
-        found.append(("Content-Length", str(len(request.body))))
-    return found
-
-
-def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Return headers by lower-case name; values of the same name as one, as RFC 9110 allows."""
-    found: dict[str, str] = {}
-    for raw_name, raw_value in headers:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        found[name] = f"{found[name]}, {value}" if name in found else value
-    return found
+    async def _next_event(self, http: h11.Connection) -> h11.Event:
+        try:
+            while (event := http.next_event()) is h11.NEED_DATA:
+                data = await self._stream.read()
+                if not data and http.their_state is h11.SEND_RESPONSE:
+                    raise httpx.RemoteProtocolError("the server closed the connection without a response")
+                http.receive_data(data)
+        except h11.RemoteProtocolError as error:
+            raise httpx.RemoteProtocolError(str(error)) from error
+        assert isinstance(event, h11.Event)  # noqa: S101 - PAUSED follows only on a request to switch protocols
+        return event
 
 
 class TlsContext:
-    """The TLS context that all connections share, made when the first needs it.
-
-    Attributes:
-        trust_env: whether SSL_CERT_FILE and SSL_CERT_DIR hold.
-    """
+    """The TLS context that all connections share; the first connection that needs it makes it."""
 
     def __init__(self, verify: bool | ssl.SSLContext, trust_env: bool) -> None:  # noqa: FBT001 - as httpx has them
-        """Take the arguments of httpx."""
-        self._verify = verify
-        self.trust_env = trust_env
-        self._made: asyncio.Future[ssl.SSLContext] | None = None
+        """Take httpx's arguments; `trust_env`: SSL_CERT_FILE and SSL_CERT_DIR hold."""
+        self._make = functools.partial(httpx.create_ssl_context, verify=verify, trust_env=trust_env)
+        self._made: ssl.SSLContext | asyncio.Future[ssl.SSLContext] | None = None
+        if isinstance(verify, ssl.SSLContext):
+            self._made = verify
 
-    async def get(self, scheme: str) -> ssl.SSLContext:
-        """Return the context for connections of `scheme`.
-
-        It is made once, in a thread: reading the CA certificates takes tens of milliseconds.
+    async def get(self) -> ssl.SSLContext:
+        """Return the context. A thread makes it: reading the CA certificates takes tens of milliseconds.
 
         Raises:
             UsageError: the certificates cannot be read.
         """
-        if isinstance(self._verify, ssl.SSLContext):
-            return self._verify
-        if scheme != "https":
-            # It is never used, trusts nobody, and costs next to nothing.
-            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if self._made is None:
-            make = functools.partial(httpx.create_ssl_context, verify=self._verify, trust_env=self.trust_env)
-            self._made = asyncio.get_running_loop().run_in_executor(None, make)
-            # Everybody may have stopped waiting when it fails: then nobody misses its exception.
+            self._made = asyncio.get_running_loop().run_in_executor(None, self._make)
+            # All who wait for it may be cancelled before it fails.
             self._made.add_done_callback(retrieve_exception)
+        made = self._made
+        if isinstance(made, ssl.SSLContext):
+            return made
         try:
-            return self._made.result() if self._made.done() else await asyncio.shield(self._made)
+            self._made = await asyncio.shield(made)
         except OSError:
             self._made = None
             failure = UsageError("the CA certificates cannot be read; check SSL_CERT_FILE and SSL_CERT_DIR")
+        else:
+            return self._made
         raise failure
 
 
-def check_loop(loop: asyncio.AbstractEventLoop | None) -> None:
-    """Raise UsageError in any event loop but `loop`, to which a transport belongs."""
-    if loop is not asyncio.get_running_loop():
-        raise UsageError("this client belongs to another event loop; make one client for each, inside of it")
+def _is_socks(proxy: httpx.Proxy) -> bool:
+    return proxy.url.scheme.startswith("socks")
 
 
-def closed() -> ClientClosed:
-    """Return the error for a request after, or during, closing a transport."""
-    return ClientClosed("this client is closed; make a new one")
+def _absolute(url: httpx.URL) -> bytes:
+    """Return `url` as a proxy wants it: with scheme and host (RFC 9112, section 3.2.2)."""
+    return b"%b://%b%b" % (url.raw_scheme, url.netloc, url.raw_path)
 
 
-def read_proxy(proxy: str | httpx.Proxy | None) -> httpx.Proxy | None:
-    """Return `proxy` as httpx has it."""
-    if not isinstance(proxy, str):
-        return proxy
+def _proxy_headers(proxy: httpx.Proxy) -> RawHeaders:
+    """Return the headers for the proxy itself."""
+    headers = list(proxy.headers.raw)
+    if proxy.raw_auth is not None:
+        headers.append((b"Proxy-Authorization", b"Basic " + b64encode(b":".join(proxy.raw_auth))))
+    return headers
+
+
+def _socksio() -> Any:
     try:
-        return httpx.Proxy(proxy)
-    except (ValueError, httpx.InvalidURL):
-        failure = UsageError("proxy= is not the URL of a proxy; give one like http://proxy.example.com:3128")
+        return import_module("socksio.socks5")
+    except ImportError:
+        failure = UsageError("a socks5 proxy needs an extra: pip install 'httpx[socks]'")
     raise failure
-
-
-def has_proxies() -> bool:
-    """Tell whether the environment names a proxy: the question that httpx asks before it reads the rest."""
-    proxies = urllib.request.getproxies()
-    return any(proxies.get(scheme) for scheme in ("http", "https", "all"))

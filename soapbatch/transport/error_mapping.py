@@ -11,7 +11,7 @@ from typing import Final
 
 import httpx
 
-from soapbatch.errors import ConnectFailed, ConnectionLost, DeadlineExceeded, SoapBatchError, UsageError
+from soapbatch.errors import Applied, ConnectFailed, ConnectionLost, DeadlineExceeded, SoapBatchError, UsageError
 from soapbatch.model import redact
 
 # By the name of the class or of its nearest base. The names are httpx's and httpcore's, which agree, then
@@ -64,37 +64,38 @@ def transport_error(error: Exception, *, phase: str, is_sent: bool, url: str) ->
     if misuse is None and is_python and not is_sent:
         misuse = f"the HTTP client could not be used ({names[0]}); is it closed, or from another event loop?"
     timeout = next((_TIMEOUTS[name] for name in names if name in _TIMEOUTS), None)
-    where = place(url)
+    where = host_of(url)
+    applied: Applied = "unknown" if is_sent else "no"
     failure: SoapBatchError
     if misuse is not None:
-        failure = UsageError(misuse)
+        failure = UsageError(misuse, applied=applied)
     elif timeout is not None:
         failure = DeadlineExceeded(
             f"{where}: a timeout of the HTTP client ran out while {timeout or phase}; "
-            "give that client a longer one, or none and the call a `timeout`"
+            "give that client a longer one, or none and the call a `timeout`",
+            phase=timeout or phase,
+            applied=applied,
         )
-        failure.phase = timeout or phase
     elif is_sent:
         failure = ConnectionLost(
-            f"{where}: the connection broke while {phase} ({_what(names[0], chain)}); "
+            f"{where}: the connection broke while {phase} ({_describe(names[0], chain)}); "
             "unless the operation only reads, look whether it was applied before repeating it"
         )
     else:
-        failure = ConnectFailed(f"{where}: {_why(chain, names)}")
-    failure.applied = "unknown" if is_sent else "no"
-    failure.__cause__ = None if misuse is not None else bare(error)
+        failure = ConnectFailed(f"{where}: {_connect_reason(chain, names)}")
+    failure.__cause__ = None if misuse is not None else _without_tracebacks(error)
     return failure
 
 
-def stale_answer(url: str) -> ConnectionLost:
+def stale_response(url: str) -> ConnectionLost:
     """Return the error for an answer that belongs to an earlier request."""
     return ConnectionLost(
-        f"{place(url)}: the server sent an earlier answer twice, so this one cannot be told from it; "
+        f"{host_of(url)}: the server sent an earlier answer twice, so this one cannot be told from it; "
         "unless the operation only reads, look whether it was applied before repeating it"
     )
 
 
-def place(url: str) -> str:
+def host_of(url: str) -> str:
     """Return host and port of `url`, without user and password."""
     try:
         return httpx.URL(url).netloc.decode("ascii")
@@ -102,13 +103,13 @@ def place(url: str) -> str:
         return "the service"
 
 
-def _what(name: str, chain: list[BaseException]) -> str:
+def _describe(name: str, chain: list[BaseException]) -> str:
     """Return a short technical name of what broke: the class, and the system's words where there are any."""
     system = next((link for link in chain if isinstance(link, OSError) and link.strerror), None)
     return name if system is None else f"{name}: {system.strerror}"
 
 
-def _why(chain: list[BaseException], names: list[str]) -> str:
+def _connect_reason(chain: list[BaseException], names: list[str]) -> str:
     """Return why no connection came about, and what to do next."""
     for link in chain:
         match None if _is_aiohttp(link) else link:
@@ -128,7 +129,7 @@ def _why(chain: list[BaseException], names: list[str]) -> str:
     if not {"ProxyError", "ClientHttpProxyError", "ClientProxyConnectionError"}.isdisjoint(names):
         said = next((str(getattr(link, "status", names[0])) for link in chain if _is_aiohttp(link)), str(chain[0]))
         return f"the proxy did not connect ({redact(said)}); check proxy=, HTTPS_PROXY and NO_PROXY"
-    return f"no connection ({_what(names[0], chain)}); check the network, the base URL and the proxy settings"
+    return f"no connection ({_describe(names[0], chain)}); check the network, the base URL and the proxy settings"
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -144,7 +145,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         waiting += [behind for behind in (*members, link.__context__, link.__cause__) if behind is not None]
 
 
-def bare(error: Exception) -> Exception | None:
+def _without_tracebacks(error: Exception) -> Exception | None:
     """Return what of `error` may be chained: without tracebacks, its own and those behind it.
 
     Nothing of aiohttp's, nor what repeats it: that shows headers, and the passwords of proxies. There it is the

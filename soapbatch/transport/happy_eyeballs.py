@@ -1,30 +1,29 @@
-"""A host and a port -> a connected socket, by whichever of the host's addresses answers first.
+"""A host and a port become a connected socket, over the address that answers first (RFC 8305, Happy Eyeballs).
 
-asyncio can do this too, but a cancellation that meets a connection just made loses its socket there.
+`loop.create_connection(happy_eyeballs_delay=)` does the same, but loses the socket when a cancellation meets a
+connection that was just made (CPython 3.11).
 """
 
 import asyncio
+import contextlib
 import itertools
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
-_HEAD_START: Final = 0.25  # seconds that an address has before the next is tried beside it; RFC 8305, section 5
+_HEAD_START: Final = 0.25  # seconds before the next address is tried as well; RFC 8305, section 5
 
 _Address: TypeAlias = tuple[int, int, int, str, Any]
 
 
-async def dial(host: str, port: int) -> socket.socket:
-    """Return a socket that is connected. Cancelling leaves none behind.
+async def connect(host: str, port: int) -> socket.socket:
+    """Return a connected socket. Cancelling leaves no socket behind.
 
     Raises:
-        OSError: the name is not known, or no address could be reached: what the first of them said.
+        OSError: the name is not known, or no address could be reached: then it is the first address's error.
     """
     loop = asyncio.get_running_loop()
-    try:
-        addresses = _interleaved(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-    except UnicodeError:  # Python's codec for names refuses what no name server could know
-        raise socket.gaierror(socket.EAI_NONAME, "not a name of a host") from None
+    addresses = _interleaved(await _addresses(host, port))
     attempts: list[asyncio.Task[socket.socket]] = []
     winner: socket.socket | None = None
     try:
@@ -39,6 +38,17 @@ async def dial(host: str, port: int) -> socket.socket:
             attempt.add_done_callback(lambda attempt: _give_up(attempt, winner))
     nowhere = socket.gaierror(socket.EAI_NONAME, "the host has no address")
     raise next((error for attempt in attempts if (error := attempt.exception()) is not None), nowhere)
+
+
+async def _addresses(host: str, port: int) -> Sequence[_Address]:
+    """Return the addresses of `host`; an IP address is read at once, a name by the resolver in a thread."""
+    with contextlib.suppress(socket.gaierror, UnicodeError):
+        numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=numeric)
+    try:
+        return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError:  # Python's codec for names refuses names that no name server can know
+        raise socket.gaierror(socket.EAI_NONAME, "not a name of a host") from None
 
 
 async def _first(attempts: list[asyncio.Task[socket.socket]], patience: float | None) -> socket.socket | None:

@@ -1,52 +1,48 @@
-"""The default transport: lanes, each one connection, as many as are needed up to a bound.
+"""The default transport: a pool of connections, each of which serves one request at a time.
 
-httpx's own pool looks at every connection and every waiting request for each request, so that its cost grows
-with the square of what waits; and a request that is cancelled at the wrong moment stays in it for good. A lane is
-a single connection that serves one request at a time: nothing is shared that could be spoilt, and choosing one costs
-the same however many there are.
+Why a pool of our own. httpx's pool looks at every connection and every waiting request for each request, so that its
+cost grows with the square of the number of waiting requests; and a request that is cancelled at the wrong moment stays
+in it for good. Here nothing is shared that a cancellation could spoil, and a connection is found at the same cost
+however many there are.
+
+Rule 1. A connection is used again only after a response that was read to its end, over a socket with nothing in it.
+Rule 2. Idle connections are taken last-in first-out, so that as few as possible stay open.
+Rule 3. Requests that find no free connection wait first-in first-out.
 """
 
 import asyncio
 import contextlib
-import functools
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar, cast
 
 import attrs
 import httpx
 
-from soapbatch.errors import UsageError
-from soapbatch.transport.connection import (
-    Connection,
-    Head,
-    Origin,
-    Target,
-    TlsContext,
-    check_loop,
-    closed,
-    connection_to,
-    read_proxy,
-)
-from soapbatch.transport.error_mapping import transport_error
-from soapbatch.transport.sending import Body, HttpRequest, Progress, finished
+from soapbatch.errors import ClientClosed, UsageError
+from soapbatch.system import retrieve_exception, wait_until_done
+from soapbatch.transport.connection import Connection, Origin, TlsContext, origin_of
+from soapbatch.transport.proxies import environment_proxy, read_proxy
+from soapbatch.transport.send_state import EXTENSION, SendState
 
-# As many calls can be on the way at once. More do not help: over a loopback socket, 256 callers cost about as much CPU
-# a call with 16 lanes as with 64 or 256.
+T = TypeVar("T")
+
+# More connections do not help: over a loopback socket, 256 callers cost about as much CPU a call with 16 connections as
+# with 64 or 256.
 MAX_CONNECTIONS: Final = 64
-# Seconds. Below what closes idle connections in front of a NetServer (IIS 120, nginx 75, AWS load balancers 60), so
-# that it is the client who closes; and above the pause between two looks at a job.
+# Seconds. Less than servers and proxies in front of a NetServer wait (IIS 120, nginx 75, AWS load balancers 60): the
+# client closes first; more than the pause between two readings of a job.
 KEEP_ALIVE: Final = 30.0
 
 
 @attrs.define(eq=False)
-class _Lane:
-    """One connection, or the right to open one.
+class _Slot:
+    """The right to one connection, and the connection once it is opened.
 
     Attributes:
-        origin: where it leads.
-        connection: None until it is opened.
+        origin: of the connection.
+        connection: None until a request needs it.
         idle_since: by the clock of the loop; meaningful while idle.
     """
 
@@ -60,12 +56,11 @@ class _Lane:
             await self.connection.aclose()
 
 
-class ConnectionPool:
-    """Sends each request over a lane of its own: see the module. The default.
+class ConnectionPool(httpx.AsyncBaseTransport):
+    """A pool of HTTP/1.1 connections: the default transport of `Client`, and a transport for any `httpx.AsyncClient`.
 
-    Idle lanes are taken last-in first-out, so that as few as possible stay in use; requests that find none wait
-    first-in first-out. A lane whose request ended in any way but cleanly is closed and never used again.
-    No cookies are kept, no redirects followed. It serves one event loop: the one of its first request.
+    No cookies are kept and no redirects followed. A request's body is sent as a whole. A pool serves one event loop:
+    the one of its first request. It honours httpx's timeouts (the extension `timeout`) and raises httpx's exceptions.
     """
 
     def __init__(
@@ -80,13 +75,12 @@ class ConnectionPool:
         """Set up; nothing is opened or read before the first request.
 
         Args:
-            max_connections: how many requests may be on the way at once; more wait.
+            max_connections: how many requests may be on their way at once; more wait.
             keep_alive: seconds after which an idle connection is closed.
             verify: True for the CA certificates that httpx brings, or an `ssl.SSLContext` with others (and with a
                 client certificate, if need be). False accepts every certificate: for tests.
-            proxy: URL of a proxy for everything, or an `httpx.Proxy`.
-            trust_env: whether HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR hold,
-                as they do for httpx.
+            proxy: URL of a proxy for everything, or an `httpx.Proxy`; http, https, or socks5 (`httpx[socks]`).
+            trust_env: whether HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR hold.
 
         Raises:
             UsageError: a value that cannot be used.
@@ -96,101 +90,96 @@ class ConnectionPool:
         self._max_connections = max_connections
         self._keep_alive = keep_alive
         self._tls = TlsContext(verify, trust_env)
+        self._trust_env = trust_env
         self._proxy = read_proxy(proxy)
-        self._target = functools.lru_cache(maxsize=64)(Target.of)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
         self._in_use = 0
-        self._idle: list[_Lane] = []
-        # A waiter is handed an idle lane, or None for the right to open one.
-        self._waiters: deque[asyncio.Future[_Lane | None]] = deque()
+        self._idle: list[_Slot] = []
+        # A waiting request is handed an idle slot, or None for the right to open a connection.
+        self._waiting: deque[asyncio.Future[_Slot | None]] = deque()
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def send(self, request: HttpRequest, progress: Progress) -> "LaneReply":
-        """Send `request` once; see `Transport.send`.
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request and return its response, whose body is still to be read and which must be closed.
 
         Raises:
+            httpx.TransportError: no connection, or one that broke.
+            httpx.InvalidURL: a URL without a host.
+            ClientClosed: the pool is closed.
             UsageError: called from another event loop; certificates or proxy settings that cannot be used.
         """
+        state = request.extensions.get(EXTENSION) or SendState()
+        state.phase, state.sent = "queueing", False
         self._enter()
-        progress.phase = "queueing"
+        body = b"".join([part async for part in cast("httpx.AsyncByteStream", request.stream)])
+        timeouts = request.extensions.get("timeout") or {}
+        slot = await _within(timeouts.get("pool"), httpx.PoolTimeout, self._acquire(origin_of(request.url)))
         try:
-            target = self._target(request.url)
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            failure = transport_error(error, phase=progress.phase, is_sent=False, url=request.url)
-        else:
-            lane = await self._acquire(target.origin)
-            try:
-                head = await self._exchange(lane, target, request, progress)
-            except Exception as error:  # noqa: BLE001 - whatever a foreign stack raises becomes ours
-                failure = transport_error(error, phase=progress.phase, is_sent=progress.sent, url=request.url)
-            except BaseException:
-                await finished(self._discard(lane))
-                raise
-            else:
-                return LaneReply(self, lane, head, progress, request.url)
-            await finished(self._discard(lane))
-        raise failure
+            if slot.connection is not None and not slot.connection.is_usable():
+                await slot.close()
+                slot.connection = None
+            connection = slot.connection
+            if connection is None:
+                connection = slot.connection = self._connection_to(slot.origin)
+                await _within(timeouts.get("connect"), httpx.ConnectTimeout, connection.open(state))
+            send = connection.send(request, body, state)
+            status, headers, version = await _within(timeouts.get("read"), httpx.ReadTimeout, send)
+        except BaseException:
+            await _finish(self._discard(slot))
+            raise
+        stream = PooledStream(self, slot, connection, timeouts.get("read"))
+        return httpx.Response(status, headers=headers, stream=stream, extensions={"http_version": b"HTTP/" + version})
 
     async def aclose(self) -> None:
-        """Close the idle lanes, and let requests that wait for one end in ClientClosed. Idempotent.
+        """Close the idle connections, and end requests that wait for one with ClientClosed. Idempotent.
 
-        A lane in use is closed when its reply is.
+        A connection in use is closed when its response is.
         """
         self._is_closed = True
         if self._loop is None:
             return
-        check_loop(self._loop)
+        self._check_loop()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self._waiters:
-            waiter = self._waiters.popleft()
+        while self._waiting:
+            waiter = self._waiting.popleft()
             if not waiter.done():
-                waiter.set_exception(closed())
+                waiter.set_exception(_closed())
         while self._idle:
             self._close_soon(self._idle.pop())
-        await finished(self._drain())
+        await _finish(self._wait_for_closing())
 
-    # --- A request ----------------------------------------------------------------------------------------------
-
-    async def _exchange(self, lane: _Lane, target: Target, request: HttpRequest, progress: Progress) -> Head:
-        """Send `request` over `lane`, opening it if need be, and return the head of the answer."""
-        if lane.connection is not None and not lane.connection.is_usable():
-            await lane.close()
-            lane.connection = None
-        if lane.connection is None:
-            context = await self._tls.get(target.url.scheme)
-            lane.connection = connection_to(target, context, self._proxy, trust_env=self._tls.trust_env)
-        return await lane.connection.send(target, request, progress)
-
-    async def give_back(self, lane: _Lane, body: Body) -> None:
-        """Take `lane` back from a reply; it is kept only if the body was read to its end and it closes well."""
-        is_clean = False
-        try:
-            if body.is_complete:
-                with contextlib.suppress(Exception):
-                    await body.aclose()
-                    is_clean = not self._is_closed
-        finally:
-            if is_clean:
-                self._pass_on(lane)
-            else:
-                await finished(self._discard(lane, body))
-
-    # --- The lanes ----------------------------------------------------------------------------------------------
+    async def release(self, slot: _Slot, *, is_reusable: bool) -> None:
+        """Take a slot back from a response; the connection is kept if it may be used again, else closed."""
+        if is_reusable and not self._is_closed:
+            self._hand_over(slot)
+        else:
+            await _finish(self._discard(slot))
 
     def _enter(self) -> None:
-        """Refuse a closed transport and a foreign loop."""
+        """Refuse a closed pool and a foreign event loop."""
         if self._is_closed:
-            raise closed()
+            raise _closed()
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
-        check_loop(self._loop)
+        self._check_loop()
 
-    async def _acquire(self, origin: Origin) -> _Lane:
-        """Return a lane to `origin`, waiting for one if all are in use."""
+    def _check_loop(self) -> None:
+        if self._loop is not asyncio.get_running_loop():
+            raise UsageError("this client belongs to another event loop; make one client for each, inside of it")
+
+    def _connection_to(self, origin: Origin) -> Connection:
+        proxy = self._proxy
+        if proxy is None and self._trust_env:
+            scheme, host, port = origin
+            proxy = environment_proxy(scheme.decode(), host.decode(), port)
+        return Connection(origin, self._tls, proxy)
+
+    async def _acquire(self, origin: Origin) -> _Slot:
+        """Return a slot for `origin`, waiting for one if all are in use."""
         if self._in_use < self._max_connections:
             self._in_use += 1
             for index in range(len(self._idle) - 1, -1, -1):
@@ -198,48 +187,48 @@ class ConnectionPool:
                     return self._idle.pop(index)
             if self._in_use + len(self._idle) > self._max_connections:
                 self._close_soon(self._idle.pop(0))
-            return _Lane(origin)
-        waiter: asyncio.Future[_Lane | None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
+            return _Slot(origin)
+        waiter: asyncio.Future[_Slot | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
         try:
-            lane = await waiter
+            slot = await waiter
         except asyncio.CancelledError:
             if waiter.cancelled():
                 with contextlib.suppress(ValueError):
-                    self._waiters.remove(waiter)
+                    self._waiting.remove(waiter)
             elif waiter.exception() is None:
-                self._pass_on(waiter.result())
+                self._hand_over(waiter.result())
             raise
-        if lane is not None and lane.origin == origin:
-            return lane
-        if lane is not None:
-            self._close_soon(lane)
-        return _Lane(origin)
+        if slot is not None and slot.origin == origin:
+            return slot
+        if slot is not None:
+            self._close_soon(slot)
+        return _Slot(origin)
 
-    def _pass_on(self, lane: _Lane | None) -> None:
-        """Hand `lane`, or the right to open one, to whoever has waited longest; or keep it."""
-        while self._waiters:
-            waiter = self._waiters.popleft()
+    def _hand_over(self, slot: _Slot | None) -> None:
+        """Hand `slot`, or the right to open a connection, to the request that has waited longest; or park it."""
+        while self._waiting:
+            waiter = self._waiting.popleft()
             if not waiter.done():
-                waiter.set_result(lane)
+                waiter.set_result(slot)
                 return
         self._in_use -= 1
-        if lane is not None:
-            self._keep(lane)
+        if slot is not None:
+            self._park(slot)
 
-    def _keep(self, lane: _Lane) -> None:
-        """Keep an idle lane for `keep_alive` seconds."""
+    def _park(self, slot: _Slot) -> None:
+        """Keep an idle connection for `keep_alive` seconds."""
         if self._is_closed:
-            self._close_soon(lane)
+            self._close_soon(slot)
             return
         loop = asyncio.get_running_loop()
-        lane.idle_since = loop.time()
-        self._idle.append(lane)
+        slot.idle_since = loop.time()
+        self._idle.append(slot)
         if self._timer is None:
             self._timer = loop.call_later(self._keep_alive, self._expire)
 
     def _expire(self) -> None:
-        """Close the lanes that have been idle for long, and come back for the next."""
+        """Close the connections that have been idle for `keep_alive` seconds, and come back for the next."""
         self._timer = None
         loop = asyncio.get_running_loop()
         while self._idle and self._idle[0].idle_since + self._keep_alive <= loop.time():
@@ -247,44 +236,81 @@ class ConnectionPool:
         if self._idle:
             self._timer = loop.call_at(self._idle[0].idle_since + self._keep_alive, self._expire)
 
-    async def _discard(self, lane: _Lane, body: Body | None = None) -> None:
-        """Close a lane that was in use, and pass on the right to open another."""
+    async def _discard(self, slot: _Slot) -> None:
+        """Close a connection that was in use, and hand over the right to open another."""
         try:
-            await lane.close()
-            if body is not None:
-                await body.unwind()
+            await slot.close()
         finally:
-            self._pass_on(None)
+            self._hand_over(None)
 
-    def _close_soon(self, lane: _Lane) -> None:
-        """Close an idle lane without waiting for it."""
-        task = asyncio.get_running_loop().create_task(lane.close())
+    def _close_soon(self, slot: _Slot) -> None:
+        """Close an idle connection without waiting for it."""
+        task = asyncio.get_running_loop().create_task(slot.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
-    async def _drain(self) -> None:
-        """Wait for lanes that are being closed."""
+    async def _wait_for_closing(self) -> None:
         while self._closing:
             await asyncio.wait(self._closing)
 
 
-class LaneReply:
-    """An answer that came over a lane; see `HttpReply`."""
+class PooledStream(httpx.AsyncByteStream):
+    """The body of a response, once, as it arrives. An iterator, not a generator: nothing is left to be finalized."""
 
-    def __init__(self, lanes: ConnectionPool, lane: _Lane, head: Head, progress: Progress, url: str) -> None:
-        """Wrap the answer whose `head` came over `lane`; its body is still to be read."""
-        self._lanes = lanes
-        self._lane: _Lane | None = lane
-        self._body = Body(head.body, progress, url)
-        self.status = head.status
-        self.headers = head.headers
+    def __init__(self, pool: ConnectionPool, slot: _Slot, connection: Connection, read_timeout: float | None) -> None:
+        """Read the body from `connection`, which goes back to `pool` with its `slot`."""
+        self._pool = pool
+        self._slot: _Slot | None = slot
+        self._connection = connection
+        self._read_timeout = read_timeout
+        self._is_complete = False
 
-    def chunks(self) -> AsyncIterator[bytes]:
-        """Return the body; see `HttpReply.chunks`."""
-        return self._body
+    def __aiter__(self) -> "PooledStream":
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return the next piece."""
+        piece = None
+        if not self._is_complete:
+            piece = await _within(self._read_timeout, httpx.ReadTimeout, self._connection.read())
+        if piece is None:
+            self._is_complete = True
+            raise StopAsyncIteration
+        return piece
 
     async def aclose(self) -> None:
-        """Give the lane back, or close it; see `HttpReply.aclose`."""
-        lane, self._lane = self._lane, None
-        if lane is not None:
-            await self._lanes.give_back(lane, self._body)
+        """Give the connection back, or close it if the body was not read to its end. Idempotent.
+
+        A cancellation while it runs is raised after it is done.
+        """
+        slot, self._slot = self._slot, None
+        if slot is not None:
+            await self._pool.release(slot, is_reusable=self._connection.is_idle())
+
+
+def _closed() -> ClientClosed:
+    return ClientClosed.refused("the request")
+
+
+async def _within(seconds: float | None, kind: type[httpx.TimeoutException], work: Coroutine[Any, Any, T]) -> T:
+    """Await `work` for at most `seconds`; raise `kind` then."""
+    if seconds is None:
+        return await work
+    try:
+        async with asyncio.timeout(seconds):
+            return await work
+    except TimeoutError:
+        raise kind(f"after {seconds:g} s") from None
+
+
+async def _finish(work: Coroutine[Any, Any, None]) -> None:
+    """Run `work`, which closes something, to its end; a cancellation that arrives meanwhile is raised after it.
+
+    What fails in closing is not reported: the connection is gone either way.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await wait_until_done(task)
+    finally:
+        retrieve_exception(task)

@@ -1,7 +1,12 @@
-"""One connection, as httpcore wants it to be: a socket of asyncio's, with TLS or without.
+"""One connected socket: bytes out, bytes in, with TLS or without.
 
-httpcore speaks HTTP over any stream. Its own goes through anyio and costs twice as much; and this one knows what only
-a socket knows: whether a byte of a request has left, and whether something came before it was asked for.
+Why a stream of our own. An answer must never be taken for the answer to another request. Only the owner of the socket
+knows the two facts that this takes: whether a byte of a request has left, and whether bytes arrived before the request
+was sent. The stream also costs half of what anyio's costs.
+
+Rule 1. Bytes that arrived before a request is sent belong to no request: the connection is refused, nothing is sent.
+Rule 2. `SendState.sent` is set before the first byte of a request is handed to the operating system.
+Rule 3. A server may answer before it has read the whole request: sending stops as soon as bytes arrive.
 """
 
 import asyncio
@@ -12,174 +17,200 @@ import sys
 from collections import deque
 from typing import Any, Final, cast
 
-import httpcore
+import httpx
 
-from soapbatch.transport.happy_eyeballs import dial
-from soapbatch.transport.sending import Progress
+from soapbatch.transport.happy_eyeballs import connect
+from soapbatch.transport.send_state import SendState
 
-_TOO_MUCH: Final = 256 * 1024  # bytes that have been received and not read
-_PIECE: Final = 256 * 1024  # bytes that are sent at once, and encrypted in about a millisecond
+_BUFFER: Final = 64 * 1024  # bytes that one read takes from the kernel
+_READ_AHEAD: Final = 256 * 1024  # bytes that are received before anybody reads them; more wait in the kernel
+_WRITE_PIECE: Final = 256 * 1024  # bytes that are encrypted at a time: about a millisecond
 
 
-class Wire(httpcore.AsyncNetworkStream, asyncio.Protocol):
-    """A connection that serves one request after the other. Cancelling any of its awaits leaves it to be closed.
-
-    Attributes:
-        progress: of the request that is on its way.
-    """
+class SocketStream(asyncio.BufferedProtocol):
+    """A socket that serves one request after the other. A cancelled await leaves the stream good for closing only."""
 
     def __init__(self) -> None:
-        """Connect to nothing yet."""
-        self.progress = Progress()
-        self._is_used = False
+        """Prepare; `connect` opens the socket."""
+        self._has_sent = False
         self._is_cut = False
         self._is_paused = False
         self._transport: asyncio.Transport | None = None
-        self._unsent: list[bytes] = []
+        self._buffer = bytearray(_BUFFER)
         self._received: deque[bytes] = deque()
         self._size = 0
-        self._is_over = False
+        self._is_at_end = False
         self._error: Exception | None = None
-        self._news: asyncio.Future[None] | None = None
+        self._change: asyncio.Future[None] | None = None
 
     async def connect(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
-        """Connect; speak TLS if there is a `context`. Raises httpcore.ConnectError."""
-        self.progress.phase = "connecting"
-        name = None
-        if context is not None:
-            context.set_alpn_protocols(["http/1.1"])  # it may be somebody's who also speaks HTTP/2
-            name = host
+        """Connect to `host`; with a `context`, speak TLS.
+
+        Raises:
+            httpx.ConnectError: the name is unknown, no address answers, or the TLS handshake fails.
+        """
         try:
-            sock = await dial(host, port)
+            sock = await connect(host, port)
             await asyncio.get_running_loop().create_connection(
-                lambda: self, sock=sock, ssl=context, server_hostname=name
+                lambda: self, sock=sock, ssl=_for_http(context), server_hostname=_tls_name(host) if context else None
             )
-        except ConnectionResetError as error:  # once there is a connection, that is all that asyncio says
+        except ConnectionResetError as error:  # all that asyncio says of a handshake that the server has ended
             broken = error if context is None else ssl.SSLError(errno.ECONNRESET, "closed during the handshake")
-            raise httpcore.ConnectError(str(broken)) from broken
+            raise httpx.ConnectError(str(broken)) from broken
         except OSError as error:
-            raise httpcore.ConnectError(str(error)) from error
+            raise httpx.ConnectError(str(error)) from error
 
-    # --- What httpcore asks for ---------------------------------------------------------------------------------
+    async def start_tls(self, host: str, context: ssl.SSLContext) -> None:
+        """Speak TLS with `host` from here on, through the tunnel of a proxy.
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Keep what is to be sent: httpcore writes head and body apart, and they go out as one when it reads."""
-        del timeout
-        if buffer:
-            self._unsent.append(buffer)
+        Raises:
+            httpx.ConnectError: the TLS handshake fails.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            transport = await loop.start_tls(
+                self._open, self, cast("ssl.SSLContext", _for_http(context)), server_hostname=_tls_name(host)
+            )
+        except OSError as error:
+            raise httpx.ConnectError(str(error)) from error
+        if transport is None:  # the connection was lost meanwhile
+            raise httpx.ConnectError("closed during the handshake")
+        self._transport = transport
+        self._has_sent = False
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Return what has been received, as soon as there is anything; b"" at its end. Raises httpcore.ReadError."""
-        del timeout
-        if self._unsent:
-            await self._send()
-        while not self._received and not self._is_over:
+    async def send(self, data: bytes, state: SendState | None = None) -> None:
+        """Send a whole request, or as much as the server reads before it answers.
+
+        Args:
+            data: the request.
+            state: takes note of what has left; None: the request is not the caller's, but one to a proxy.
+
+        Raises:
+            httpx.ConnectError: the server has closed the connection, or sent something unasked; nothing was sent.
+        """
+        transport = self._open
+        # On a new TLS connection, readable may mean that the server has sent session tickets.
+        if self._received or self._is_at_end or (self._has_sent and _is_readable(transport)):
+            gone = ConnectionResetError(errno.ECONNRESET, "the server closed it, or sent something unasked")
+            raise httpx.ConnectError(str(gone)) from gone
+        self._has_sent = True
+        if state is not None:
+            state.phase, state.sent = "sending", True
+        rest = memoryview(data)
+        while rest and not self._received and not self._is_at_end:
+            transport.write(rest[:_WRITE_PIECE])
+            rest = rest[_WRITE_PIECE:]
+            while self._is_paused and not self._received and not self._is_at_end:
+                await self._wait()
+        self._is_cut = bool(rest)
+        if state is not None:
+            state.phase = "waiting"
+
+    async def read(self) -> bytes:
+        """Return the bytes that have arrived, as soon as there are some; b"" at the end.
+
+        Raises:
+            httpx.ReadError: the connection broke.
+        """
+        while not self._received and not self._is_at_end:
             await self._wait()
         if self._received:
-            return self._take(max_bytes)
+            data = self._received.popleft()
+            if self._size > _READ_AHEAD >= self._size - len(data):
+                self._open.resume_reading()
+            self._size -= len(data)
+            return data
         if self._error is not None:
-            raise httpcore.ReadError(str(self._error)) from self._error
+            raise httpx.ReadError(str(self._error)) from self._error
         return b""
 
     def is_sending(self) -> bool:
-        """Return whether some of a request has not left, although it was answered."""
-        assert self._transport is not None  # noqa: S101 - it is connected
-        return self._is_cut or self._is_paused or self._transport.get_write_buffer_size() > 0
+        """Return whether a part of the last request has not left, although it was answered."""
+        return self._is_cut or self._is_paused or self._open.get_write_buffer_size() > 0
+
+    def is_readable(self) -> bool:
+        """Return whether bytes, or the end, have arrived that nobody has read: an idle stream is of no use then."""
+        return bool(self._received) or self._is_at_end or _is_readable(self._open)
 
     async def aclose(self) -> None:
         """Close the socket at once: nothing is left in it that anybody waits for."""
         if self._transport is not None:
             self._transport.abort()
-            await asyncio.sleep(0)  # in the next turn it is closed
+            await asyncio.sleep(0)  # in the next turn of the loop it is closed
 
-    def get_extra_info(self, info: str) -> Any:
-        """Return what httpcore wants to know: `is_readable` while idle means that the connection is of no more use."""
-        assert self._transport is not None  # noqa: S101 - it is connected
-        if info != "is_readable":
-            return self._transport.get_extra_info(info)
-        return bool(self._received) or self._is_over or _is_readable(self._transport)
-
-    # --- What asyncio tells -------------------------------------------------------------------------------------
+    # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport."""
+        """Keep the transport."""
         self._transport = cast("asyncio.Transport", transport)
 
     def pause_writing(self) -> None:
-        """Take note that the network is slower than we."""
+        """Note that the network takes less than is sent."""
         self._is_paused = True
 
     def resume_writing(self) -> None:
-        """Take note that more may be sent."""
+        """Note that the network takes more."""
         self._is_paused = False
-        self._tell()
+        self._wake()
 
-    def data_received(self, data: bytes) -> None:
-        """Keep what came, and stop reading if it is too much."""
+    def get_buffer(self, sizehint: int) -> bytearray:
+        """Return where asyncio puts the next bytes: without it, each read allocates and frees 256 KiB."""
+        del sizehint
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Keep what arrived; pause reading when it is too much."""
+        data = bytes(memoryview(self._buffer)[:nbytes])
         self._received.append(data)
         self._size += len(data)
-        if self._size > _TOO_MUCH and self._transport is not None:
-            self._transport.pause_reading()
-        self._tell()
+        if self._size > _READ_AHEAD:
+            self._open.pause_reading()
+        self._wake()
 
     def eof_received(self) -> None:
-        """Take note that nothing more comes; asyncio closes the connection then."""
-        self._is_over = True
-        self._tell()
+        """Note that nothing more arrives; asyncio closes the connection then."""
+        self._is_at_end = True
+        self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Take note that the connection is gone."""
-        self._is_over = True
+        """Note that the connection is gone."""
+        self._is_at_end = True
         self._error = self._error or exc
-        self._tell()
+        self._wake()
 
-    # --- Inside -------------------------------------------------------------------------------------------------
-
-    async def _send(self) -> None:
-        """Send the request, piece by piece: encrypting all of a large one at once would stall the loop."""
-        request, self._unsent = memoryview(b"".join(self._unsent)), []
-        assert self._transport is not None  # noqa: S101 - it is connected
-        # On a new TLS connection, readable means no more than that the server has sent session tickets.
-        if self._received or self._is_over or (self._is_used and _is_readable(self._transport)):
-            gone = ConnectionResetError(errno.ECONNRESET, "the server closed it, or said something unasked")
-            raise httpcore.ConnectError(str(gone)) from gone
-        self._is_used = True
-        self.progress.phase = "sending"
-        self.progress.sent = True
-        while request and not self._received and not self._is_over:
-            self._transport.write(request[:_PIECE])
-            request = request[_PIECE:]
-            while self._is_paused and not self._received and not self._is_over:
-                await self._wait()
-        self._is_cut = bool(request)
-        self.progress.phase = "waiting"
+    @property
+    def _open(self) -> asyncio.Transport:
+        assert self._transport is not None  # noqa: S101 - connect() came first
+        return self._transport
 
     async def _wait(self) -> None:
-        """Wait until asyncio tells anything."""
-        self._news = asyncio.get_running_loop().create_future()
+        """Wait until asyncio calls one of the methods above."""
+        self._change = asyncio.get_running_loop().create_future()
         try:
-            await self._news
+            await self._change
         finally:
-            self._news = None
+            self._change = None
 
-    def _take(self, max_bytes: int) -> bytes:
-        data = self._received.popleft()
-        if len(data) > max_bytes:
-            self._received.appendleft(data[max_bytes:])
-            data = data[:max_bytes]
-        if self._size > _TOO_MUCH >= self._size - len(data) and self._transport is not None:
-            self._transport.resume_reading()
-        self._size -= len(data)
-        return data
+    def _wake(self) -> None:
+        if self._change is not None and not self._change.done():
+            self._change.set_result(None)
 
-    def _tell(self) -> None:
-        if self._news is not None and not self._news.done():
-            self._news.set_result(None)
+
+def _for_http(context: ssl.SSLContext | None) -> ssl.SSLContext | None:
+    """Return `context`, which may be shared with a client that speaks HTTP/2, set to HTTP/1.1."""
+    if context is not None:
+        context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _tls_name(host: str) -> str:
+    """Return the name that a certificate bears: DNS takes `host.`, with a dot at its end, certificates do not."""
+    return host.rstrip(".")
 
 
 def _is_readable(transport: asyncio.Transport) -> bool:
-    """Return whether something came that the event loop has not looked at yet."""
-    sock = transport.get_extra_info("socket")
+    """Return whether something has arrived that the event loop has not looked at yet."""
+    sock: Any = transport.get_extra_info("socket")
     if sys.platform == "win32":  # pragma: no cover - tested elsewhere
         return bool(select.select([sock], [], [], 0)[0])
     poll = select.poll()

@@ -38,8 +38,8 @@ ISSUED = AuthenticateResponse(credentials=SoCredentials(ticket=TICKET), authenti
 
 
 @attrs.define
-class Desk:
-    """Stands in for the SoPrincipal service: notes each login, and answers or raises what it was told to."""
+class PrincipalService:
+    """A stand-in for the SoPrincipal service: records each login, and returns or raises `answer`."""
 
     answer: AuthenticateResponse | SoapBatchError = ISSUED
     logins: list[tuple[str, Mapping[str, object]]] = attrs.field(factory=list)
@@ -47,16 +47,18 @@ class Desk:
     async def __call__(
         self, operation: Operation[AuthenticateResponse], arguments: Mapping[str, object]
     ) -> AuthenticateResponse:
-        """Take a login."""
+        """Record a login, and answer it."""
         self.logins.append((operation.name, arguments))
         if isinstance(self.answer, SoapBatchError):
             raise self.answer
         return self.answer
 
 
-async def obtain(credentials: Credentials | str | Secret, desk: Desk, version: ServiceVersion = V88) -> Ticket:
-    """Obtain a ticket as a client would."""
-    return await as_provider(credentials).obtain(desk, version)
+async def obtain(
+    credentials: Credentials | str | Secret, service: PrincipalService, version: ServiceVersion = V88
+) -> Ticket:
+    """Obtain a ticket as a client does."""
+    return await as_provider(credentials).obtain(service, version)
 
 
 async def fetch_text() -> str:
@@ -70,7 +72,7 @@ async def fetch_secret() -> Secret:
 
 
 async def fetch_with_end() -> Ticket:
-    """Return a token that says when it ends."""
+    """Return a token with its expiry."""
     return Ticket(TOKEN, expires_at=NOON)
 
 
@@ -118,10 +120,10 @@ async def fetch_with_end() -> Ticket:
 async def test_a_login_is_one_operation(
     credentials: Credentials, version: ServiceVersion, operation: str, arguments: Mapping[str, object]
 ) -> None:
-    """Credentials that log in send their one operation and take the ticket from its reply; they can do so again."""
-    desk = Desk()
-    assert await obtain(credentials, desk, version) == Ticket(TICKET)
-    assert desk.logins == [(operation, arguments)]
+    """Credentials that log in send one operation and take the ticket from its response. They can log in again."""
+    service = PrincipalService()
+    assert await obtain(credentials, service, version) == Ticket(TICKET)
+    assert service.logins == [(operation, arguments)]
     assert as_provider(credentials).renews(version)
 
 
@@ -132,7 +134,7 @@ async def test_a_login_is_one_operation(
         pytest.param(TICKET, Ticket(TICKET), False, id="secret"),
         pytest.param(Ticket("7T:MgA5ADsAMQA3AA"), Ticket(TICKET), False, id="ticket"),
         pytest.param(
-            Ticket(TICKET, expires_at=NOON), Ticket(TICKET, expires_at=NOON), False, id="ticket that says when it ends"
+            Ticket(TICKET, expires_at=NOON), Ticket(TICKET, expires_at=NOON), False, id="ticket with an expiry"
         ),
         pytest.param(AccessToken(TOKEN), Ticket(TOKEN, sliding=False), False, id="token"),
         pytest.param(AccessToken(TOKEN.reveal()), Ticket(TOKEN, sliding=False), False, id="token as text"),
@@ -141,7 +143,7 @@ async def test_a_login_is_one_operation(
             AccessToken(fetch_with_end),
             Ticket(TOKEN, expires_at=NOON, sliding=False),
             True,
-            id="fetched token that says when it ends",
+            id="fetched token with an expiry",
         ),
         pytest.param(fetch_text, Ticket(TOKEN), True, id="callable returning text"),
         pytest.param(fetch_secret, Ticket(TOKEN), True, id="callable returning a secret"),
@@ -151,17 +153,17 @@ async def test_a_login_is_one_operation(
 async def test_a_ticket_that_is_there_needs_no_login(
     credentials: Credentials | str | Secret, ticket: Ticket, *, renews: bool
 ) -> None:
-    """Tickets, tokens from 86 on, and callables give a ticket without a login; callables can be asked again."""
-    desk = Desk()
-    assert await obtain(credentials, desk, V86) == ticket
-    assert desk.logins == []
+    """Tickets, tokens from 86 on, and callables give a ticket without a login. Only callables can renew it."""
+    service = PrincipalService()
+    assert await obtain(credentials, service, V86) == ticket
+    assert service.logins == []
     assert as_provider(credentials).renews(V86) is renews
 
 
 @pytest.mark.parametrize("exchange", [pytest.param(False, id="as it is"), pytest.param(True, id="to be exchanged")])
 async def test_before_86_there_is_no_place_for_an_access_token(*, exchange: bool) -> None:
-    """Services before 86 take a token in no way: nothing is fetched or sent, and the error says since when they do."""
-    desk = Desk()
+    """Services before 86 take no token: nothing is fetched or sent, and the error names the first version that does."""
+    service = PrincipalService()
     fetched = []
 
     async def fetch() -> Secret:
@@ -169,17 +171,19 @@ async def test_before_86_there_is_no_place_for_an_access_token(*, exchange: bool
         return TOKEN
 
     with pytest.raises(NotInVersion, match="AuthenticateWithAccessToken came with Services86") as caught:
-        await obtain(AccessToken(fetch, exchange=exchange), desk, V85)
+        await obtain(AccessToken(fetch, exchange=exchange), service, V85)
     assert caught.value.since is V86
-    assert (desk.logins, fetched) == ([], [])
+    assert (service.logins, fetched) == ([], [])
 
 
 def failure(kind: type[OperationFailed] | type[Fault], info: ExceptionInfo | None) -> OperationFailed | Fault:
-    """Return a failure as the judgement of a login's reply would raise it."""
-    error = kind("AuthenticateUsernamePassword: SoSessionException: no such user")
-    error.exception_info = info
-    error.operation, error.version = "AuthenticateUsernamePassword", V88
-    return error
+    """Return the error that a login's response causes."""
+    return kind(
+        "AuthenticateUsernamePassword: SoSessionException: no such user",
+        exception_info=info,
+        operation="AuthenticateUsernamePassword",
+        version=V88,
+    )
 
 
 NO_SUCH_USER = ExceptionInfo(message="no such user", exception_type="SuperOffice.Exceptions.SoSessionException")
@@ -194,9 +198,9 @@ NO_SUCH_USER = ExceptionInfo(message="no such user", exception_type="SuperOffice
     ],
 )
 async def test_a_server_that_refuses_a_login_is_named(refusal: OperationFailed | Fault) -> None:
-    """A login that fails at the server raises AuthenticationFailed with the user, and the server's word as cause."""
+    """A login that the server refuses raises AuthenticationFailed with the user; the server's error is the cause."""
     with pytest.raises(AuthenticationFailed) as caught:
-        await obtain(UsernamePassword("anna", "pw"), Desk(refusal))
+        await obtain(UsernamePassword("anna", "pw"), PrincipalService(refusal))
     error = caught.value
     assert (error.user, error.refused_by, error.applied) == ("anna", "server", "no")
     assert (error.operation, error.version) == ("AuthenticateUsernamePassword", V88)
@@ -208,33 +212,37 @@ async def test_a_server_that_refuses_a_login_is_named(refusal: OperationFailed |
 
 
 async def test_a_flag_that_refuses_a_login_is_named() -> None:
-    """A reply with AuthenticationSucceeded=false raises AuthenticationFailed with the user."""
+    """A response with AuthenticationSucceeded=false raises AuthenticationFailed with the user and the call."""
+    flagged = AuthenticationFailed("no", operation="AuthenticateUsernamePassword", version=V88)
     with pytest.raises(
         AuthenticationFailed, match=r"gives no ticket to user 'anna': .* check the credentials"
     ) as caught:
-        await obtain(UsernamePassword("anna", "pw"), Desk(AuthenticationFailed("no")))
-    assert (caught.value.user, caught.value.refused_by) == ("anna", "flag")
+        await obtain(UsernamePassword("anna", "pw"), PrincipalService(flagged))
+    error = caught.value
+    assert (error.user, error.refused_by, error.applied) == ("anna", "flag", "no")
+    assert (error.operation, error.version) == ("AuthenticateUsernamePassword", V88)
+    assert (error.__cause__, error.__context__) == (None, None)
 
 
 async def test_a_refusal_names_no_user_where_the_credentials_do_not() -> None:
     """Credentials without a user's name leave `user` None and out of the message."""
     with pytest.raises(AuthenticationFailed, match=r"^AuthenticateImplicit gives no ticket: ") as caught:
-        await obtain(Implicit(), Desk(AuthenticationFailed("no")))
+        await obtain(Implicit(), PrincipalService(AuthenticationFailed("no")))
     assert caught.value.user is None
 
 
 @pytest.mark.parametrize(
     "error",
     [
-        pytest.param(failure(Fault, None), id="fault that is not NetServer's own"),
+        pytest.param(failure(Fault, None), id="fault that NetServer did not write"),
         pytest.param(ConnectFailed("refused"), id="no connection"),
         pytest.param(UsageError("wrong"), id="usage"),
     ],
 )
 async def test_other_failures_of_a_login_come_through(error: SoapBatchError) -> None:
-    """A login that was not refused, but failed otherwise, raises what the call raised."""
+    """A login that fails without being refused raises the error of the call."""
     with pytest.raises(type(error)) as caught:
-        await obtain(UsernamePassword("anna", "pw"), Desk(error))
+        await obtain(UsernamePassword("anna", "pw"), PrincipalService(error))
     assert caught.value is error
 
 
@@ -248,14 +256,14 @@ async def test_other_failures_of_a_login_come_through(error: SoapBatchError) -> 
     ],
 )
 async def test_a_login_without_a_ticket_is_an_unexpected_response(credentials: SoCredentials | None) -> None:
-    """A reply that claims success and holds no ticket is not taken for one."""
-    desk = Desk(AuthenticateResponse(credentials=credentials, authentication_succeeded=True))
+    """A response that claims success and holds no ticket raises UnexpectedResponse."""
+    service = PrincipalService(AuthenticateResponse(credentials=credentials, authentication_succeeded=True))
     with pytest.raises(UnexpectedResponse, match="leaves Ticket empty"):
-        await obtain(Implicit(), desk)
+        await obtain(Implicit(), service)
 
 
 async def fail_to_fetch() -> str:
-    """Fail like a callable that could not reach its issuer."""
+    """Fail like a callable that cannot reach its issuer."""
     raise ConnectionResetError("no answer from the issuer")
 
 
@@ -263,9 +271,9 @@ async def fail_to_fetch() -> str:
     "credentials", [pytest.param(fail_to_fetch, id="callable"), pytest.param(AccessToken(fail_to_fetch), id="token")]
 )
 async def test_a_callable_that_fails_is_named(credentials: Credentials) -> None:
-    """What a caller's callable raises is the cause; where it failed is kept as text, without frames or locals."""
+    """The error of a user's callable is the cause, without frames or locals. A note keeps the place as text."""
     with pytest.raises(AuthenticationFailed, match=r"fail_to_fetch gave no ticket.*ConnectionResetError") as caught:
-        await obtain(credentials, Desk())
+        await obtain(credentials, PrincipalService())
     error = caught.value
     assert isinstance(error.__cause__, ConnectionResetError)
     assert error.__cause__.__traceback__ is None
@@ -274,37 +282,37 @@ async def test_a_callable_that_fails_is_named(credentials: Credentials) -> None:
 
 
 async def test_an_error_of_ours_comes_through_a_callable() -> None:
-    """A callable may use a client of its own: what that raises says enough."""
+    """A callable may use another client: the error of that client is raised unchanged."""
     refused = ConnectFailed("refused")
 
     async def ask_another_client() -> str:
         raise refused
 
     with pytest.raises(ConnectFailed) as caught:
-        await obtain(ask_another_client, Desk())
+        await obtain(ask_another_client, PrincipalService())
     assert caught.value is refused
 
 
 async def test_a_callable_that_is_not_async_is_refused() -> None:
-    """A callable whose result cannot be awaited is an error that names it, not a ticket."""
+    """A callable whose result cannot be awaited causes an error that names the callable and hides the result."""
 
     def fetch_at_once() -> str:
         return "7T:plain"
 
     with pytest.raises(AuthenticationFailed, match="fetch_at_once gave no ticket: it raised TypeError") as caught:
-        await obtain(fetch_at_once, Desk())  # type: ignore[arg-type]  # what is tested
+        await obtain(fetch_at_once, PrincipalService())  # type: ignore[arg-type]  # the test
     assert "7T:plain" not in repr(caught.value.__cause__)
 
 
 async def test_a_callable_object_is_named_by_its_class() -> None:
-    """A callable without a name of its own is named by its class; what it returns instead of a ticket by its type."""
+    """The error names a callable without `__qualname__` by its class, and a wrong result by its type."""
 
     class Issuer:
         async def __call__(self) -> Any:
             return {"access_token": "8A:canary"}
 
-    with pytest.raises(UsageError, match=r"Issuer is to return a ticket .* returned dict") as caught:
-        await obtain(Issuer(), Desk())
+    with pytest.raises(UsageError, match=r"Issuer must return a ticket .* returned dict") as caught:
+        await obtain(Issuer(), PrincipalService())
     assert "canary" not in str(caught.value)
 
 
@@ -315,7 +323,7 @@ async def test_a_callable_object_is_named_by_its_class() -> None:
         pytest.param(lambda: Ticket(Secret("")), "not empty", id="empty secret"),
         pytest.param(lambda: Ticket(b"7T:x"), "a str or a Secret", id="bytes for a ticket"),  # type: ignore[arg-type]
         pytest.param(
-            lambda: Ticket("7T:x", expires_at=datetime(2024, 1, 1)),  # noqa: DTZ001 - what is tested
+            lambda: Ticket("7T:x", expires_at=datetime(2024, 1, 1)),  # noqa: DTZ001 - the test
             "needs a time zone",
             id="naive expiry",
         ),
@@ -332,7 +340,7 @@ async def test_a_callable_object_is_named_by_its_class() -> None:
     ],
 )
 def test_credentials_of_the_wrong_kind_are_refused(make: Callable[[], object], message: str) -> None:
-    """Credentials that cannot work are refused where they are made, with what they should be."""
+    """The constructor refuses credentials that cannot work, and says what it takes."""
     with pytest.raises(UsageError, match=message):
         make()
 

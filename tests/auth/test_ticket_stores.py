@@ -1,4 +1,4 @@
-"""Tickets that processes share."""
+"""Stores through which processes share a ticket."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ tickets = st.builds(
 
 @given(tickets)
 async def test_a_file_returns_what_was_put(tmp_path_factory: pytest.TempPathFactory, ticket: Ticket) -> None:
-    """Value, expiry and kind of a ticket survive a file."""
+    """Value, expiry and `sliding` of a ticket survive a file."""
     path = tmp_path_factory.getbasetemp() / "ticket.json"
     await FileTicketStore(path).put(ticket)
     assert await FileTicketStore(str(path)).get() == ticket
@@ -57,7 +57,7 @@ async def test_a_file_is_for_its_owner_alone(tmp_path: Path) -> None:
 
 
 async def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
-    """Whoever reads while others write sees one of the tickets, never half of one or none."""
+    """A reader beside many writers gets one of the tickets, never a part of one, and never None."""
     store = FileTicketStore(tmp_path / "ticket.json")
     written = [Ticket(f"7T:{number}" * 1000, expires_at=NOON) for number in range(20)]
     await store.put(written[0])
@@ -87,7 +87,7 @@ async def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
 async def test_a_corrupt_file_is_as_good_as_none(
     content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What `put` did not write is reported by the file's name, and replaced by the next ticket."""
+    """A file with other content causes a warning with the file's name; the next ticket replaces the content."""
     path = tmp_path / "ticket.json"
     path.write_bytes(content)
     store = FileTicketStore(path)
@@ -101,7 +101,7 @@ async def test_a_corrupt_file_is_as_good_as_none(
 
 
 async def test_a_file_that_cannot_be_replaced_stays(tmp_path: Path) -> None:
-    """A write that fails leaves nothing beside what was there."""
+    """A write that fails leaves the folder as it was."""
     path = tmp_path / "ticket.json"
     path.mkdir()
     with pytest.raises(OSError, match=r"ticket\.json"):
@@ -110,7 +110,7 @@ async def test_a_file_that_cannot_be_replaced_stays(tmp_path: Path) -> None:
 
 
 async def test_a_ticket_that_no_envelope_can_carry_is_not_written(tmp_path: Path) -> None:
-    """A value with characters that XML forbids is refused, as it would be in a request; the error does not show it."""
+    """The store refuses a value with characters that XML forbids, as a request does; the error hides the value."""
     with pytest.raises(ValueError, match=r"holds U\+0000 at index 9") as caught:
         await FileTicketStore(tmp_path / "ticket.json").put(Ticket("7T:canary\0"))
     assert "canary" not in str(caught.value)

@@ -75,7 +75,7 @@ async def test_a_refused_form_is_repeated_as_soap11_once_and_for_all(
     assert form_of(script) == [DOCUMENTED, SOAP11, SOAP11]
     assert [record.levelname for record in caplog.records] == ["INFO"]
     assert "SOAP 1.1" in caplog.text
-    assert client._caller.settings.base_url in caplog.text
+    assert client._context.settings.base_url in caplog.text
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)

@@ -1,13 +1,13 @@
 """What is repeated, how often, and when; what is never repeated."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import pairwise
 
 import pytest
-import stamina
 
 from soapbatch import (
     AccessDenied,
@@ -259,7 +259,7 @@ async def test_a_start_is_not_repeated_whatever_the_server_asks_for() -> None:
     assert len(script.requests) == 1
 
 
-# --- Streams, cancellation, stamina's own switches ------------------------------------------------------------------
+# --- Streams, cancellation, records ------------------------------------------------------------------
 
 
 @virtual
@@ -296,24 +296,18 @@ async def test_a_call_can_be_cancelled_between_attempts() -> None:
 
 
 @virtual
-async def test_the_test_mode_of_stamina_holds() -> None:
-    """In stamina's test mode there are no waits, and as many attempts as it says."""
-    client, script = scripted(ConnectFailed("refused"), retries=Retries(attempts=9, first_wait=100))
+async def test_a_retry_is_one_record(caplog: pytest.LogCaptureFixture) -> None:
+    """A retry is one INFO record: operation, attempt, seconds to wait, and why. Nothing is written to stderr."""
+    caplog.set_level(logging.INFO, "soapbatch")
+    client, script = scripted(ConnectFailed("refused"), Reply(503, {"retry-after": "7"}), replying(GET_BATCH_TASK_INFO))
     async with client:
-        with stamina.set_testing(True, attempts=4), pytest.raises(ConnectFailed):
-            await client.batch.get_batch_task_info(1)
-    assert script.times == [0, 0, 0, 0]
-
-
-@virtual
-async def test_stamina_can_be_switched_off() -> None:
-    """Where stamina is inactive, nothing is repeated."""
-    client, script = scripted(ConnectFailed("refused"))
-    stamina.set_active(False)
-    try:
-        async with client:
-            with pytest.raises(ConnectFailed):
-                await client.batch.get_batch_task_info(1)
-    finally:
-        stamina.set_active(True)
-    assert len(script.requests) == 1
+        await client.batch.get_batch_task_info(1)
+    first, second = caplog.records
+    assert {(record.name, record.levelname) for record in caplog.records} == {("soapbatch", "INFO")}
+    wait = f"{script.times[1] - script.times[0]:.2f}"
+    assert first.getMessage() == (
+        f"GetBatchTaskInfo attempt 1 failed, the next one begins in {wait} s (ConnectFailed: refused)"
+    )
+    assert second.getMessage().startswith(
+        "GetBatchTaskInfo attempt 2 failed, the next one begins in 7.00 s (ServiceBusy: GetBatchTaskInfo: HTTP 503"
+    )

@@ -1,4 +1,4 @@
-"""The progress bar of the demo extra."""
+"""The progress bar, which needs the extra `demo`."""
 
 import io
 import sys
@@ -14,7 +14,7 @@ S = BatchTaskState
 
 
 def drawn(*infos: BatchTaskInfo) -> str:
-    """Return what the bar last shows after these."""
+    """Return what the bars show at the end, after these readings of tasks."""
     console = Console(file=io.StringIO(), width=120, force_terminal=False)
     with progress_bar(console) as show:
         for info in infos:
@@ -24,7 +24,7 @@ def drawn(*infos: BatchTaskInfo) -> str:
 
 
 def test_a_running_task() -> None:
-    """Number, name, percent and what it does now; markup in a name is text."""
+    """The bar shows number, name, percent and progress description; markup in a name is shown as text."""
     text = drawn(
         BatchTaskInfo(
             id=42,
@@ -45,7 +45,7 @@ def test_a_running_task() -> None:
     ("info", "words"),
     [
         pytest.param(BatchTaskInfo(id=1, state=S.NEW), "New", id="not started"),
-        pytest.param(BatchTaskInfo(id=1, state=S.STARTED), "Started", id="nothing said"),
+        pytest.param(BatchTaskInfo(id=1, state=S.STARTED), "Started", id="no description"),
         pytest.param(
             BatchTaskInfo(id=1, state=S.SUCCEEDED, progress_description="Packing", progress_percent=100),
             "Succeeded",
@@ -56,16 +56,16 @@ def test_a_running_task() -> None:
             "Reading (start 3)",
             id="started again",
         ),
-        pytest.param(BatchTaskInfo(id=1), "0%", id="nothing known"),
+        pytest.param(BatchTaskInfo(id=1), "0%", id="no state"),
     ],
 )
 def test_what_a_task_does_now(info: BatchTaskInfo, words: str) -> None:
-    """Its own words while it runs, its state otherwise, and which start that is."""
+    """The bar shows the progress description of a running task, else the state; and the number of a repeated start."""
     assert words in drawn(info)
 
 
 def test_one_bar_for_each_task() -> None:
-    """A bar moves with its own task only."""
+    """Each task moves its own bar only."""
     text = drawn(
         BatchTaskInfo(id=1, name="A", state=S.STARTED, progress_percent=10),
         BatchTaskInfo(id=2, name="B", state=S.STARTED, progress_percent=20),
@@ -78,7 +78,7 @@ def test_one_bar_for_each_task() -> None:
 
 @in_world
 async def test_it_is_an_on_progress(world: World) -> None:
-    """A wait drives it."""
+    """`Job.wait` calls the yielded function with each reading."""
     console = Console(file=io.StringIO(), width=120, force_terminal=False)
     with progress_bar(console) as show:
         job = await world.client.jobs.start("ExportArchiveBatchPlugin")
@@ -88,7 +88,7 @@ async def test_it_is_an_on_progress(world: World) -> None:
 
 
 def test_without_rich(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A UsageError names the extra."""
+    """Without rich, a UsageError names the extra to install."""
     monkeypatch.setitem(sys.modules, "rich.progress", None)
     with pytest.raises(UsageError, match=r"soapbatch\[demo\]"), progress_bar():
-        pytest.fail("it never begins")  # pragma: no cover - not reached
+        pytest.fail("the block must not run")  # pragma: no cover - not reached

@@ -1,8 +1,6 @@
-"""Many jobs at once: waiting for them, deleting and stopping them, with one outcome for each."""
+"""Deleting and stopping many tasks, with one outcome for each."""
 
 import asyncio
-import contextlib
-import functools
 from typing import Any
 
 import pytest
@@ -14,22 +12,19 @@ from soapbatch import (
     BatchTaskState,
     ConnectionLost,
     HttpError,
-    JobFailed,
     JobGone,
     OperationFailed,
     ServiceVersion,
     SoapBatchError,
     UsageError,
-    WaitTimeout,
 )
-from soapbatch.jobs.outcome import Outcome, each, gather_or_cancel
+from soapbatch.jobs.outcome import Outcome
 from soapbatch.operations import (
     DELETE_BATCH_TASKS,
     GET_BATCH_TASK_INFO,
     GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES,
     STOP_BATCH_JOB,
 )
-from soapbatch.system.cancellation import run_to_completion
 from soapbatch.testing import (
     Answer,
     Call,
@@ -49,16 +44,16 @@ B = BatchTaskCancellationBehaviour
 
 
 def tasks(world: World, count: int, **fields: Any) -> list[int]:
-    """Add so many tasks to the server, and return their ids."""
+    """Add `count` tasks to the server, and return their ids."""
     info = BatchTaskInfo(name="Job", **fields)
     return [world.server.tasks.add(info) for _ in range(count)]
 
 
 class Busiest:
-    """An interceptor that takes a second, and knows how many calls were under way at most."""
+    """An interceptor that takes a second for each call, and counts the most calls that were under way at once."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Start with no call under way."""
         self.now = self.most = 0
 
     async def __call__(self, _: Call, proceed: Proceed) -> Answer:
@@ -70,100 +65,12 @@ class Busiest:
         return await proceed()
 
 
-# --- Waiting ----------------------------------------------------------------------------------------------------
-
-
-@in_world
-async def test_wait_all_returns_one_outcome_each_in_order(world: World) -> None:
-    """Handles and ids, repeated ones too; success is a task, and anything else an error as a value."""
-    jobs = world.client.jobs
-    world.server.define_job("Short", duration=5)
-    world.server.define_job("Bad", duration=10, outcome=S.FAILED)
-    world.server.define_job("Long", duration=1e6)
-    good, bad, long = [await jobs.start(name) for name in ("Short", "Bad", "Long")]
-    outcomes = await jobs.wait_all([long, bad.id, good, 4711, good.id], timeout=60)
-    assert [outcome.id for outcome in outcomes] == [long.id, bad.id, good.id, 4711, good.id]
-    assert [type(outcome.error) for outcome in outcomes] == [
-        WaitTimeout,
-        JobFailed,
-        type(None),
-        JobGone,
-        type(None),
-    ]
-    assert [outcome.ok for outcome in outcomes] == [False, False, True, False, True]
-    assert outcomes[2].result is not None
-    assert outcomes[2].result.state == S.SUCCEEDED
-    assert world.now == 60
-    assert await jobs.wait_all([]) == []
-
-
-@in_world
-async def test_wait_all_can_raise_them_as_a_group(world: World) -> None:
-    """Each error once, with a note of its task; nothing is raised where there is none."""
-    jobs = world.client.jobs
-    good, bad = await jobs.start("ExportArchiveBatchPlugin"), await jobs.start("FailingBatchPlugin")
-    with pytest.raises(ExceptionGroup, match="2 of 3 tasks could not be waited for") as caught:
-        await jobs.wait_all([good, bad, 4711], raise_group=True)
-    assert [type(error) for error in caught.value.exceptions] == [JobFailed, JobGone]
-    assert caught.value.exceptions[1].__notes__ == ["about task 4711"]
-    assert [outcome.ok for outcome in await jobs.wait_all([good], raise_group=True)] == [True]
-
-
-@in_world
-async def test_wait_all_tells_of_every_job(world: World) -> None:
-    """One callback for all, told of each change of each."""
-    world.server.define_job("Short", duration=5)
-    jobs = [await world.client.jobs.start("Short") for _ in range(5)]
-    seen: list[BatchTaskInfo] = []
-    await world.client.jobs.wait_all(jobs, on_progress=seen.append)
-    assert sorted(info.id or 0 for info in seen if info.state == S.SUCCEEDED) == [job.id for job in jobs]
-
-
-@in_world
-async def test_cancelling_wait_all_ends_all_waits(world: World) -> None:
-    """Nothing is left of them; the jobs run on."""
-    world.server.define_job("Long", duration=1e6)
-    ids = [(await world.client.jobs.start("Long")).id for _ in range(5)]
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(30):
-            await world.client.jobs.wait_all(ids)
-    assert len(asyncio.all_tasks()) == 1
-    assert {info.state for info in world.tasks()} == {S.STARTED}
-
-
-@in_world
-async def test_as_finished_yields_them_as_they_end(world: World) -> None:
-    """The shortest first, failures and gone ones among them."""
-    jobs = world.client.jobs
-    ids = []
-    for duration in (100, 10, 40):
-        world.server.define_job("Job", duration=duration)
-        ids.append((await jobs.start("Job")).id)
-    finished = [outcome async for outcome in jobs.as_finished([*ids, 4711], timeout=60)]
-    assert [outcome.id for outcome in finished] == [4711, ids[1], ids[2], ids[0]]
-    assert [type(outcome.error) for outcome in finished] == [JobGone, type(None), type(None), WaitTimeout]
-    assert [outcome async for outcome in jobs.as_finished([])] == []
-
-
-@in_world
-async def test_leaving_as_finished_early_ends_the_waits(world: World) -> None:
-    """With the generator closed nothing is left of them."""
-    world.server.define_job("Long", duration=1e6)
-    long = await world.client.jobs.start("Long")
-    short = await world.client.jobs.start("ExportArchiveBatchPlugin")
-    async with contextlib.aclosing(world.client.jobs.as_finished([long, short])) as finished:
-        async for outcome in finished:
-            assert outcome.id == short.id
-            break
-    assert len(asyncio.all_tasks()) == 1
-
-
-# --- Deleting ---------------------------------------------------------------------------------------------------
+# --- Deleting --------------------------------------------------------------------------------------------------------
 
 
 @in_world
 async def test_deleting_goes_in_chunks(world: World) -> None:
-    """A thousand tasks are ten calls, four at a time; repeated ids are sent once and reported each time."""
+    """A thousand tasks cost ten calls, four at a time. Repeated ids are sent once and reported each time."""
     ids = tasks(world, 1000)
     busiest = Busiest()
     world.server.intercept(DELETE_BATCH_TASKS, busiest, times=None)
@@ -172,7 +79,7 @@ async def test_deleting_goes_in_chunks(world: World) -> None:
     assert all(outcome == Outcome(id=outcome.id, result=True) for outcome in outcomes)
     assert world.server.counts == {"DeleteBatchTasks": 10}
     assert busiest.most == 4
-    assert world.now <= 4  # one by itself, which finds out what the server speaks, then three times up to four
+    assert world.now <= 4  # the first call finds the binding, then four calls at a time
     assert world.tasks() == []
     assert await world.client.jobs.delete_many([]) == []
 
@@ -180,7 +87,7 @@ async def test_deleting_goes_in_chunks(world: World) -> None:
 @pytest.mark.parametrize("version", [ServiceVersion.V75, ServiceVersion.V88])
 @in_world
 async def test_a_chunk_with_unknown_ids_is_halved(world: World, version: ServiceVersion) -> None:
-    """Two unknown ids among a hundred cost some thirty calls, not two hundred, and keep nothing from being deleted."""
+    """Two unknown ids among a hundred cost at most 30 calls, and all other tasks are deleted."""
     ids = tasks(world, 98)
     ids[30:30] = [4711]
     ids[60:60] = [4712]
@@ -204,10 +111,14 @@ async def test_a_chunk_with_unknown_ids_is_halved(world: World, version: Service
             OperationFailed,
             "unknown",
             1,
-            id="the caller may not",
+            id="the caller is not allowed",
         ),
         pytest.param(
-            failing(ServerException("System.Exception", "no")), OperationFailed, "unknown", 7, id="says no to each"
+            failing(ServerException("System.Exception", "no")),
+            OperationFailed,
+            "unknown",
+            7,
+            id="refused, each id as well",
         ),
     ],
 )
@@ -215,7 +126,7 @@ async def test_a_chunk_with_unknown_ids_is_halved(world: World, version: Service
 async def test_a_chunk_that_fails(
     world: World, trouble: Interceptor, kind: type[SoapBatchError], applied: str, count: int
 ) -> None:
-    """Where the server says no, ids are tried by themselves; where there is no answer, nothing is sent again."""
+    """Single ids are tried only if the server refused the chunk; after a lost answer or a refused caller nothing is."""
     ids = tasks(world, 4)
     world.server.intercept(DELETE_BATCH_TASKS, trouble, times=None)
     outcomes = await world.client.jobs.delete_many(ids)
@@ -229,7 +140,7 @@ async def test_a_chunk_that_fails(
 
 @in_world
 async def test_a_chunk_that_fails_leaves_the_others_alone(world: World) -> None:
-    """And as a group the error of a chunk stands there once, with all its ids."""
+    """The other chunks are deleted. The group holds the chunk's error once, with all ids of the chunk."""
     ids = tasks(world, 250)
     world.server.intercept(DELETE_BATCH_TASKS, answering(502), times=1)
     with pytest.raises(ExceptionGroup, match="100 of 250 tasks could not be deleted") as caught:
@@ -241,18 +152,18 @@ async def test_a_chunk_that_fails_leaves_the_others_alone(world: World) -> None:
 
 @in_world
 async def test_deleting_something_else_is_refused(world: World) -> None:
-    """An id that is none is a UsageError before anything is sent."""
+    """A value that is not an id is a UsageError before anything is sent."""
     with pytest.raises(UsageError, match="str"):
         await world.client.jobs.delete_many([1, "2"])  # type: ignore[list-item]  # what is refused
     assert world.server.requests == 0
 
 
-# --- Stopping ---------------------------------------------------------------------------------------------------
+# --- Stopping --------------------------------------------------------------------------------------------------------
 
 
 @in_world
 async def test_stopping_many(world: World) -> None:
-    """One outcome each, in order: stopped, ended, refused, unknown; read by one list, stopped eight at a time."""
+    """Each task has one outcome, in order. The tasks are read by one list and stopped eight at a time."""
     can = tasks(world, 20, state=S.STARTED)
     (ended,) = tasks(world, 1, state=S.SUCCEEDED)
     (warns,) = tasks(world, 1, state=S.STARTED, cancellation_behaviour=B.CANCEL_WITH_WARNING)
@@ -279,7 +190,7 @@ async def test_stopping_many(world: World) -> None:
 
 @in_world
 async def test_stopping_many_by_force_or_in_old_versions_reads_nothing(world: World) -> None:
-    """Then the server alone decides."""
+    """The tasks are not read; the server alone decides."""
     ids = tasks(world, 3, state=S.STARTED, cancellation_behaviour=B.CANNOT_CANCEL)
     outcomes = await world.client.jobs.stop_many([*ids, 4711], force=True)
     assert [outcome.result for outcome in outcomes] == [False, False, False, None]
@@ -292,7 +203,7 @@ async def test_stopping_many_by_force_or_in_old_versions_reads_nothing(world: Wo
 
 @in_world
 async def test_stopping_very_many_goes_in_chunks(world: World) -> None:
-    """250 tasks are read by three lists, each just before its hundred are stopped."""
+    """250 tasks are read by three lists. Each chunk is read just before its tasks are stopped."""
     ids = tasks(world, 250, state=S.STARTED)
     outcomes = await world.client.jobs.stop_many(ids)
     assert all(outcome.result for outcome in outcomes)
@@ -301,8 +212,8 @@ async def test_stopping_very_many_goes_in_chunks(world: World) -> None:
 
 
 @in_world
-async def test_trouble_while_stopping_many(world: World) -> None:
-    """A list that fails is made up for by single readings; what fails for one task is that task's outcome."""
+async def test_failures_while_stopping_many(world: World) -> None:
+    """If a list fails, single readings replace it. An error that concerns one task is the outcome of that task."""
     ids = tasks(world, 4, state=S.STARTED)
     world.server.intercept(GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES, lost_reply, times=None)
     world.server.intercept(GET_BATCH_TASK_INFO, lost_reply)
@@ -321,7 +232,7 @@ async def test_trouble_while_stopping_many(world: World) -> None:
 @pytest.mark.parametrize("what", ["delete_many", "stop_many"])
 @in_world
 async def test_cancelling_many_leaves_nothing_behind(world: World, what: str) -> None:
-    """At whatever moment: what was under way ends with it."""
+    """A cancellation at any moment also ends the calls that are under way."""
     ids = tasks(world, 300, state=S.STARTED)
     world.server.intercept(None, delayed(0.3), times=None)
     for moment in (0, 0.1, 0.5, 0.9, 1.3):
@@ -329,87 +240,3 @@ async def test_cancelling_many_leaves_nothing_behind(world: World, what: str) ->
             async with asyncio.timeout(moment):
                 await getattr(world.client.jobs, what)([*ids, *range(5000, 5900)])
         assert len(asyncio.all_tasks()) == 1
-
-
-# --- The pieces -------------------------------------------------------------------------------------------------
-
-
-@in_world
-async def test_gathered_ends_the_others_when_one_raises(world: World) -> None:
-    """The exception comes out as it is, after the others have come to their end."""
-    ends = []
-
-    async def one(seconds: float) -> None:
-        try:
-            await asyncio.sleep(seconds)
-        finally:
-            await asyncio.sleep(0.5)
-            ends.append(seconds)
-        raise KeyError(seconds)
-
-    with pytest.raises(KeyError, match="1"):
-        await gather_or_cancel(map(one, (3, 1, 2)))
-    assert sorted(ends) == [1, 2, 3]
-    assert world.now == 2
-
-
-@in_world
-async def test_each_bounds_what_runs_at_once(world: World) -> None:
-    """Never more than it may, and all of it in the end."""
-    running: set[int] = set()
-    done: list[int] = []
-
-    async def work(number: int) -> None:
-        running.add(number)
-        assert len(running) <= 3
-        await asyncio.sleep(number % 4)
-        running.discard(number)
-        done.append(number)
-
-    await each(work, range(20), 3)
-    assert sorted(done) == list(range(20))
-    assert world.now < sum(number % 4 for number in range(20)) / 2
-
-
-@pytest.mark.parametrize("error", [None, KeyError])
-@in_world
-async def test_undisturbed_work(world: World, error: type[Exception] | None) -> None:
-    """Its result or exception comes out; a cancellation that comes meanwhile waits for it, and replaces both."""
-
-    async def work() -> int:
-        await asyncio.sleep(5)
-        if error is not None:
-            raise error
-        return 42
-
-    if error is None:
-        assert await run_to_completion(work()) == 42
-    else:
-        with pytest.raises(error):
-            await run_to_completion(work())
-    loop = asyncio.get_running_loop()
-    task = asyncio.create_task(run_to_completion(work()))
-    before = world.now
-    for seconds in (1, 2, 3):
-        loop.call_later(seconds, functools.partial(task.cancel, str(seconds)))
-    with pytest.raises(asyncio.CancelledError, match="3"):
-        await task
-    assert world.now == before + 5
-
-
-@in_world
-async def test_undisturbed_work_that_is_cancelled_itself(world: World) -> None:
-    """Then it is cancelled, however its caller fares."""
-
-    async def work() -> None:
-        await asyncio.sleep(1)
-        raise asyncio.CancelledError
-
-    task = asyncio.create_task(run_to_completion(work()))
-    await asyncio.sleep(0.5)
-    task.cancel()
-    await asyncio.wait([task])
-    assert task.cancelled()
-    assert world.now == 1
-    with pytest.raises(asyncio.CancelledError):
-        await run_to_completion(work())

@@ -1,66 +1,57 @@
-"""Looking at a job, waiting for it and watching it: every way in which that ends."""
+"""A handle on a job: read the task, stop the job, fetch its output."""
 
 import asyncio
 import copy
-import functools
-import itertools
+import io
+import math
+import os
 import pickle
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
 
-import attrs
 import pytest
 
 from soapbatch import (
-    AccessDenied,
+    BatchTaskCancellationBehaviour,
     BatchTaskInfo,
     BatchTaskState,
     ConnectionLost,
-    Hooks,
-    JobFailed,
     JobGone,
+    LimitExceeded,
+    Limits,
+    NotInVersion,
     OperationFailed,
     ServiceVersion,
-    SoapBatchError,
     UsageError,
     UsernamePassword,
-    WaitTimeout,
 )
-from soapbatch.jobs.jobs import Jobs
-from soapbatch.jobs.schedule import LONGEST_RETRY_AFTER, Polling
-from soapbatch.jobs.task_reader import NOT_FOUND, has_ended, is_gone
-from soapbatch.operations import GET_BATCH_TASK_INFO
+from soapbatch.jobs.job import Job
+from soapbatch.operations import GET_OUTPUT_FROM_BATCH, STOP_BATCH_JOB
 from soapbatch.testing import (
     DEMO_USER,
-    Interceptor,
     ServerException,
-    SessionRefused,
-    answering,
     failing,
     lost_reply,
-    lost_request,
 )
-from soapbatch.testing.faults import not_found
 from tests.support.job_server import World, in_world, started
 
 S = BatchTaskState
-DAY = 86400.0
+B = BatchTaskCancellationBehaviour
 
 
-def finish(world: World, id_: int) -> None:
-    """End a task of the server by hand."""
-    task = world.server.tasks.get(id_)
-    assert task is not None
-    task.info = attrs.evolve(task.info, state=S.SUCCEEDED)
+def with_behaviour(world: World, behaviour: BatchTaskCancellationBehaviour | str | None) -> Job:
+    """Return a handle on a running task with this `cancellation_behaviour`."""
+    world.server.define_job("Job", duration=math.inf)
+    id_ = world.server.tasks.add(BatchTaskInfo(name="Job", state=S.STARTED, cancellation_behaviour=behaviour))
+    return world.client.jobs.attach(id_)
 
 
-# --- Handles ----------------------------------------------------------------------------------------------------
+# --- Handles ---------------------------------------------------------------------------------------------------------
 
 
 @in_world
 async def test_a_handle_is_an_id(world: World) -> None:
-    """Making one sends nothing; it pickles to the number, from which another process attaches; a copy is itself."""
+    """To make a handle sends nothing. A handle pickles to its number, and a copy of a handle is the handle itself."""
     job = world.client.jobs.attach(4711)
     assert world.server.requests == 0
     assert (job.id, repr(job), job.is_over) == (4711, "<Job 4711>", False)
@@ -73,14 +64,14 @@ async def test_a_handle_is_an_id(world: World) -> None:
 @pytest.mark.parametrize("id_", ["4711", 1.0, None, True])
 @in_world
 async def test_attaching_to_something_else_is_refused(world: World, id_: object) -> None:
-    """An id that came out of a queue as text is a UsageError here, and not a riddle later."""
+    """An id of a wrong type, for example text from a queue, is a UsageError that names the type."""
     with pytest.raises(UsageError, match=type(id_).__name__):
         world.client.jobs.attach(id_)  # type: ignore[arg-type]  # what is refused
 
 
 @in_world
 async def test_info_reads_now(world: World) -> None:
-    """One call, the task as it is, and the handle knows when that is the end."""
+    """`info` makes one call and returns the task. The handle then knows whether the job has ended."""
     job = await started(world, duration=10)
     assert (await job.info()).state == S.NEW
     assert not job.is_over
@@ -94,7 +85,7 @@ async def test_info_reads_now(world: World) -> None:
 @pytest.mark.parametrize("told", ["header", "fault"])
 @in_world
 async def test_an_unknown_task_is_gone(world: World, answer: str, told: str) -> None:
-    """However a server says that it does not know a task, reading it and waiting for it is JobGone."""
+    """`info` and `wait` raise JobGone, in whichever way the server says that it does not know the task."""
     world.server.unknown_task = answer  # type: ignore[assignment]  # one of its values
     world.server.failures = told  # type: ignore[assignment]  # one of its values
     job = world.client.jobs.attach(4711)
@@ -106,401 +97,160 @@ async def test_an_unknown_task_is_gone(world: World, answer: str, told: str) -> 
     assert job.is_over
 
 
-def test_what_counts_as_gone() -> None:
-    """Only the documented types of exception do, in a header or in a fault."""
-    error = OperationFailed("no")
-    assert not is_gone(error)
-    assert not is_gone(ConnectionLost("no"))
-    error.exception_info = not_found(1).info
-    assert is_gone(error)
-    assert error.error_type in NOT_FOUND
-    error.exception_info = attrs.evolve(not_found(1).info, exception_type="System.Exception")
-    assert not is_gone(error)
-
-
-@pytest.mark.parametrize("state", [*S, "Sleeping", None])
-def test_what_counts_as_the_end(state: BatchTaskState | str | None) -> None:
-    """The terminal three do, also as text; a state that this release does not know is one of a job that runs."""
-    assert has_ended(BatchTaskInfo(state=state)) is (state in {"Succeeded", "Failed", "SucceededManualCleanup"})
-
-
-# --- The ends of a wait -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("state", [S.SUCCEEDED, S.SUCCEEDED_MANUAL_CLEANUP])
-@in_world
-async def test_wait_returns_the_finished_task(world: World, state: BatchTaskState) -> None:
-    """Both kinds of success come back as the server shows them."""
-    job = await started(world, duration=10, outcome=state, result="5 rows")
-    info = await job.wait()
-    assert (info.id, info.state, info.result) == (job.id, state, "5 rows")
-    assert job.is_over
-
-
-@in_world
-async def test_a_failed_job_raises(world: World) -> None:
-    """JobFailed has the task, with its result and description; its text shows the result, with tokens masked."""
-    world.server.define_job("Job", duration=5, outcome=S.FAILED, result="no such 7T:abcdef== archive")
-    job = await world.client.jobs.start("Job", description="Nightly")
-    with pytest.raises(JobFailed, match=r"no such \*\*\* archive") as caught:
-        await job.wait()
-    info = caught.value.info
-    assert info is not None
-    assert (caught.value.id, info.state, info.description) == (job.id, S.FAILED, "Nightly")
-    assert info.result == "no such 7T:abcdef== archive"
-    assert caught.value.version == ServiceVersion.V88
-    assert job.is_over
-
-
-@in_world
-async def test_a_failed_job_without_a_result_raises_too(world: World) -> None:
-    """Where the server says nothing, the error says so."""
-    job = await started(world, duration=5, outcome=S.FAILED)
-    with pytest.raises(JobFailed, match="does not say why"):
-        await job.wait()
-
-
-@in_world
-async def test_a_task_that_vanishes_is_gone_with_what_was_last_seen(world: World) -> None:
-    """A job that the server forgets between two readings is JobGone, and the last reading stays at hand."""
-    job = await started(world, duration=3000, vanishes_after=1)
-    with pytest.raises(JobGone) as caught:
-        await job.wait()
-    assert caught.value.info is not None
-    assert caught.value.info.state == S.STARTED
-    assert job.is_over
-
-
-@in_world
-async def test_gone_right_after_a_start_is_gone(world: World) -> None:
-    """Nothing is guessed: a server that does not know the task at the first reading is believed."""
-    job = await started(world)
-    world.server.tasks.delete(job.id)
-    with pytest.raises(JobGone) as caught:
-        await job.wait()
-    assert caught.value.info is None
-    assert world.reads == 1
-
-
-@in_world
-async def test_the_deadline_raises_with_what_was_last_seen(world: World) -> None:
-    """WaitTimeout comes on time, has the last reading and when it was made; the job runs on and can be waited for."""
-    job = await started(world, duration=100)
-    before = datetime.now(UTC)
-    with pytest.raises(WaitTimeout, match=r"within 25 s \(last seen as Started\)") as caught:
-        await job.wait(timeout=25)
-    assert world.now == 25
-    assert isinstance(caught.value, TimeoutError)
-    assert caught.value.info is not None
-    assert caught.value.info.state == S.STARTED
-    assert caught.value.seen_at is not None
-    assert before <= caught.value.seen_at <= datetime.now(UTC)
-    assert not job.is_over
-    assert (await job.wait()).state == S.SUCCEEDED
-
-
-@in_world
-async def test_a_deadline_before_the_first_reading(world: World) -> None:
-    """Then there is nothing to show, and nothing is claimed."""
-    job = await started(world)
-    with pytest.raises(WaitTimeout, match=r"\(it was never seen\); it may run on") as caught:
-        await job.wait(timeout=1)
-    assert (caught.value.info, caught.value.seen_at) == (None, None)
-    with pytest.raises(WaitTimeout):
-        await anext(job.watch(timeout=1))
+# --- Stopping --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("trouble_at", "words"),
+    ("behaviour", "force", "confirm", "is_stopped"),
     [
-        pytest.param(0, r"\(it could not be read\); it may run on", id="never read"),
-        pytest.param(
-            20, r"\(last seen as Started; since then it could not be read\); it may run on", id="not read lately"
-        ),
-        pytest.param(60, r"\(last seen as Started\); it runs on", id="read"),
+        pytest.param(B.CAN_CANCEL, False, False, True, id="can be"),
+        pytest.param(None, False, False, True, id="says nothing"),
+        pytest.param("CancelAtLeisure", False, False, True, id="says something new"),
+        pytest.param(B.CANCEL_WITH_WARNING, False, False, None, id="warning, not confirmed"),
+        pytest.param(B.CANCEL_WITH_WARNING, False, True, True, id="warning, confirmed"),
+        pytest.param(B.CANCEL_WITH_WARNING, True, False, True, id="warning, forced"),
+        pytest.param(B.CANNOT_CANCEL, False, False, None, id="cannot be"),
+        pytest.param(B.CANNOT_CANCEL, False, True, None, id="cannot be, confirmed"),
+        pytest.param(B.CANNOT_CANCEL, True, False, False, id="cannot be, forced: the server says no"),
     ],
 )
 @in_world
-async def test_what_a_deadline_says_of_the_job(world: World, trouble_at: float, words: str) -> None:
-    """That it runs on is said only where the last reading showed it."""
-    job = await started(world, duration=DAY)
-    trouble = functools.partial(world.server.intercept, GET_BATCH_TASK_INFO, lost_request, times=None)
-    asyncio.get_running_loop().call_later(trouble_at, trouble)
-    with pytest.raises(WaitTimeout, match=words):
-        await job.wait(timeout=50)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        pytest.param({"polling": 2}, "polling is a Polling", id="polling"),
-        pytest.param({"timeout": "5"}, "timeout is a number", id="timeout: text"),
-        pytest.param({"timeout": True}, "timeout is a number", id="timeout: a truth"),
-        pytest.param({"timeout": float("nan")}, "timeout is a number", id="timeout: no number"),
-        pytest.param({"on_progress": 5}, "on_progress is a function", id="on_progress"),
-    ],
-)
-@in_world
-async def test_what_a_wait_refuses(world: World, arguments: dict[str, Any], words: str) -> None:
-    """It is a UsageError before anything is read, and no other wait is the worse for it."""
-    job = await started(world, duration=20)
-    waiting = asyncio.create_task(job.wait())
-    await asyncio.sleep(1)
-    jobs = world.client.jobs
-    waits: list[Callable[..., Awaitable[object]]] = [job.wait, functools.partial(jobs.wait_all, [job])]
-    if "on_progress" not in arguments:
-        waits += [
-            lambda **options: anext(job.watch(**options)),
-            lambda **options: anext(jobs.as_finished([job], **options)),
-        ]
-    for wait in waits:
-        with pytest.raises(UsageError, match=words):
-            await wait(**arguments)
-    assert world.reads == 0
-    assert (await waiting).state == S.SUCCEEDED
-    assert (await job.wait()).state == S.SUCCEEDED
-
-
-@in_world
-async def test_the_default_deadline_is_finite(world: World) -> None:
-    """An hour, unless it is said otherwise; None waits as long as it takes."""
-    job = await started(world, duration=DAY)
-    with pytest.raises(WaitTimeout):
-        await job.wait()
-    assert world.now == 3600
-    assert (await job.wait(timeout=None, polling=Polling(ceiling=3600))).state == S.SUCCEEDED
-
-
-@in_world
-async def test_a_timeout_of_the_callers_own_stays_its_own(world: World) -> None:
-    """`asyncio.timeout` around a wait ends it as it ends anything; no WaitTimeout is made of it."""
-    job = await started(world, duration=100)
-    with pytest.raises(TimeoutError) as caught:
-        async with asyncio.timeout(10):
-            await job.wait()
-    assert not isinstance(caught.value, SoapBatchError)
-
-
-@in_world
-async def test_a_day(world: World) -> None:
-    """A job of 24 hours is waited for to its end, which is noticed within one reading."""
-    job = await started(world, duration=DAY)
-    info = await job.wait(timeout=None, polling=Polling(ceiling=300))
-    assert info.state == S.SUCCEEDED
-    assert DAY <= world.now <= DAY + 302
-    assert world.reads < 500
-
-
-@in_world
-async def test_an_hour_costs_what_the_table_says(world: World) -> None:
-    """On the server a job of an hour that shows each percent costs what test_polling computes, give or take a tenth."""
-    job = await started(world, duration=3600)
-    assert (await job.wait(timeout=None)).state == S.SUCCEEDED
-    assert 193 * 0.9 <= world.reads <= 193 * 1.1
-
-
-@in_world
-async def test_an_attached_job_is_read_at_once(world: World) -> None:
-    """Whoever attaches to a job that has ended learns it without waiting; a job just started is given time."""
-    job = await started(world, duration=1)
-    await asyncio.sleep(100)
-    before = world.now
-    await world.client.jobs.attach(job.id).wait()
-    assert world.now == before
-    again = await world.client.jobs.start("Job")
-    await again.wait(polling=Polling(first=7))
-    assert world.now == before + 7
-
-
-@in_world
-async def test_restarts_are_followed_and_reported(world: World) -> None:
-    """A job that the server queues again is waited for to its last end, and each step can be seen."""
-    job = await started(world, duration=20, restarts=(30, 10))
-    seen: list[tuple[object, object]] = []
-    info = await job.wait(on_progress=lambda info: seen.append((info.start_count, info.state)))
-    assert (info.start_count, info.state) == (3, S.SUCCEEDED)
-    counts = [count for count, _ in seen]
-    assert counts == sorted(counts)  # type: ignore[type-var]  # numbers
-    assert {1, 2, 3} <= set(counts)
-    assert (1, S.ACQUIRED) in seen or (1, S.NEW) in seen  # it went back
-
-
-@in_world
-async def test_an_unknown_state_is_one_of_a_job_that_runs(world: World) -> None:
-    """A server newer than this release may call it what it likes: the wait goes on until an end that is known."""
-    id_ = world.server.tasks.add(BatchTaskInfo(name="Job", state="Hibernating"))
-    job = world.client.jobs.attach(id_)
-    asyncio.get_running_loop().call_later(60, finish, world, id_)
-    assert (await job.wait()).state == S.SUCCEEDED
-
-
-# --- Trouble ----------------------------------------------------------------------------------------------------
-
-
-def busy(seconds: int) -> Interceptor:
-    """Return an interceptor that answers 429 and asks to be left alone for a while."""
-    return answering(429, {"Retry-After": str(seconds)})
-
-
-@pytest.mark.parametrize(
-    "trouble",
-    [
-        pytest.param(lost_request, id="connection lost before"),
-        pytest.param(lost_reply, id="connection lost after"),
-        pytest.param(answering(429), id="429"),
-        pytest.param(answering(503, {"Retry-After": "20"}), id="503 with Retry-After"),
-        pytest.param(answering(502, {"Content-Type": "text/html"}, b"<html>"), id="a proxy's page"),
-    ],
-)
-@in_world
-async def test_trouble_that_passes_does_not_end_a_wait(world: World, trouble: Interceptor) -> None:
-    """Nine failures in a row are borne, and again nine after readings that worked."""
-    job = await started(world, duration=2000)
-    for seconds in (0, 1000):
-        asyncio.get_running_loop().call_later(
-            seconds, functools.partial(world.server.intercept, GET_BATCH_TASK_INFO, trouble, times=9)
-        )
-    assert (await job.wait()).state == S.SUCCEEDED
-    assert world.now > 2000
-
-
-@in_world
-async def test_trouble_that_does_not_pass_ends_a_wait(world: World) -> None:
-    """The tenth failure in a row is raised as it is, with a note; three to four minutes have passed by then."""
-    job = await started(world, duration=DAY)
-    world.server.intercept(GET_BATCH_TASK_INFO, lost_request, times=None)
-    with pytest.raises(ConnectionLost) as caught:
-        await job.wait()
-    assert world.reads == 10
-    assert 180 <= world.now <= 240
-    assert caught.value.__notes__ == [f"task {job.id} could not be read 10 times in a row; it may still run"]
-    assert not job.is_over
-
-
-@in_world
-async def test_the_budget_for_trouble_is_the_waits_own(world: World) -> None:
-    """Of two who wait for one job, the one that bears less gives up, and the other one goes on."""
-    job = await started(world, duration=100)
-    world.server.intercept(GET_BATCH_TASK_INFO, lost_request, times=3)
-    short, long = await asyncio.gather(job.wait(polling=Polling(failures=2)), job.wait(), return_exceptions=True)
-    assert isinstance(short, ConnectionLost)
-    assert isinstance(long, BatchTaskInfo)
-
-
-@in_world
-async def test_a_storm_of_429_is_ridden_out(world: World) -> None:
-    """While a server asks to be left alone it is, by every wait of the client; the wait takes as long as it takes."""
-    jobs = [await started(world, duration=200) for _ in range(2)]
-    world.server.intercept(GET_BATCH_TASK_INFO, busy(60), times=6)
-    outcomes = await world.client.jobs.wait_all(jobs)
-    assert all(outcome.ok for outcome in outcomes)
-    calls = [call.at for call in world.server.calls if call.operation == "GetBatchTaskInfo"]
-    rounds = sorted(set(calls))[:4]
-    assert all(later - earlier >= 60 for earlier, later in itertools.pairwise(rounds))
-
-
-@in_world
-async def test_who_joins_in_a_storm_waits_with_the_others(world: World) -> None:
-    """A server that asks one wait of a client to come back later means them all, new ones too."""
-    first, second = [await started(world, duration=300) for _ in range(2)]
-    world.server.intercept(GET_BATCH_TASK_INFO, busy(60))
-    waits = [asyncio.create_task(first.wait())]
-    await asyncio.sleep(10)
-    waits.append(asyncio.create_task(second.wait()))
-    await asyncio.gather(*waits)
-    times = [call.at for call in world.server.calls if call.operation == "GetBatchTaskInfo"]
-    assert times[1] >= times[0] + 60
-
-
-@in_world
-async def test_an_unreasonable_retry_after_is_not_obeyed(world: World) -> None:
-    """One answer that asks for a day of silence costs five minutes, and not the readings of a day."""
-    first, second = [await started(world, duration=100) for _ in range(2)]
-    world.server.intercept(GET_BATCH_TASK_INFO, busy(86400))
-    outcomes = await world.client.jobs.wait_all([first, second])
-    assert all(outcome.ok for outcome in outcomes)
-    assert LONGEST_RETRY_AFTER <= world.now <= LONGEST_RETRY_AFTER + 10
-
-
-@in_world
-async def test_each_waiter_gets_an_error_of_its_own(world: World) -> None:
-    """What is written on one of them is not on the others, and nothing of what was on the first is lost."""
-
-    class Losing:
-        async def get_batch_task_info(self, _: int) -> None:
-            error = ConnectionLost("lost")
-            error.add_note("seen on the wire")
-            raise error
-
-    jobs = Jobs(Losing(), world.client.blob, ServiceVersion.V88)  # type: ignore[arg-type]  # as much of one as is needed
-    outcomes = await jobs.wait_all([7, 7], polling=Polling(failures=2))
-    for outcome in outcomes:
-        assert outcome.error is not None
-        assert [note.split(" ")[0] for note in outcome.error.__notes__] == ["seen", "task"]
-
-
-@in_world
-async def test_a_retrying_client_bears_more(world: World) -> None:
-    """What the client itself repeats does not count: 24 bad answers are 8 failures for three attempts each."""
-    job = await started(world, duration=400)
-    async with world.other_client(retries=None) as client:
-        world.server.intercept(GET_BATCH_TASK_INFO, answering(503), times=24)
-        assert (await client.jobs.attach(job.id).wait()).state == S.SUCCEEDED
-
-
-@pytest.mark.parametrize(
-    ("trouble", "kind"),
-    [
-        pytest.param(failing(ServerException("SuperOffice.SoSentryException", "no")), OperationFailed, id="says no"),
-        pytest.param(failing(SessionRefused("no")), OperationFailed, id="a fixed ticket that is refused"),
-        pytest.param(answering(403), AccessDenied, id="403"),
-    ],
-)
-@in_world
-async def test_a_fault_that_cannot_heal_ends_a_wait_at_once(
-    world: World, trouble: Interceptor, kind: type[SoapBatchError]
+async def test_stopping(
+    world: World,
+    behaviour: B | str | None,
+    force: bool,  # noqa: FBT001 - a column
+    confirm: bool,  # noqa: FBT001 - a column
+    is_stopped: bool | None,  # noqa: FBT001 - columns
 ) -> None:
-    """It is raised as it is, after one reading, to everybody who waits for that job."""
-    job = await started(world, duration=DAY)
-    world.server.intercept(GET_BATCH_TASK_INFO, trouble, times=None)
-    errors = await asyncio.gather(job.wait(), job.wait(), return_exceptions=True)
-    assert [type(error) for error in errors] == [kind, kind]
-    assert errors[0] is not errors[1]
-    assert world.now == 2
-    assert not job.is_over
+    """`cancellation_behaviour` decides whether StopBatchJob is sent; None: `stop` raises UsageError instead."""
+    job = with_behaviour(world, behaviour)
+    if is_stopped is None:
+        with pytest.raises(UsageError, match=behaviour):
+            await job.stop(force=force, confirm=confirm)
+    else:
+        assert await job.stop(force=force, confirm=confirm) is is_stopped
+    assert world.state(job) == (S.FAILED if is_stopped else S.STARTED)
+    assert world.server.counts["StopBatchJob"] == (is_stopped is not None)
+    assert world.server.counts["GetBatchTaskInfo"] == (not force)
 
 
 @in_world
-async def test_what_a_hook_raises_ends_a_wait(world: World) -> None:
-    """An exception from outside of the library reaches whoever waits, also where a list would have been read."""
+async def test_stopping_what_has_ended(world: World) -> None:
+    """`stop` returns False and sends no StopBatchJob."""
+    job = await world.client.jobs.start("ExportArchiveBatchPlugin")
+    await job.wait()
+    assert await job.stop() is False
+    assert world.server.counts["StopBatchJob"] == 0
 
-    def hook(event: object) -> None:
-        raise KeyError(type(event).__name__)
 
-    ids = [(await started(world)).id for _ in range(3)]
-    async with world.other_client(hooks=Hooks(on_request=hook)) as client:
-        with pytest.raises(KeyError):
-            await client.jobs.attach(ids[0]).wait()
-        with pytest.raises(KeyError):
-            await client.jobs.wait_all(ids)
-        with pytest.raises(KeyError):
-            await anext(client.jobs.as_finished(ids[:1]))
+@pytest.mark.parametrize("force", [False, True])
+@in_world
+async def test_stopping_what_is_gone(world: World, force: bool) -> None:  # noqa: FBT001 - a case
+    """`stop` raises JobGone, whether the reading or StopBatchJob finds that the task is gone."""
+    job = world.client.jobs.attach(4711)
+    with pytest.raises(JobGone) as caught:
+        await job.stop(force=force)
+    assert (caught.value.id, caught.value.version) == (4711, ServiceVersion.V88)
+    assert job.is_over
+    assert world.server.counts["StopBatchJob"] == force
 
 
 @in_world
-async def test_tickets_that_expire_during_a_wait(world: World) -> None:
-    """A day's wait, with every ticket revoked each hour, logs in again each time and notices nothing else."""
-    job = await started(world, duration=DAY)
+async def test_stopping_in_versions_that_know_no_behaviour(world: World) -> None:
+    """Before Services88 a task has no `cancellation_behaviour`, so it is not read."""
+    job = with_behaviour(world, B.CAN_CANCEL)
+    async with world.other_client(version=ServiceVersion.V87) as client:
+        assert await client.jobs.attach(job.id).stop() is True
+    assert world.server.counts == {"StopBatchJob": 1}
+
+
+@in_world
+async def test_a_stop_whose_answer_is_lost(world: World) -> None:
+    """`stop` raises the error of the call with `applied` "unknown"; to call it again does no harm."""
+    job = with_behaviour(world, None)
+    world.server.intercept(STOP_BATCH_JOB, lost_reply)
+    with pytest.raises(ConnectionLost) as caught:
+        await job.stop()
+    assert caught.value.applied == "unknown"
+    assert await job.stop() is False
+    world.server.intercept(STOP_BATCH_JOB, failing(ServerException("System.Exception", "no")))
+    with pytest.raises(OperationFailed):
+        await job.stop(force=True)
+
+
+# --- Output ----------------------------------------------------------------------------------------------------------
+
+
+@in_world
+async def test_the_output(world: World, tmp_path: Path) -> None:
+    """The output can be had in memory, at a path or in a file; `cleanup` removes it from the server."""
+    job = await world.client.jobs.start("ExportArchiveBatchPlugin")
+    assert await job.output() is None
+    info = await job.wait()
+    content = await job.output()
+    assert content is not None
+    assert content.startswith(b"id;name")
+    path = tmp_path / (info.file_name or "")
+    assert await job.save_output(path) == len(content)
+    assert path.read_bytes() == content
+    file = io.BytesIO()
+    assert await job.save_output(file) == len(content)
+    assert file.getvalue() == content
+    await job.cleanup()
+    assert await job.output() is None
+    assert await job.save_output(tmp_path / "nothing") is None
+    assert not (tmp_path / "nothing").exists()
+
+
+@in_world
+async def test_a_large_output(world: World, tmp_path: Path) -> None:
+    """`Limits.bytes` bounds `output`, but not `save_output`, which does not hold the output in memory."""
+
+    def pieces() -> Iterator[bytes]:
+        for _ in range(40):
+            yield bytes(64 * 1024)
+
+    world.server.define_job("Large", duration=1, output=pieces)
+    job = await world.client.jobs.start("Large")
+    await job.wait()
+    async with world.other_client(limits=Limits(bytes=1024 * 1024)) as client:
+        with pytest.raises(LimitExceeded):
+            await client.jobs.attach(job.id).output()
+        assert await client.jobs.attach(job.id).save_output(tmp_path / "large") == 40 * 64 * 1024
+
+
+@in_world
+async def test_a_file_is_replaced_as_a_whole_or_not_at_all(world: World, tmp_path: Path) -> None:
+    """If the answer breaks off, the file keeps its old content, and no other file is left in the folder."""
+    path = tmp_path / "export.csv"
+    path.write_bytes(b"yesterday's")
+    job = await world.client.jobs.start("ExportArchiveBatchPlugin")
+    await job.wait()
+    world.server.intercept(GET_OUTPUT_FROM_BATCH, lost_reply)
+    with pytest.raises(ConnectionLost):
+        await job.save_output(path)
+    assert os.listdir(tmp_path) == ["export.csv"]  # noqa: PTH208 - and ASYNC240 the other way round
+    assert path.read_bytes() == b"yesterday's"
+
+
+@in_world
+async def test_the_output_of_a_job_that_is_gone(world: World, tmp_path: Path) -> None:
+    """All three methods raise JobGone, with the server's error as its cause."""
+    job = world.client.jobs.attach(4711)
+    for call in (job.output(), job.save_output(tmp_path / "x"), job.cleanup()):
+        with pytest.raises(JobGone) as caught:
+            await call
+        assert isinstance(caught.value.__cause__, OperationFailed)
+    assert os.listdir(tmp_path) == []  # noqa: PTH208 - and ASYNC240 the other way round
+
+
+@in_world
+async def test_versions_without_output_say_so_before_sending(world: World, tmp_path: Path) -> None:
+    """The BLOB agent came with Services88: before, NotInVersion is raised and nothing is sent, not even a login."""
     credentials = UsernamePassword(DEMO_USER.name, DEMO_USER.password)
-
-    async def revoke() -> None:
-        while True:
-            await asyncio.sleep(3600)
-            world.server.tickets.revoke_all()
-
-    revoking = asyncio.create_task(revoke())
-    async with world.other_client(credentials=credentials) as client:
-        assert (await client.jobs.attach(job.id).wait(timeout=None, polling=Polling(ceiling=300))).state == S.SUCCEEDED
-    revoking.cancel()
-    await asyncio.wait([revoking])
-    assert world.server.tickets.logins == 25
+    async with world.other_client(version=ServiceVersion.V87, credentials=credentials) as client:
+        job = client.jobs.attach(1)
+        for call in (job.output(), job.save_output(tmp_path / "x"), job.cleanup()):
+            with pytest.raises(NotInVersion, match="Services88"):
+                await call
+    assert world.server.requests == 0

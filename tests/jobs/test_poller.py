@@ -1,9 +1,8 @@
-"""One poller for many: when a list takes the place of single readings, and what shared waits cost."""
+"""One poller for all waits of a client: when a list replaces single readings, and what shared waits cost."""
 
 import asyncio
 import itertools
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from soapbatch import AccessDenied, BatchTaskInfo, BatchTaskState, ClientClosed, JobGone, ServiceVersion
 from soapbatch.jobs.poller import Poller
 from soapbatch.jobs.schedule import Polling
-from soapbatch.jobs.task_reader import LIST_SHARE, Plan, Wanted, plan
+from soapbatch.jobs.task_reader import MAX_LIST_RATIO
 from soapbatch.operations import GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES
 from soapbatch.testing import Answer, Call, ServerException, answering, delayed, failing, lost_request
 from soapbatch.testing.interceptors import Proceed
@@ -22,46 +21,8 @@ LIST = GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES
 SINGLE = "GetBatchTaskInfo"
 
 
-def wanted(name: str | None, *ids: int, is_single: bool = False) -> list[Wanted]:
-    """Return tasks to be read."""
-    return [Wanted(id_, name, is_single) for id_ in ids]
-
-
-@pytest.mark.parametrize(
-    ("tasks", "lengths", "lists", "singles"),
-    [
-        pytest.param([], {}, {}, [], id="nothing"),
-        pytest.param(wanted("a", 1, 2), {}, {}, [1, 2], id="two: one by one"),
-        pytest.param(wanted("a", 1, 2, 3), {}, {"a": [1, 2, 3]}, [], id="three of a name: its list"),
-        pytest.param(wanted(None, 1, 2, 3), {}, {"": [1, 2, 3]}, [], id="names unknown: the list of any job"),
-        pytest.param(
-            wanted("a", 1, 2) + wanted("b", 3), {}, {"": [1, 2, 3]}, [], id="several names: the list of any job"
-        ),
-        pytest.param(wanted("a", 1, 2, 3), {"a": 300}, {"a": [1, 2, 3]}, [], id="100 for each: still worth it"),
-        pytest.param(wanted("a", 1, 2, 3), {"a": 301}, {}, [1, 2, 3], id="more: one by one"),
-        pytest.param(wanted("a", *range(4)), {"a": 301}, {"a": [0, 1, 2, 3]}, [], id="worth it for more tasks"),
-        pytest.param(wanted("a", 1, 2, 3), {"a": math.inf}, {}, [1, 2, 3], id="refused: never again"),
-        pytest.param(
-            wanted("a", 1, 2, 3) + wanted("b", 4, 5) + wanted(None, 6),
-            {"": 10_000},
-            {"a": [1, 2, 3]},
-            [4, 5, 6],
-            id="the list of any job is too long: name by name",
-        ),
-        pytest.param(
-            wanted("a", 1, 2, 3) + wanted("a", 4, is_single=True), {}, {"a": [1, 2, 3]}, [4], id="not in lists"
-        ),
-    ],
-)
-def test_the_rule_for_lists(
-    tasks: Sequence[Wanted], lengths: Mapping[str, float], lists: Mapping[str, list[int]], singles: list[int]
-) -> None:
-    """Which calls read which tasks, as reading.py says."""
-    assert plan(tasks, lengths) == Plan(lists, singles)
-
-
 def started(world: World, *durations: float, name: str = "Job") -> list[int]:
-    """Let the server start a job of each duration, and return their ids."""
+    """Start a job of each duration on the server, and return their ids."""
     ids = []
     for duration in durations:
         world.server.define_job(name, duration=duration)
@@ -76,7 +37,7 @@ def calls(world: World, operation: str) -> list[Call]:
 
 @in_world
 async def test_500_waits_cost_a_twentieth_of_500_pollers(world: World) -> None:
-    """Jobs of half a minute to a minute and a half, each by itself and all together, counted on the server."""
+    """Readings of jobs of 30 to 90 s, waited for one by one and all at once, counted on the server."""
     durations = [30 + 60 * number / 500 for number in range(500)]
     alone = 0
     for duration in durations[::50]:
@@ -98,7 +59,7 @@ async def test_500_waits_cost_a_twentieth_of_500_pollers(world: World) -> None:
 
 @in_world
 async def test_waits_for_one_job_share_its_readings(world: World) -> None:
-    """Ten who wait for one job, of whom each begins at another time, cost what one costs."""
+    """Ten waits for one job, begun at different times, cost as many readings as one wait."""
     (id_,) = started(world, 60)
     await world.client.jobs.attach(id_).wait()
     alone = world.reads
@@ -116,7 +77,7 @@ async def test_waits_for_one_job_share_its_readings(world: World) -> None:
 
 @in_world
 async def test_no_job_is_read_faster_than_every_two_seconds(world: World) -> None:
-    """Whoever joins whenever: between two rounds of a client lies a tick of the server."""
+    """Whenever waits begin, at least two seconds lie between two readings of a task."""
     ids = started(world, *range(20, 60))
 
     async def wait(number: int) -> None:
@@ -133,8 +94,8 @@ async def test_no_job_is_read_faster_than_every_two_seconds(world: World) -> Non
 
 
 @in_world
-async def test_a_faster_grid_for_who_wants_it(world: World) -> None:
-    """A floor below the server's tick is the caller's own choice, and his alone."""
+async def test_a_faster_grid_for_one_wait(world: World) -> None:
+    """A `floor` below two seconds makes only the caller's own task be read more often."""
     slow, fast = started(world, 10, 10)
     polling = Polling(floor=0.5, ceiling=0.5)
     await asyncio.gather(world.client.jobs.attach(slow).wait(), world.client.jobs.attach(fast).wait(polling=polling))
@@ -145,7 +106,7 @@ async def test_a_faster_grid_for_who_wants_it(world: World) -> None:
 
 @in_world
 async def test_the_poller_lives_as_long_as_its_waits(world: World) -> None:
-    """It begins with the first one, ends with the last one, and begins again."""
+    """The poller's asyncio task begins with the first wait, ends with the last one, and begins again later."""
 
     def pollers() -> int:
         return sum(task.get_name() == "soapbatch poller" for task in asyncio.all_tasks())
@@ -164,13 +125,13 @@ async def test_the_poller_lives_as_long_as_its_waits(world: World) -> None:
 
 @in_world
 async def test_a_new_poller_while_the_old_one_ends(world: World) -> None:
-    """A wait that begins while the last one's poller is still being ended gets one of its own."""
+    """A wait that begins while the old poller task is still ending gets a new poller task."""
 
     async def held(_: Call, proceed: Proceed) -> Answer:
         try:
             await asyncio.sleep(1e6)
         finally:
-            await asyncio.sleep(3)  # the old poller has to wait for this
+            await asyncio.sleep(3)  # the old poller task waits for this
         return await proceed()  # pragma: no cover - never reached
 
     (id_,) = started(world, 5)
@@ -185,8 +146,8 @@ async def test_a_new_poller_while_the_old_one_ends(world: World) -> None:
 
 
 @in_world
-async def test_one_list_serves_everybody(world: World) -> None:
-    """Three due readings are one list call: of any job as long as their name is not known, and then of that name."""
+async def test_one_list_serves_all_waits(world: World) -> None:
+    """Three due tasks cost one list: of all jobs as long as their job is not known, then of their job."""
     ids = started(world, 50, 50, 50)
     await world.client.jobs.wait_all(ids)
     assert world.server.counts[SINGLE] == 0
@@ -197,7 +158,7 @@ async def test_one_list_serves_everybody(world: World) -> None:
 
 @in_world
 async def test_handles_of_started_jobs_know_their_name(world: World) -> None:
-    """Those are looked for in the list of that name only; of several names, in the list of any job."""
+    """Started jobs of one name are read from its list; those of several names, from the list of all jobs."""
     world.server.define_job("A", duration=30)
     world.server.define_job("B", duration=30)
     jobs = [await world.client.jobs.start("A") for _ in range(3)]
@@ -211,7 +172,7 @@ async def test_handles_of_started_jobs_know_their_name(world: World) -> None:
 @pytest.mark.parametrize("version", [ServiceVersion.V75, ServiceVersion.V88])
 @in_world
 async def test_lists_show_system_tasks_in_every_version(world: World, version: ServiceVersion) -> None:
-    """Waiting for tasks of the system costs no single reading: the list that is asked for covers them."""
+    """System tasks need no single readings, because the list of all associates contains them."""
     world.server.define_job("System", duration=10, is_system_task=True)
     ids = [(await world.client.jobs.start("System")).id for _ in range(3)]
     async with world.other_client(version=version) as client:
@@ -222,7 +183,7 @@ async def test_lists_show_system_tasks_in_every_version(world: World, version: S
 
 @in_world
 async def test_a_task_that_a_list_does_not_show_is_read_by_itself(world: World) -> None:
-    """One that is really gone is JobGone then; the others are not read singly."""
+    """If the single reading finds nothing, the task is gone. The other tasks are not read one by one."""
     ids = started(world, 30, 30, 30, 30)
     asyncio.get_running_loop().call_later(10, world.server.tasks.delete, ids[2])
     outcomes = await world.client.jobs.wait_all(ids)
@@ -232,7 +193,7 @@ async def test_a_task_that_a_list_does_not_show_is_read_by_itself(world: World) 
 
 @in_world
 async def test_tasks_that_lists_hide_are_not_gone(world: World) -> None:
-    """A server that keeps tasks out of its lists but knows them: they are read by themselves from then on."""
+    """If a server hides tasks from lists but knows them, they are read one by one from then on."""
     ids = started(world, 30, 30, 30, 30)
     store = world.server.tasks
     find = store.find
@@ -247,9 +208,9 @@ async def test_tasks_that_lists_hide_are_not_gone(world: World) -> None:
 
 
 @in_world
-async def test_a_list_that_is_too_long_is_left_alone(world: World) -> None:
-    """With thousands of other tasks a list for three is left in the middle, and not asked for again for so few."""
-    for _ in range(LIST_SHARE * 3 + 1):
+async def test_a_list_that_is_too_long_is_not_requested_again(world: World) -> None:
+    """A list with too many other tasks is not read to its end, and not requested again for so few tasks."""
+    for _ in range(MAX_LIST_RATIO * 3 + 1):
         world.server.tasks.add(BatchTaskInfo(name="Job", state=S.SUCCEEDED))
     ids = started(world, 20, 20, 20)
     outcomes = await world.client.jobs.wait_all(ids)
@@ -260,8 +221,8 @@ async def test_a_list_that_is_too_long_is_left_alone(world: World) -> None:
 
 @in_world
 async def test_a_long_list_of_any_job_gives_way_to_that_of_one(world: World) -> None:
-    """Once it is known which job the tasks are of, its own list is short enough."""
-    for _ in range(LIST_SHARE * 3 + 1):
+    """When the job of the tasks is known, the list of that job is short enough."""
+    for _ in range(MAX_LIST_RATIO * 3 + 1):
         world.server.tasks.add(BatchTaskInfo(name="Old", state=S.SUCCEEDED))
     ids = started(world, 20, 20, 20)
     outcomes = await world.client.jobs.wait_all(ids)
@@ -273,8 +234,8 @@ async def test_a_long_list_of_any_job_gives_way_to_that_of_one(world: World) -> 
 
 
 @in_world
-async def test_a_list_refreshes_who_is_not_due_as_well(world: World) -> None:
-    """Beside three that are read every two seconds, a fourth one costs nothing."""
+async def test_a_list_also_updates_tasks_that_are_not_due(world: World) -> None:
+    """A fourth task costs no reading of its own, because the list of three other tasks shows it."""
     ids = started(world, 200, 200, 200, 200)
     eager = Polling(ceiling=2)
     outcomes = await asyncio.gather(
@@ -289,7 +250,7 @@ async def test_a_list_refreshes_who_is_not_due_as_well(world: World) -> None:
 async def test_jitter_spreads_clients(
     world: World, drawn: float, seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Old jobs are read every 30 seconds or up to a tenth sooner, all tasks of a client at the same time."""
+    """Old jobs are read every 30 seconds, or up to a tenth sooner; all tasks of a client at the same time."""
     monkeypatch.setattr("random.random", lambda: drawn)
     ids = [world.server.tasks.add(BatchTaskInfo(name="Job", state=S.STARTED)) for _ in range(3)]
     await world.client.jobs.wait_all(ids, timeout=1001)
@@ -300,8 +261,8 @@ async def test_jitter_spreads_clients(
 
 
 @in_world
-async def test_a_wait_that_is_over_is_not_read_for(world: World) -> None:
-    """Whose wait has failed, but is still at work on what it saw before, costs no more calls."""
+async def test_a_wait_that_has_failed_costs_no_more_readings(world: World) -> None:
+    """A wait whose reading has failed for good is not read for, while its `on_progress` still runs."""
     (id_,) = started(world, 1e6)
     waiting = asyncio.create_task(
         world.client.jobs.attach(id_).wait(on_progress=lambda _: asyncio.sleep(1000), timeout=None)
@@ -317,8 +278,8 @@ async def test_a_wait_that_is_over_is_not_read_for(world: World) -> None:
 
 
 @in_world
-async def test_a_list_that_the_server_refuses_is_not_asked_for_again(world: World) -> None:
-    """Some may read single tasks but no lists: then that is what is done."""
+async def test_a_list_that_the_server_refuses_is_not_requested_again(world: World) -> None:
+    """If a caller may read tasks but no lists, tasks are read one by one."""
     world.server.intercept(LIST, failing(ServerException("SuperOffice.SoSentryException", "no lists")), times=None)
     ids = started(world, 10, 10, 10)
     world.server.calls.clear()
@@ -328,8 +289,8 @@ async def test_a_list_that_the_server_refuses_is_not_asked_for_again(world: Worl
 
 
 @in_world
-async def test_trouble_with_a_list_counts_for_who_was_due(world: World) -> None:
-    """A list that fails is one failure for each of them, and borne like any other."""
+async def test_a_failed_list_counts_for_each_task_that_was_due(world: World) -> None:
+    """A list that fails counts as one failed reading of each task that was due."""
     world.server.intercept(LIST, lost_request, times=9)
     ids = started(world, 10, 10, 10)
     outcomes = await world.client.jobs.wait_all(ids)
@@ -343,7 +304,7 @@ async def test_trouble_with_a_list_counts_for_who_was_due(world: World) -> None:
 
 @in_world
 async def test_one_reading_that_hangs_does_not_hold_up_the_others(world: World) -> None:
-    """While a server sits on one answer, other jobs are read as ever."""
+    """Other jobs are read as usual while one answer does not come."""
     ids = started(world, 1e6, 20)
 
     async def hang_for_the_first(call: Call, proceed: Proceed) -> Answer:
@@ -359,7 +320,7 @@ async def test_one_reading_that_hangs_does_not_hold_up_the_others(world: World) 
 
 @in_world
 async def test_a_late_list_does_not_undo_a_newer_reading(world: World) -> None:
-    """Of two readings under way at once, the one that began later says how things are."""
+    """A list that began earlier but arrives later does not replace a newer reading."""
     one, two, three, new = started(world, 100, 100, 100, 100)
     jobs = world.client.jobs
 
@@ -383,8 +344,8 @@ async def test_a_late_list_does_not_undo_a_newer_reading(world: World) -> None:
 
 
 @in_world
-async def test_a_task_that_nobody_waits_for_any_more(world: World) -> None:
-    """Its part of a list that comes in afterwards is ignored."""
+async def test_a_list_that_arrives_after_a_wait_has_ended(world: World) -> None:
+    """If a list arrives after a wait has ended, the task of that wait is ignored."""
     ids = started(world, 10, 10, 10, 10)
     world.server.intercept(LIST, delayed(5))
     waits = [asyncio.create_task(world.client.jobs.attach(id_).wait()) for id_ in ids]
@@ -395,8 +356,8 @@ async def test_a_task_that_nobody_waits_for_any_more(world: World) -> None:
 
 
 @in_world
-async def test_who_joins_gets_a_fresh_reading_only(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was read less than two seconds ago is shown at once; anything older is read again."""
+async def test_a_new_wait_gets_a_recent_reading_only(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reading of less than two seconds ago is returned at once; otherwise the task is read again."""
     monkeypatch.setattr("random.random", lambda: 0.5)
     (id_,) = started(world, 1000)
     first = asyncio.create_task(world.client.jobs.attach(id_).wait())
@@ -417,7 +378,7 @@ async def test_who_joins_gets_a_fresh_reading_only(world: World, monkeypatch: py
 
 @in_world
 async def test_closing_in_the_middle_of_many_readings(world: World) -> None:
-    """500 waits, closed at any moment, all end in ClientClosed and leave nothing behind."""
+    """Whenever the client is closed, all 500 waits raise ClientClosed and leave no asyncio task."""
     ids = started(world, *[1e6] * 20)
     world.server.intercept(None, delayed(0.7), times=None)
     for moment in (0.1, 0.8, 2.5, 31):
@@ -431,10 +392,10 @@ async def test_closing_in_the_middle_of_many_readings(world: World) -> None:
 
 
 @in_world
-async def test_a_defect_of_the_poller_reaches_who_waits_and_nobody_after_that(
+async def test_a_defect_of_the_poller_ends_present_waits_and_no_later_ones(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever waits when it happens is told what it was; the next wait has a poller of its own, and works."""
+    """Waits that are under way raise the defect; the next wait gets a new poller task and works."""
     (id_,) = started(world, 50)
 
     def broken() -> float:
@@ -450,13 +411,13 @@ async def test_a_defect_of_the_poller_reaches_who_waits_and_nobody_after_that(
 
 
 @in_world
-async def test_a_watch_that_fails_to_begin_is_not_left_behind(world: World) -> None:
-    """What goes wrong on the way into a watch leaves nothing that a later reading could trip over."""
+async def test_a_subscription_that_fails_to_begin_is_not_left_behind(world: World) -> None:
+    """A subscription that cannot begin leaves nothing behind, and the next subscription works."""
     (id_,) = started(world, 50)
     poller = Poller(world.client.batch)
     with pytest.raises(AttributeError):
-        async with poller.watch(id_, 2):  # type: ignore[arg-type]  # what goes wrong
+        async with poller.subscribe(id_, 2):  # type: ignore[arg-type]  # what goes wrong
             pytest.fail("it never begins")  # pragma: no cover - not reached
     assert len(asyncio.all_tasks()) == 1
-    async with poller.watch(id_, Polling()) as watch:
-        assert (await watch.change()).id == id_
+    async with poller.subscribe(id_, Polling()) as subscription:
+        assert (await subscription.next_change()).id == id_

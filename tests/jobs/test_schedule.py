@@ -1,4 +1,4 @@
-"""How often a job is looked at: the pure functions of polling.py, and what a job costs in calls."""
+"""When a task is read again: the pure functions of schedule.py, and how many readings a job costs."""
 
 import math
 from typing import Any
@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 
 from soapbatch.errors import UsageError
-from soapbatch.jobs.schedule import Polling, align, delay, delay_after_failure, seconds_left
+from soapbatch.jobs.schedule import Polling, align_to_grid, estimate_remaining, failure_backoff, next_delay
 
 AGES = st.floats(min_value=0, max_value=1e7)
 UNITS = st.floats(min_value=0, max_value=1)
-LEFT = st.none() | st.floats(min_value=0, max_value=1e7)
+REMAINING = st.none() | st.floats(min_value=0, max_value=1e7)
 POLLINGS = st.builds(
     lambda first, floor, more: Polling(first=first, floor=floor, ceiling=floor + more),
     st.floats(min_value=0, max_value=100),
@@ -22,66 +22,69 @@ POLLINGS = st.builds(
 
 
 def readings(duration: float, *, percent_every: float | None = None) -> int:
-    """Return how many readings a job of so many seconds costs a lone waiter with the default polling, mean jitter.
+    """Return how many readings one wait for a job of `duration` seconds costs with default polling and mean jitter.
 
-    `percent_every`: seconds between two changes of the task; None: it shows none.
+    `percent_every`: seconds between two changes of the task; None: the task does not change.
     """
     polling = Polling()
     now, count, before = polling.first, 1, 0
     while now < duration:
         percent = 0 if percent_every is None else int(now / percent_every)
-        now = align(
-            now + delay(polling, age=now, moved=percent != before, left=None, jitter=0.5), 0, min(2, polling.floor)
-        )
+        delay = next_delay(polling, age=now, changed=percent != before, remaining=None, jitter=0.5)
+        now = align_to_grid(now + delay, 0, min(2, polling.floor))
         before = percent
         count += 1
     return count
 
 
 @pytest.mark.parametrize(
-    ("age", "moved", "left", "jitter", "seconds"),
+    ("age", "changed", "remaining", "jitter", "seconds"),
     [
         pytest.param(0, False, None, 0, 2, id="young"),
         pytest.param(20, False, None, 0, 2, id="the floor until 20 s"),
         pytest.param(100, False, None, 0, 10, id="a tenth of its age"),
         pytest.param(100, False, None, 1, 9, id="up to a tenth less"),
-        pytest.param(100, True, None, 0, 5, id="half where it moves"),
+        pytest.param(100, True, None, 0, 5, id="half after a change"),
         pytest.param(300, False, None, 0, 30, id="the ceiling from 5 min on"),
         pytest.param(86400, False, None, 0, 30, id="the ceiling for ever"),
-        pytest.param(86400, True, None, 0, 15, id="half the ceiling where it moves"),
+        pytest.param(86400, True, None, 0, 15, id="half the ceiling after a change"),
         pytest.param(86400, False, 7, 0, 7, id="as long as it still needs"),
         pytest.param(86400, False, 0, 1, 2, id="the floor again when it should be done"),
     ],
 )
-def test_the_delay(age: float, moved: bool, left: float | None, jitter: float, seconds: float) -> None:  # noqa: FBT001 - a column
-    """The delay until the next reading is what the module's text says."""
-    assert delay(Polling(), age=age, moved=moved, left=left, jitter=jitter) == pytest.approx(seconds)
+def test_the_delay(age: float, changed: bool, remaining: float | None, jitter: float, seconds: float) -> None:  # noqa: FBT001 - a column
+    """The delay until the next reading follows Rules 1 to 5 of the module."""
+    assert next_delay(Polling(), age=age, changed=changed, remaining=remaining, jitter=jitter) == pytest.approx(seconds)
 
 
-@given(POLLINGS, AGES, st.booleans(), LEFT, UNITS)
+@given(POLLINGS, AGES, st.booleans(), REMAINING, UNITS)
 def test_the_delay_keeps_its_bounds(
     polling: Polling,
     age: float,
-    moved: bool,  # noqa: FBT001 - a column
-    left: float | None,
+    changed: bool,  # noqa: FBT001 - a column
+    remaining: float | None,
     jitter: float,
 ) -> None:
-    """Whatever happens, it is never below the floor nor above the ceiling."""
-    assert polling.floor <= delay(polling, age=age, moved=moved, left=left, jitter=jitter) <= polling.ceiling
+    """The delay is always between `floor` and `ceiling`."""
+    assert (
+        polling.floor
+        <= next_delay(polling, age=age, changed=changed, remaining=remaining, jitter=jitter)
+        <= polling.ceiling
+    )
 
 
-@given(POLLINGS, AGES, AGES, LEFT, UNITS)
-def test_older_jobs_are_read_less_often_and_moving_ones_more_often(
-    polling: Polling, age: float, more: float, left: float | None, jitter: float
+@given(POLLINGS, AGES, AGES, REMAINING, UNITS)
+def test_older_jobs_are_read_less_often_and_changing_ones_more_often(
+    polling: Polling, age: float, more: float, remaining: float | None, jitter: float
 ) -> None:
-    """The delay grows with age, and something new never makes it longer, nor does knowing when the job is done."""
+    """The delay grows with age. A change never makes the delay longer, nor does an estimate of the remaining time."""
 
-    def seconds(age: float, *, moved: bool = False, left: float | None = left) -> float:
-        return delay(polling, age=age, moved=moved, left=left, jitter=jitter)
+    def seconds(age: float, *, changed: bool = False, remaining: float | None = remaining) -> float:
+        return next_delay(polling, age=age, changed=changed, remaining=remaining, jitter=jitter)
 
     assert seconds(age) <= seconds(age + more)
-    assert seconds(age, moved=True) <= seconds(age)
-    assert seconds(age) <= seconds(age, left=None)
+    assert seconds(age, changed=True) <= seconds(age)
+    assert seconds(age) <= seconds(age, remaining=None)
 
 
 @pytest.mark.parametrize(
@@ -89,42 +92,42 @@ def test_older_jobs_are_read_less_often_and_moving_ones_more_often(
     [(1, None, 2), (2, None, 4), (4, None, 16), (5, None, 30), (2000, None, 30), (1, 7.5, 7.5), (1, 90, 90), (3, 1, 8)],
 )
 def test_the_delay_after_failures(failures: int, retry_after: float | None, seconds: float) -> None:
-    """It doubles up to the ceiling; a longer Retry-After is honoured."""
-    assert delay_after_failure(Polling(), failures, retry_after) == seconds
+    """The delay doubles up to `ceiling`; a longer Retry-After is honoured."""
+    assert failure_backoff(Polling()).delay(failures, retry_after) == seconds
 
 
 @pytest.mark.parametrize(
-    ("before", "percent", "seconds", "left"),
+    ("before", "percent", "seconds", "remaining"),
     [
         pytest.param(None, 50, 10, None, id="nothing known before"),
         pytest.param(50, None, 10, None, id="nothing known now"),
-        pytest.param(50, 50, 10, None, id="it stands"),
-        pytest.param(80, 0, 10, None, id="it has begun again"),
+        pytest.param(50, 50, 10, None, id="no progress"),
+        pytest.param(80, 0, 10, None, id="restarted"),
         pytest.param(50, 51, 0, None, id="no time between them"),
         pytest.param(40, 50, 10, 50, id="one percent a second"),
         pytest.param(0, 100, 10, 0, id="done"),
         pytest.param(0, 120, 10, 0, id="more than done"),
     ],
 )
-def test_the_seconds_left(before: int | None, percent: int | None, seconds: float, left: float | None) -> None:
-    """The rest takes as long as the last percents did, where there were any."""
-    assert seconds_left(before, percent, seconds) == left
+def test_the_remaining_time(before: int | None, percent: int | None, seconds: float, remaining: float | None) -> None:
+    """The remaining time follows from the pace of the last percents; without progress it is unknown."""
+    assert estimate_remaining(before, percent, seconds) == remaining
 
 
 @pytest.mark.parametrize(
     ("when", "line"), [(10.0, 10), (10.15, 10), (10.25, 12), (11.9, 12), (12.0, 12), (9.9, 10), (8.3, 10)]
 )
 def test_times_are_rounded_up_to_the_grid(when: float, line: float) -> None:
-    """A time falls on the next line, or on the one that it has just missed."""
-    assert align(when, 4.0, 2.0) == line
+    """A time is rounded up to the next line, or down to a line that it has just missed."""
+    assert align_to_grid(when, 4.0, 2.0) == line
 
 
 @given(
     st.floats(min_value=0, max_value=1e6), st.floats(min_value=0, max_value=1e6), st.floats(min_value=0.1, max_value=5)
 )
 def test_rounding_never_brings_a_reading_forward_by_more_than_a_tenth(when: float, origin: float, grid: float) -> None:
-    """The line is at most a tenth of the grid before the time, and less than one line after it."""
-    assert -0.1001 * grid - 1e-6 <= align(when, origin, grid) - when <= 0.9001 * grid + 1e-6
+    """The line is at most a tenth of a step before the time, and at most nine tenths after it."""
+    assert -0.1001 * grid - 1e-6 <= align_to_grid(when, origin, grid) - when <= 0.9001 * grid + 1e-6
 
 
 @pytest.mark.parametrize(
@@ -134,22 +137,22 @@ def test_rounding_never_brings_a_reading_forward_by_more_than_a_tenth(when: floa
         pytest.param({"floor": 5, "ceiling": 4}, id="floor above ceiling"),
         pytest.param({"floor": math.nan}, id="floor is no number"),
         pytest.param({"first": -1}, id="first before the start"),
-        pytest.param({"first": math.inf}, id="never a first"),
+        pytest.param({"first": math.inf}, id="first is infinite"),
         pytest.param({"ceiling": math.inf}, id="no ceiling"),
-        pytest.param({"failures": 0}, id="no trouble at all"),
+        pytest.param({"failures": 0}, id="no failures"),
         pytest.param({"failures": None}, id="failures is no number"),
         pytest.param({"first": "2"}, id="first is text"),
         pytest.param({"ceiling": None}, id="ceiling is nothing"),
     ],
 )
 def test_what_cannot_be_polled_with_is_refused(fields: dict[str, Any]) -> None:
-    """Bounds that make no sense are a UsageError at once."""
+    """Values that make no schedule are a UsageError."""
     with pytest.raises(UsageError, match="Polling"):
         Polling(**fields)
 
 
-# What README says: the readings that a job costs by its length in seconds, if it shows nothing on its way; if it
-# shows each percent; and if it shows something new every 5 seconds.
+# The table in README: the duration of a job in seconds, and how many readings it costs if it shows no progress, each
+# percent, or a change every 5 seconds.
 COSTS = [
     (10, 5, 5, 5),
     (60, 20, 27, 23),
@@ -161,6 +164,6 @@ COSTS = [
 
 @pytest.mark.parametrize(("duration", "silent", "percents", "busy"), COSTS)
 def test_what_a_job_costs(duration: float, silent: int, percents: int, busy: int) -> None:
-    """The figures of README's call-cost table."""
+    """The figures are those of README's table of call costs."""
     moving = [readings(duration, percent_every=seconds) for seconds in (duration / 100, 5)]
     assert [readings(duration), *moving] == [silent, percents, busy]

@@ -1,4 +1,4 @@
-"""Starting a job: once, whatever becomes of the answer."""
+"""Starting a job exactly once, also if the answer is lost."""
 
 import asyncio
 import inspect
@@ -9,7 +9,6 @@ from typing import Any, Unpack, get_type_hints
 import pytest
 
 from soapbatch import (
-    BatchTaskInfo,
     BatchTaskState,
     ClientClosed,
     ConnectFailed,
@@ -27,7 +26,6 @@ from soapbatch import (
     UsageError,
 )
 from soapbatch.calls.call import CallOptions
-from soapbatch.errors import JobRunning
 from soapbatch.jobs import StartOptions
 from soapbatch.jobs.jobs import Jobs
 from soapbatch.jobs.start import MARKER_KEY, Marker
@@ -47,7 +45,7 @@ from soapbatch.testing import (
     lost_request,
 )
 from soapbatch.testing.interceptors import Proceed
-from tests.support.job_server import World, cancelled_at, in_world
+from tests.support.job_server import World, cancelled_at, in_world, slowly
 
 S = BatchTaskState
 NAME = "ExportArchiveBatchPlugin"
@@ -64,25 +62,25 @@ markers = pytest.mark.parametrize("marker", [*Marker])
 
 
 async def applied(_: Call, proceed: Proceed) -> Answer:
-    """Start the job, and answer as a proxy would."""
+    """Start the job, and answer 504 with a page, as a proxy does."""
     await proceed()
     return Answer(504, {"Content-Type": "text/html"}, (b"<h1>Gateway Timeout</h1>",))
 
 
 async def unreadable(_: Call, proceed: Proceed) -> Answer:
-    """Start the job, and answer with a page."""
+    """Start the job, and answer 200 with a page."""
     await proceed()
     return Answer(200, {"Content-Type": "text/html"}, (b"<h1>Welcome</h1>",))
 
 
 async def without_an_id(_: Call, proceed: Proceed) -> Answer:
-    """Start the job, and say that it succeeded, with an id that is none."""
+    """Start the job, and answer that it succeeded, with an id that is not a number."""
     await proceed()
     return Answer(200, {"Content-Type": "text/xml"}, (STARTED,))
 
 
 async def late(_: Call, proceed: Proceed) -> Answer:
-    """Let the connection die, and start the job 50 seconds later: the request stood in a queue."""
+    """Drop the connection, and start the job 50 seconds later, as if the request had stood in a queue."""
 
     async def apply() -> None:
         await asyncio.sleep(50)
@@ -112,7 +110,7 @@ lost_answers = pytest.mark.parametrize(("trouble", "kind", "is_started"), LOST)
 
 @in_world
 async def test_a_start_is_one_call(world: World) -> None:
-    """Name, parameters and description arrive as they are; nothing is read before or after."""
+    """Name, parameters and description arrive unchanged; a start makes one call."""
     job = await world.client.jobs.start(NAME, parameters={"a": "1", "b": None}, description="Nightly")
     info = await job.info()
     assert (info.name, info.parameter_object, info.description) == (NAME, {"a": "1", "b": None}, "Nightly")
@@ -127,7 +125,7 @@ async def test_a_lost_answer_without_a_marker(
     kind: type[SoapBatchError],
     is_started: bool,  # noqa: FBT001 - a column
 ) -> None:
-    """StartOutcomeUnknown at once, and never a second request: two jobs are impossible."""
+    """StartOutcomeUnknown is raised at once, and StartBatchJob is not sent again."""
     world.server.intercept(START_BATCH_JOB, trouble)
     with pytest.raises(StartOutcomeUnknown) as caught:
         await world.client.jobs.start(NAME, timeout=5)
@@ -146,10 +144,10 @@ async def test_a_lost_answer_without_a_marker(
 @markers
 @pytest.mark.parametrize("trouble", [pytest.param(case.values[0], id=case.id) for case in LOST])
 @in_world
-async def test_a_lost_answer_with_a_marker_and_leave_to_send_again(
+async def test_a_lost_answer_with_a_marker_and_resend(
     world: World, trouble: Interceptor, marker: Marker, version: ServiceVersion
 ) -> None:
-    """Exactly one job, and the handle is on that one."""
+    """Exactly one job is started, and the handle is on that job."""
     others = [(await world.client.jobs.start(NAME, marker=marker)).id for _ in range(2)]
     world.server.intercept(START_BATCH_JOB, trouble)
     async with world.other_client(version=version) as client:
@@ -171,7 +169,7 @@ async def test_a_lost_answer_with_a_marker_only(
     is_started: bool,  # noqa: FBT001 - a column
     marker: Marker,
 ) -> None:
-    """The handle where it was started; where it was not, the error of the call, which then says so."""
+    """A start that arrived returns its handle; one that did not raises the call's error with `applied` "no"."""
     world.server.intercept(START_BATCH_JOB, trouble)
     if is_started:
         job = await world.client.jobs.start(NAME, marker=marker, timeout=5)
@@ -180,7 +178,7 @@ async def test_a_lost_answer_with_a_marker_only(
         with pytest.raises(kind) as caught:
             await world.client.jobs.start(NAME, marker=marker, timeout=5)
         assert caught.value.applied == "no"
-        assert caught.value.__notes__ == ["listings for 120 s after it do not show the job: it was not started"]
+        assert caught.value.__notes__ == ["the job was not started: lists read for 120 s do not show it"]
         assert 120 <= world.now <= 126
         assert world.server.counts[LIST.name] == 7  # after 0, 2, 6, 14, 30, 62 and 120 seconds
     await asyncio.sleep(300)
@@ -189,8 +187,8 @@ async def test_a_lost_answer_with_a_marker_only(
 
 
 @in_world
-async def test_it_is_sent_again_only_once(world: World) -> None:
-    """When the second request is lost as well, that is the end of it."""
+async def test_the_request_is_sent_again_only_once(world: World) -> None:
+    """If the second request is lost, too, its error is raised."""
     world.server.intercept(START_BATCH_JOB, lost_request, times=None)
     with pytest.raises(ConnectionLost) as caught:
         await world.client.jobs.start(NAME, marker=Marker.PARAMETER, resend=True)
@@ -201,8 +199,8 @@ async def test_it_is_sent_again_only_once(world: World) -> None:
 
 @markers
 @in_world
-async def test_a_listing_that_fails_for_good_proves_nothing(world: World, marker: Marker) -> None:
-    """StartOutcomeUnknown names the marker, as it stands on the task, and has the first error as its cause."""
+async def test_a_list_that_fails_for_good_proves_nothing(world: World, marker: Marker) -> None:
+    """StartOutcomeUnknown names the marker that the task carries; its cause is the error of the start."""
     world.server.intercept(START_BATCH_JOB, lost_reply)
     world.server.intercept(LIST, failing(ServerException("SuperOffice.SoSentryException", "no lists")), times=None)
     with pytest.raises(StartOutcomeUnknown) as caught:
@@ -219,8 +217,8 @@ async def test_a_listing_that_fails_for_good_proves_nothing(world: World, marker
 
 
 @in_world
-async def test_a_listing_that_fails_for_a_while_is_repeated(world: World) -> None:
-    """Nine failures in a row are borne, with Retry-After honoured, up to a minute; the tenth ends it."""
+async def test_a_list_that_fails_for_a_while_is_repeated(world: World) -> None:
+    """A start survives nine failed lists in a row, not ten, and honours Retry-After up to a minute."""
     world.server.intercept(START_BATCH_JOB, lost_reply)
     world.server.intercept(LIST, answering(503, {"Retry-After": "40"}), times=9)
     job = await world.client.jobs.start(NAME, marker=Marker.PARAMETER)
@@ -238,8 +236,8 @@ async def test_a_listing_that_fails_for_a_while_is_repeated(world: World) -> Non
 
 
 @in_world
-async def test_the_last_listing_must_succeed(world: World) -> None:
-    """Early listings that show nothing prove nothing where the last one fails."""
+async def test_the_last_list_must_succeed(world: World) -> None:
+    """If the last list fails, earlier lists without the marker prove nothing."""
     world.server.intercept(START_BATCH_JOB, lost_request)
     starting = asyncio.create_task(world.client.jobs.start(NAME, marker=Marker.PARAMETER, settle=60, resend=True))
     await asyncio.sleep(59)
@@ -250,8 +248,8 @@ async def test_the_last_listing_must_succeed(world: World) -> None:
 
 
 @in_world
-async def test_at_least_two_listings_prove_it(world: World) -> None:
-    """Also where the caller says that nothing can be on its way any more."""
+async def test_at_least_two_lists_prove_it(world: World) -> None:
+    """Two lists are read even with settle=0."""
     world.server.intercept(START_BATCH_JOB, lost_request)
     with pytest.raises(ConnectionLost):
         await world.client.jobs.start(NAME, marker=Marker.PARAMETER, settle=0)
@@ -260,9 +258,9 @@ async def test_at_least_two_listings_prove_it(world: World) -> None:
 
 @in_world
 async def test_a_start_that_succeeded_is_never_proven_not_to_have(world: World) -> None:
-    """The server said that it did it: where no listing shows it, that is unknown, and nothing is sent again."""
+    """If the server said that it started the job and no list shows it, StartOutcomeUnknown is raised."""
     world.server.intercept(START_BATCH_JOB, answering(200, {"Content-Type": "text/xml"}, STARTED))
-    with pytest.raises(StartOutcomeUnknown, match="no listing showed it") as caught:
+    with pytest.raises(StartOutcomeUnknown, match="no list shows it") as caught:
         await world.client.jobs.start(NAME, marker=Marker.PARAMETER, resend=True)
     assert caught.value.applied == "yes"
     assert world.server.counts["StartBatchJob"] == 1
@@ -270,7 +268,7 @@ async def test_a_start_that_succeeded_is_never_proven_not_to_have(world: World) 
 
 @in_world
 async def test_several_tasks_with_the_marker(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """Something on the way has sent the request twice: the first task it is, and a warning names them all."""
+    """If a proxy sent the request twice, the first task is used, and a warning names both."""
 
     async def twice(_: Call, proceed: Proceed) -> Answer:
         await proceed()
@@ -285,7 +283,7 @@ async def test_several_tasks_with_the_marker(world: World, caplog: pytest.LogCap
 
 
 def proxy_fault(*, is_started: bool) -> Interceptor:
-    """Return an interceptor that faults as something else than NetServer would, with the job started or not."""
+    """Return an interceptor that answers with a fault that is not NetServer's, with the job started or not."""
 
     async def intercept(_: Call, proceed: Proceed) -> Answer:
         if is_started:
@@ -296,17 +294,17 @@ def proxy_fault(*, is_started: bool) -> Interceptor:
 
 
 async def failed_late(_: Call, proceed: Proceed) -> Answer:
-    """Start the job, and then fail as NetServer does."""
+    """Start the job, and then fail with an exception of NetServer."""
     await proceed()
     raise ServerException("System.Exception", "too late")
 
 
 EITHER_WAY = [
-    # how the server fails, the error of the call, and the seconds until it is known not to be started; None: it was
-    pytest.param(failing(ServerException("System.Exception", "no")), OperationFailed, 2, id="says no"),
-    pytest.param(failed_late, OperationFailed, None, id="says no, started"),
-    pytest.param(proxy_fault(is_started=False), Fault, 120, id="a fault of somebody's"),
-    pytest.param(proxy_fault(is_started=True), Fault, None, id="a fault of somebody's, started"),
+    # how the server fails, the error of the call, and the seconds until the start is disproved; None: it was started
+    pytest.param(failing(ServerException("System.Exception", "no")), OperationFailed, 2, id="refuses"),
+    pytest.param(failed_late, OperationFailed, None, id="refuses, started"),
+    pytest.param(proxy_fault(is_started=False), Fault, 120, id="a proxy's fault"),
+    pytest.param(proxy_fault(is_started=True), Fault, None, id="a proxy's fault, started"),
 ]
 
 
@@ -320,7 +318,7 @@ async def test_a_failure_that_may_have_come_after_the_start(
     seconds: float | None,
     told: str,
 ) -> None:
-    """With a marker it is settled: the handle, or the server's error, which is an answer: nothing is sent again."""
+    """With a marker the outcome is settled: the handle, or the server's error. Nothing is sent again."""
     world.server.failures = told  # type: ignore[assignment]  # one of its values
     kind = Fault if told == "fault" else kind
     world.server.intercept(START_BATCH_JOB, trouble)
@@ -331,7 +329,7 @@ async def test_a_failure_that_may_have_come_after_the_start(
         with pytest.raises(kind) as caught:
             await world.client.jobs.start(NAME, marker=Marker.PARAMETER, resend=True)
         assert caught.value.applied == "no"
-        assert caught.value.__notes__ == [f"listings for {seconds} s after it do not show the job: it was not started"]
+        assert caught.value.__notes__ == [f"the job was not started: lists read for {seconds} s do not show it"]
     assert world.now == (seconds or 0)
     assert world.server.counts["StartBatchJob"] == 1
 
@@ -341,7 +339,7 @@ async def test_a_failure_that_may_have_come_after_the_start(
 async def test_a_failure_without_a_marker_is_the_servers_own(
     world: World, trouble: Interceptor, kind: type[SoapBatchError], seconds: float | None
 ) -> None:
-    """It is raised as it is, and says that the job may have been started."""
+    """The server's error is raised with `applied` "unknown"."""
     world.server.intercept(START_BATCH_JOB, trouble)
     with pytest.raises(kind) as caught:
         await world.client.jobs.start(NAME)
@@ -352,7 +350,7 @@ async def test_a_failure_without_a_marker_is_the_servers_own(
 
 @in_world
 async def test_a_failure_that_cannot_be_settled(world: World) -> None:
-    """Where listing fails as well nothing is proven, and the server's error is the cause."""
+    """If the list fails, too, StartOutcomeUnknown is raised with the server's error as its cause."""
     world.server.intercept(START_BATCH_JOB, failed_late)
     world.server.intercept(LIST, failing(ServerException("SuperOffice.SoSentryException", "no lists")), times=None)
     with pytest.raises(StartOutcomeUnknown, match=r"StartBatchJob failed \(OperationFailed\)") as caught:
@@ -369,10 +367,10 @@ async def test_a_failure_that_cannot_be_settled(world: World) -> None:
     ],
 )
 @in_world
-async def test_an_answer_that_says_no_is_an_answer(
+async def test_a_refusal_before_dispatch_is_raised_at_once(
     world: World, trouble: Interceptor, kind: type[SoapBatchError]
 ) -> None:
-    """Nothing was applied: the error comes out as it is, with a marker as without one, and nothing is listed."""
+    """If nothing can have started, the error is raised at once, with or without a marker, and nothing is listed."""
     for marker in (None, Marker.PARAMETER):
         world.server.intercept(START_BATCH_JOB, trouble)
         with pytest.raises(kind):
@@ -382,7 +380,7 @@ async def test_an_answer_that_says_no_is_an_answer(
 
 @in_world
 async def test_what_is_wrong_before_sending(world: World) -> None:
-    """A closed client, an unwritable parameter and a server that is not there are what they are."""
+    """EncodeError, ClientClosed and ConnectFailed are raised unchanged: nothing was sent."""
     with pytest.raises(EncodeError):
         await world.client.jobs.start(NAME, parameters={"a": "\0"}, marker=Marker.PARAMETER)
     client = world.other_client()
@@ -425,7 +423,7 @@ async def test_what_is_wrong_before_sending(world: World) -> None:
 )
 @in_world
 async def test_what_is_refused_before_sending(world: World, arguments: dict[str, Any], words: str) -> None:
-    """It is a UsageError that says what to do."""
+    """A wrong argument is a UsageError that says what to do; nothing is sent."""
     with pytest.raises(UsageError, match=words):
         await world.client.jobs.start(**({"name": NAME} | arguments))
     assert world.server.requests == 0
@@ -434,7 +432,7 @@ async def test_what_is_refused_before_sending(world: World, arguments: dict[str,
 @pytest.mark.parametrize("description", [None, "", "Nightly", "x" * 209])
 @in_world
 async def test_what_a_task_with_a_marker_looks_like(world: World, description: str | None) -> None:
-    """The description keeps its text, followed by the marker; or the parameters get one more."""
+    """The marker follows the text of the description, or is one more parameter."""
     job = await world.client.jobs.start(NAME, description=description, marker=Marker.DESCRIPTION)
     text = (await job.info()).description or ""
     assert re.fullmatch(rf"{description + ' ' if description else ''}\[soapbatch:[0-9a-f]{{32}}\]", text)
@@ -445,30 +443,17 @@ async def test_what_a_task_with_a_marker_looks_like(world: World, description: s
 
 @in_world
 async def test_the_log_names_the_marker(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """Whoever cancels a start can still find out what to look for."""
+    """A DEBUG record says what to look for, also for a start that is cancelled."""
     with caplog.at_level(logging.DEBUG, "soapbatch"):
         job = await world.client.jobs.start(NAME, marker=Marker.PARAMETER)
     marker = ((await job.info()).parameter_object or {})[MARKER_KEY]
     assert f"{MARKER_KEY!r}: {marker!r}" in caplog.text
 
 
-def slowly(trouble: Interceptor | None) -> Interceptor:
-    """Return an interceptor with which there is time to cancel a call before and after it is applied."""
-
-    async def intercept(call: Call, proceed: Proceed) -> Answer:
-        await asyncio.sleep(0.1)
-        try:
-            return await (trouble(call, proceed) if trouble else proceed())
-        finally:
-            await asyncio.sleep(0.1)
-
-    return intercept
-
-
 @pytest.mark.parametrize("trouble", [None, lost_reply, lost_request, late])
 @in_world
 async def test_cancelling_a_start_at_every_await(world: World, trouble: Interceptor | None) -> None:
-    """Wherever it is cancelled, while it is sent or settled: at most one job, and nothing is left behind."""
+    """After a cancellation at any await there is at most one job, and no asyncio task is left."""
     step = 0
     is_cancelled = True
     while is_cancelled:
@@ -488,34 +473,8 @@ async def test_cancelling_a_start_at_every_await(world: World, trouble: Intercep
     assert len(world.tasks()) == 1
 
 
-# --- if_running -------------------------------------------------------------------------------------------------
-
-
-@in_world
-async def test_if_running(world: World) -> None:
-    """A job of the same name that has not ended is started beside, attached to, or a reason to fail."""
-    jobs = world.client.jobs
-    world.server.tasks.add(BatchTaskInfo(name="Other", state=S.STARTED))
-    world.server.define_job("Long", duration=1000)
-    first = await jobs.start("Long", if_running="fail")
-    second = await jobs.start("Long", if_running="start")
-    assert second.id != first.id
-    attached = await jobs.start("Long", if_running="attach")
-    assert attached.id == second.id  # the newest
-    with pytest.raises(JobRunning, match=str(second.id)) as caught:
-        await jobs.start("Long", if_running="fail")
-    assert (caught.value.id, caught.value.applied) == (second.id, "no")
-    assert caught.value.info is not None
-    assert caught.value.info.name == "Long"
-    assert world.server.counts["StartBatchJob"] == 2
-    await second.stop()
-    assert (await jobs.start("Long", if_running="attach")).id == first.id
-    await first.stop()
-    assert (await jobs.start("Long", if_running="attach")).id > second.id
-
-
 def test_start_and_run_take_the_same_options() -> None:
-    """Both take StartOptions, which documents what it adds to the options of a call."""
+    """Both methods take StartOptions, which documents each option that it adds to those of a call."""
     assert {get_type_hints(method)["options"] for method in (Jobs.start, Jobs.run)} == {Unpack[StartOptions]}
     added = StartOptions.__annotations__.keys() - CallOptions.__annotations__.keys()
     assert set(re.findall(r"^    (\w+): ", inspect.getdoc(StartOptions) or "", re.MULTILINE)) == added

@@ -174,7 +174,7 @@ async def try_out(witness: Witness, url: str, scenario: str, **options: Any) -> 
         grace=0,
         **settings,
     )
-    witness.saw("client", repr(client), str(client), repr(client._caller.settings), repr(client._caller.keeper))
+    witness.saw("client", repr(client), str(client), repr(client._context.settings), repr(client._context.keeper))
     try:
         witness.saw("result", repr(await call(client)))
     except SoapBatchError as error:

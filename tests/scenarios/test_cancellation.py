@@ -85,7 +85,7 @@ class World:
 
     def check_lanes(self) -> None:
         """Show that no lane is in use and nobody waits for one."""
-        assert (self.lanes._in_use, len(self.lanes._waiters)) == (0, 0)
+        assert (self.lanes._in_use, len(self.lanes._waiting)) == (0, 0)
 
     async def close(self) -> None:
         """Show that a call works, and after closing, that no task and no socket is left once the server took note."""

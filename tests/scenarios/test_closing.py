@@ -130,9 +130,9 @@ async def test_a_deadline_at_the_end_of_the_grace_breaks_nothing() -> None:
     gate = asyncio.Event()
 
     class Slow(Script):
-        async def send(self, request: Any, progress: Any) -> Reply:
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             try:
-                return await super().send(request, progress)
+                return await super().handle_async_request(request)
             finally:
                 await gate.wait()
 

@@ -1,4 +1,4 @@
-"""The client and its ticket, end to end against the embedded server, on one clock that costs nothing."""
+"""The client and its ticket, end to end against the embedded server, in virtual time."""
 
 import asyncio
 import contextlib
@@ -51,7 +51,7 @@ every_refusal = pytest.mark.parametrize(
 
 
 def net_server(**options: Any) -> NetServer:
-    """Return a server on the loop's clock, with a job to start."""
+    """Return a server on the event loop's clock, with a job to start."""
     server = NetServer(clock=asyncio.get_running_loop().time, **options)
     server.define_job("Export", duration=30)
     return server
@@ -59,7 +59,7 @@ def net_server(**options: Any) -> NetServer:
 
 @contextlib.asynccontextmanager
 async def connected(server: NetServer, **options: Any) -> AsyncGenerator[Client]:
-    """Yield a client of a server in this process; by default one that logs in as the demo user."""
+    """Yield a client of a server in this process. By default the client logs in as the demo user."""
     options.setdefault("binding", Binding.SOAP11)
     if "ticket" not in options:
         options.setdefault("credentials", DEMO)
@@ -81,7 +81,7 @@ async def start(client: Client) -> object:
 
 
 async def stream(client: Client) -> object:
-    """Make a call whose answer is read item by item."""
+    """Make a call whose response is read item by item."""
     return [task async for task in client.batch.stream(GET_BATCH_TASK_INFOS_BY_STATE, state=BatchTaskState.ALL)]
 
 
@@ -112,7 +112,7 @@ PIN = User(name="pin", password="1234", associate_id=102, generic={"method": "ca
 )
 @virtual
 async def test_the_first_call_logs_in(credentials: object, binding: Binding) -> None:
-    """Credentials cause one login before the first call, in the client's binding, and none before later ones."""
+    """Credentials cause one login before the first call, in the client's binding, and none before later calls."""
     server = net_server(users=[DEMO_USER, PIN])
     server.tickets.implicit_user = DEMO_USER
     async with connected(server, credentials=credentials, binding=binding) as client:
@@ -127,8 +127,8 @@ async def test_the_first_call_logs_in(credentials: object, binding: Binding) -> 
     ("exchange", "logins"), [pytest.param(False, 0, id="as it is"), pytest.param(True, 1, id="exchanged")]
 )
 @virtual
-async def test_an_access_token_lets_in(*, exchange: bool, logins: int) -> None:
-    """An access token works in the place of a ticket, and exchanged for one; before 86 it works in no way."""
+async def test_an_access_token_works(*, exchange: bool, logins: int) -> None:
+    """An access token works in place of a ticket, and exchanged for one; before 86 every call raises NotInVersion."""
     server = net_server()
     token = server.tickets.issue_access_token()
     async with connected(server, credentials=AccessToken(token, exchange=exchange)) as client:
@@ -140,7 +140,7 @@ async def test_an_access_token_lets_in(*, exchange: bool, logins: int) -> None:
 
 
 @virtual
-async def test_a_ticket_from_elsewhere_lets_in() -> None:
+async def test_a_ticket_from_elsewhere_works() -> None:
     """`ticket=`, a Ticket and an async callable work without a login."""
     server = net_server()
     ticket = server.tickets.issue()
@@ -163,7 +163,7 @@ async def test_a_ticket_from_elsewhere_lets_in() -> None:
 
 @virtual
 async def test_a_login_finds_out_what_the_server_takes() -> None:
-    """With no binding pinned the login is what discovers it: the form is refused once, for the client's whole life."""
+    """Without `binding=` the login discovers the binding: the server refuses one request in the client's lifetime."""
     server = net_server(personality=Personality.STRICT_SOAP11)
     async with connected(server, binding=None) as client:
         await asyncio.gather(*(start(client) for _ in range(10)))
@@ -173,7 +173,7 @@ async def test_a_login_finds_out_what_the_server_takes() -> None:
 
 @virtual
 async def test_without_credentials_only_the_principal_service_answers() -> None:
-    """A client without credentials has no ticket to read out, and calls without one are the server's to refuse."""
+    """A client without credentials has no ticket to return; the server refuses its calls."""
     server = net_server()
     async with connected(server, credentials=None) as client:
         assert await client.principal.get_system_info() is not None
@@ -187,7 +187,7 @@ async def test_without_credentials_only_the_principal_service_answers() -> None:
     "credentials", [pytest.param(DEMO, id="password"), pytest.param(Generic({"pin": "1234"}), id="generic")]
 )
 def test_a_password_does_not_cross_plain_http(credentials: UsernamePassword | Generic) -> None:
-    """Passwords over plain HTTP to another host are refused when the client is made, unless that is allowed."""
+    """The constructor refuses passwords over plain HTTP to another host, unless the user allows them."""
     with pytest.raises(InsecureTransport):
         Client("http://crm.example.com", credentials=credentials)
     Client("http://crm.example.com", credentials=credentials, allow_insecure=True)
@@ -201,12 +201,12 @@ def test_a_password_does_not_cross_plain_http(credentials: UsernamePassword | Ge
 @pytest.mark.parametrize("loss", ["expired", "revoked"])
 @virtual
 async def test_a_lost_ticket_is_renewed_and_the_call_repeated(call: Call, refusals: Refusals, loss: str) -> None:
-    """However the server says that the ticket is gone, the call is sent once more with a new one, and applied once."""
+    """For every kind of refusal, the call is sent once more with a new ticket, and applied once."""
     server = net_server(ticket_refusals=refusals)
     async with connected(server) as client:
         await read(client)
         if loss == "expired":
-            # Another clock, or another process: the client believes that its ticket has hours to go.
+            # The server ends the ticket early: the client believes that it lasts for hours.
             await asyncio.sleep(5.5 * HOUR)
             server.tickets.revoke((await client.ticket()).value.reveal())
         else:
@@ -222,7 +222,7 @@ async def test_a_lost_ticket_is_renewed_and_the_call_repeated(call: Call, refusa
 @every_refusal
 @virtual
 async def test_a_ticket_that_ended_is_renewed_before_it_is_used(refusals: Refusals) -> None:
-    """After more than 6 idle hours the client knows that its ticket has ended, and does not try it."""
+    """After more than 6 idle hours the client knows that its ticket has ended, and sends no request with it."""
     server = net_server(ticket_refusals=refusals)
     async with connected(server) as client:
         await read(client)
@@ -242,7 +242,7 @@ async def test_a_ticket_that_ended_is_renewed_before_it_is_used(refusals: Refusa
 )
 @virtual
 async def test_a_fixed_ticket_that_is_refused_fails_the_call(refusals: Refusals, kind: type[SoapBatchError]) -> None:
-    """With nothing to renew it with the server's own refusal is raised, after one request; nothing was applied."""
+    """A fixed ticket cannot be renewed: after one request the server's refusal is raised, and nothing was applied."""
     server = net_server(ticket_refusals=refusals)
     async with connected(server, ticket="7T:unknown") as client:
         with pytest.raises(kind) as caught:
@@ -253,7 +253,7 @@ async def test_a_fixed_ticket_that_is_refused_fails_the_call(refusals: Refusals,
 
 @virtual
 async def test_other_words_for_a_lost_ticket_can_be_configured() -> None:
-    """`session_errors` names the types of exception that mean a lost ticket; any other is raised at once."""
+    """`session_errors` names the types of exception that mean a lost ticket; any other type is raised at once."""
     server = net_server()
     expired = failing(ServerException("Partner.TicketExpiredException", "Gone"))
     async with connected(server, session_errors={"TicketExpiredException"}) as client:
@@ -269,7 +269,7 @@ async def test_other_words_for_a_lost_ticket_can_be_configured() -> None:
 
 @virtual
 async def test_a_call_is_repeated_once_only() -> None:
-    """A server that takes no ticket at all gets each call twice at most, and few logins."""
+    """A server that takes no ticket gets each call at most twice, and few logins."""
     server = net_server()
     async with connected(server) as client:
         server.intercept(
@@ -297,7 +297,7 @@ async def test_a_call_is_repeated_once_only() -> None:
 )
 @virtual
 async def test_a_refused_login_is_not_retried(refuse: str, refused_by: str, cause: type[Exception] | None) -> None:
-    """100 calls with credentials that the server refuses cause one login, and each gets an error with the user."""
+    """100 calls with credentials that the server refuses cause one login; each raises an error with the user."""
     server = net_server(failures="fault" if refuse == "fault" else "header")
     server.tickets.refuse_logins = "flag" if refuse == "flag" else "exception"
     async with connected(server) as client:
@@ -320,7 +320,7 @@ async def test_a_refused_login_is_not_retried(refuse: str, refused_by: str, caus
 
 @virtual
 async def test_a_wrong_password_is_refused_by_the_flag() -> None:
-    """A wrong password is an AuthenticationFailed with the name of the user and without the password."""
+    """A wrong password raises AuthenticationFailed with the user's name and without the password."""
     server = net_server()
     async with connected(server, credentials=UsernamePassword("demo", "tr0ub4dor")) as client:
         with pytest.raises(AuthenticationFailed, match=r"AuthenticateUsernamePassword .* user 'demo'") as caught:
@@ -334,7 +334,7 @@ async def test_a_wrong_password_is_refused_by_the_flag() -> None:
 
 @virtual
 async def test_a_login_counts_against_the_deadline_of_the_call() -> None:
-    """A call with 2 s gives up in a login of 5 s, unsent; one with more time takes the same login."""
+    """A call with 2 s gives up during a login of 5 s, unsent; a call with more time uses the same login."""
     server = net_server()
     server.intercept("AuthenticateUsernamePassword", delayed(5))
     async with connected(server) as client:
@@ -348,7 +348,7 @@ async def test_a_login_counts_against_the_deadline_of_the_call() -> None:
 
 @virtual
 async def test_cancelled_calls_leave_no_login_behind() -> None:
-    """Cancelling one of two calls leaves them their login; cancelling both ends it, and the next call logs in."""
+    """Cancelling one of two calls leaves the login running; cancelling both ends it, and the next call logs in."""
     server = net_server()
     server.intercept("AuthenticateUsernamePassword", delayed(5), times=2)
     async with connected(server) as client:
@@ -368,7 +368,7 @@ async def test_cancelled_calls_leave_no_login_behind() -> None:
 
 @virtual
 async def test_closing_ends_a_login() -> None:
-    """A client that is closed during a login gives it its grace, then ends it, and those who wait for it."""
+    """A client that is closed during a login waits for the grace period, then ends the login and its waiters."""
     server = net_server()
     server.intercept("AuthenticateUsernamePassword", delayed(HOUR))
     async with connected(server, grace=3, timeout=None) as client:
@@ -386,7 +386,7 @@ async def test_closing_ends_a_login() -> None:
 @every_refusal
 @virtual
 async def test_1000_calls_over_an_expiry_cause_one_login(refusals: Refusals) -> None:
-    """1,000 calls at once with a ticket that the server has just forgotten all work, and cause exactly one login."""
+    """1,000 calls at once, with a ticket that the server has just revoked, all work and cause exactly one login."""
     server = net_server(ticket_refusals=refusals)
     async with connected(server) as client:
         await start(client)
@@ -398,7 +398,7 @@ async def test_1000_calls_over_an_expiry_cause_one_login(refusals: Refusals) -> 
 
 @virtual
 async def test_24_hours_of_one_call_a_minute_cause_one_login() -> None:
-    """A ticket in use outlives its 6 hours: 1,440 calls in 24 hours work, with one login."""
+    """Each use extends the ticket: 1,440 calls in 24 hours work, with one login."""
     server = net_server()
     async with connected(server) as client:
         for _ in range(24 * 60):
@@ -409,7 +409,7 @@ async def test_24_hours_of_one_call_a_minute_cause_one_login() -> None:
 
 @virtual
 async def test_24_hours_over_tokens_of_one_hour_cause_no_failure() -> None:
-    """Access tokens that end after an hour are fetched ahead of that: no call is refused, at most 29 are fetched."""
+    """Access tokens of one hour are renewed in time: no call is refused, and at most 29 tokens are fetched."""
     server = net_server()
     fetched: list[str] = []
 
@@ -417,7 +417,7 @@ async def test_24_hours_over_tokens_of_one_hour_cause_no_failure() -> None:
         token = server.tickets.issue_access_token()
         asyncio.get_running_loop().call_later(HOUR, server.tickets.revoke, token)
         fetched.append(token)
-        # The client takes the machine's date for now: only the distance counts.
+        # The client uses the machine's date: only the difference counts.
         return Ticket(token, expires_at=datetime.now(UTC) + timedelta(hours=1))
 
     async with connected(server, credentials=AccessToken(fetch)) as client:
@@ -435,7 +435,7 @@ async def test_24_hours_over_tokens_of_one_hour_cause_no_failure() -> None:
 @pytest.mark.parametrize("kind", ["memory", "file"])
 @virtual
 async def test_clients_share_a_ticket_through_a_store(kind: str, tmp_path: Any) -> None:
-    """Two clients, one after the other and at once, with one store: one login, and one more when the ticket is lost."""
+    """Clients with one store, in turn and at once, share one login; a lost ticket causes one more."""
     server = net_server()
     store: TicketStore = MemoryTicketStore() if kind == "memory" else FileTicketStore(tmp_path / "ticket.json")
     async with connected(server, ticket_store=store) as client:
@@ -453,7 +453,7 @@ async def test_clients_share_a_ticket_through_a_store(kind: str, tmp_path: Any) 
 
 @virtual
 async def test_a_ticket_that_was_read_out_serves_another_client() -> None:
-    """`await client.ticket()` gives what another client takes as its credentials, without a login of its own."""
+    """`await client.ticket()` returns credentials with which another client needs no login."""
     server = net_server()
     async with connected(server) as client:
         ticket = await client.ticket()

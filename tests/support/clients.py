@@ -15,7 +15,7 @@ from soapbatch.model import ReplyHeader
 from soapbatch.operations import Operation
 from soapbatch.soap.builder import build_response
 from soapbatch.testing import NetServer, run_virtual
-from soapbatch.transport.sending import HttpRequest, Progress
+from soapbatch.transport.send_state import EXTENSION, SendState
 from tests.support.fault_server import Answer as FaultAnswer, Seen
 
 T = TypeVar("T")
@@ -70,17 +70,35 @@ def in_process(server: NetServer, **options: Any) -> Client:
     """Return a client of an embedded server, without a socket; it has a ticket unless `options` say otherwise."""
     if not {"ticket", "credentials"} & options.keys():
         options["ticket"] = server.tickets.issue()
-    return Client(BASE, http_client=httpx.AsyncClient(transport=httpx.ASGITransport(server)), **options)
+    return Client(BASE, transport=httpx.ASGITransport(server), **options)
 
 
-class Chunks:
+@attrs.define
+class Reply:
+    """A response by script.
+
+    Attributes:
+        status: of HTTP.
+        headers: by name.
+        body: pieces, seconds to wait, and exceptions to raise.
+        closed: how often it was closed.
+    """
+
+    status: int = 200
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+    body: Iterable[bytes | float | Exception] = ()
+    closed: int = 0
+
+
+class _Body(httpx.AsyncByteStream):
     """The body of a `Reply` as it arrives."""
 
-    def __init__(self, body: Iterable[bytes | float | Exception]) -> None:
-        """Yield the bytes of `body`; wait seconds where it holds a number, raise what it holds of exceptions."""
-        self._parts = iter(body)
+    def __init__(self, reply: Reply) -> None:
+        """Play the body of `reply`."""
+        self._reply = reply
+        self._parts = iter(reply.body)
 
-    def __aiter__(self) -> "Chunks":
+    def __aiter__(self) -> "_Body":
         """Return itself."""
         return self
 
@@ -94,30 +112,9 @@ class Chunks:
             await asyncio.sleep(part)
         raise StopAsyncIteration
 
-
-@attrs.define
-class Reply:
-    """An answer by script; see `HttpReply`.
-
-    Attributes:
-        status: of HTTP.
-        headers: by lower-case name.
-        body: pieces, seconds to wait, and exceptions to raise.
-        closed: how often it was closed.
-    """
-
-    status: int = 200
-    headers: Mapping[str, str] = attrs.field(factory=dict)
-    body: Iterable[bytes | float | Exception] = ()
-    closed: int = 0
-
-    def chunks(self) -> AsyncIterator[bytes]:
-        """Return the body."""
-        return Chunks(self.body)
-
     async def aclose(self) -> None:
         """Count."""
-        self.closed += 1
+        self._reply.closed += 1
 
 
 def answer(
@@ -143,14 +140,23 @@ class Step:
 
     Attributes:
         outcome: the answer, or what is raised.
-        phases: names of `Progress.phase`, and the seconds that each takes.
+        phases: names of `SendState.phase`, and the seconds that each takes.
     """
 
     outcome: Reply | BaseException
     phases: tuple[tuple[str, float], ...] = ()
 
 
-class Script:
+@attrs.frozen
+class Sent:
+    """A request that a script was sent."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: bytes = attrs.field(repr=False)
+
+
+class Script(httpx.AsyncBaseTransport):
     """A transport that plays steps, the last one again and again.
 
     Attributes:
@@ -162,23 +168,27 @@ class Script:
     def __init__(self, *steps: Step | Reply | BaseException) -> None:
         """Play `steps`."""
         self._steps = deque(step if isinstance(step, Step) else Step(step) for step in steps)
-        self.requests: list[HttpRequest] = []
+        self.requests: list[Sent] = []
         self.times: list[float] = []
         self.closed = 0
 
-    async def send(self, request: HttpRequest, progress: Progress) -> Reply:
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Play the next step."""
-        self.requests.append(request)
+        headers = {name.decode(): value.decode() for name, value in request.headers.raw}
+        self.requests.append(Sent(str(request.url), headers, await request.aread()))
         self.times.append(now())
+        state: SendState = request.extensions[EXTENSION]
+        state.phase, state.sent = "queueing", False
         step = self._steps.popleft() if len(self._steps) > 1 else self._steps[0]
         for phase, seconds in step.phases:
-            progress.phase = phase
-            progress.sent = progress.sent or phase in {"sending", "waiting", "reading"}
+            state.phase = phase
+            state.sent = state.sent or phase in {"sending", "waiting", "reading"}
             await asyncio.sleep(seconds)
         if isinstance(step.outcome, BaseException):
             raise step.outcome
-        progress.phase, progress.sent = "reading", True
-        return step.outcome
+        state.phase, state.sent = "reading", True
+        reply = step.outcome
+        return httpx.Response(reply.status, headers=reply.headers, stream=_Body(reply))
 
     async def aclose(self) -> None:
         """Count."""

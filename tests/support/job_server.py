@@ -1,4 +1,4 @@
-"""A client and an embedded server in one process, on one virtual clock: what the tests of the jobs layer stand on."""
+"""A client and an embedded server in one process, on one virtual clock, for the tests of the jobs wing."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,8 @@ import httpx
 
 from soapbatch import BatchTaskInfo, Client, Retries
 from soapbatch.jobs.job import Job
-from soapbatch.testing import NetServer, run_virtual
+from soapbatch.testing import Answer, Call, Interceptor, NetServer, run_virtual
+from soapbatch.testing.interceptors import Proceed
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -25,7 +26,7 @@ ONCE = Retries(attempts=1)
 
 @attrs.frozen
 class World:
-    """An embedded server and a client of it; `client` repeats nothing by itself, so that calls can be counted."""
+    """An embedded server and a client of it. `client` does not retry, so that tests can count calls."""
 
     server: NetServer
     http: httpx.AsyncClient
@@ -33,12 +34,12 @@ class World:
 
     @property
     def now(self) -> float:
-        """The seconds since the world began."""
+        """The seconds since the start of the virtual clock."""
         return asyncio.get_running_loop().time()
 
     @property
     def reads(self) -> int:
-        """How many calls read tasks so far."""
+        """How many calls have read tasks so far."""
         return sum(count for name, count in self.server.counts.items() if name.startswith("Get"))
 
     def other_client(self, **options: Any) -> Client:
@@ -52,10 +53,15 @@ class World:
         """Return every task that the server has."""
         return list(self.server.tasks.find())
 
+    def state(self, job: Job) -> object:
+        """Return the state of a job on the server; None: the server does not know it."""
+        info = self.server.tasks.read(job.id)
+        return info and info.state
+
 
 @contextlib.asynccontextmanager
 async def world() -> AsyncGenerator[World]:
-    """Begin a world in the running loop."""
+    """Make a server and a client in the running loop."""
     server = NetServer(clock=asyncio.get_running_loop().time, epoch=EPOCH)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(server)) as http:
         ticket = server.tickets.issue()
@@ -64,7 +70,7 @@ async def world() -> AsyncGenerator[World]:
 
 
 def in_world(test: Callable[Concatenate[World, P], Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Return `test` as a plain function that runs it in a world of its own, where it must leave no task behind."""
+    """Return `test` as a plain function that runs it with its own server and client; it must leave no asyncio task."""
 
     @functools.wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -83,14 +89,27 @@ def in_world(test: Callable[Concatenate[World, P], Coroutine[Any, Any, None]]) -
 
 
 async def started(world: World, **definition: Any) -> Job:
-    """Start a job that is defined like this."""
+    """Start a job with this definition."""
     world.server.define_job("Job", **definition)
     return await world.client.jobs.start("Job")
 
 
+def slowly(trouble: Interceptor | None) -> Interceptor:
+    """Return an interceptor that waits before and after `trouble`, so that the call can be cancelled at both times."""
+
+    async def intercept(call: Call, proceed: Proceed) -> Answer:
+        await asyncio.sleep(0.1)
+        try:
+            return await (trouble(call, proceed) if trouble else proceed())
+        finally:
+            await asyncio.sleep(0.1)
+
+    return intercept
+
+
 @types.coroutine
 def cancelled_at(step: int, work: Coroutine[Any, Any, T], counted: list[int]) -> Generator[Any, Any, T]:
-    """Await `work` in the current task, and cancel that at its await number `step`; `counted` gets each number."""
+    """Await `work` in the current asyncio task, and cancel it at await number `step`; count awaits in `counted`."""
     awaiting = work.__await__()
     value: Any = None
     error: BaseException | None = None

@@ -1,4 +1,4 @@
-"""Talking to the embedded server without the client: `build_request`, plain HTTP, `parse_response`."""
+"""A raw client of the embedded server: `build_request`, plain HTTP and `parse_response`, without `Client`."""
 
 from typing import Any
 
@@ -20,8 +20,8 @@ PAIRS = [
 
 
 @attrs.define
-class Speaker:
-    """Calls an embedded server, in process unless it is given an HTTP client."""
+class RawClient:
+    """Calls an embedded server: through `http`, or, if that is None, in the same process."""
 
     server: NetServer
     version: ServiceVersion = ServiceVersion.V88
@@ -56,24 +56,24 @@ class Speaker:
     async def send(
         self, path: str, body: bytes = b"", headers: dict[str, str] | None = None, method: str = "POST"
     ) -> httpx.Response:
-        """Send anything to the server and return the answer."""
+        """Send any HTTP request to the server and return the answer."""
         if self.http is not None:
             return await self.http.request(method, f"{self.base_url}{path}", content=body, headers=headers)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(self.server), base_url=self.base_url) as http:
             return await http.request(method, path, content=body, headers=headers)
 
 
-def speaker(
+def raw_client(
     server: NetServer | None = None, version: ServiceVersion = ServiceVersion.V88, binding: Binding = Binding.SOAP11
-) -> Speaker:
-    """Return a speaker with a ticket of its own; without a server, to a new one whose clock stands still."""
+) -> RawClient:
+    """Return a raw client with a ticket of its own. Without `server`, the server is new and its clock stands still."""
     server = server or NetServer(clock=ManualClock())
-    return Speaker(server, version, binding, server.tickets.issue())
+    return RawClient(server, version, binding, server.tickets.issue())
 
 
-def arguments_for(operation: str, speak: Speaker) -> dict[str, object]:
-    """Return arguments with which `operation` succeeds on the speaker's server; what it needs is put there."""
-    tasks = speak.server.tasks
+def arguments_for(operation: str, client: RawClient) -> dict[str, object]:
+    """Return arguments with which `operation` succeeds, and add to the client's server the tasks that it needs."""
+    tasks = client.server.tasks
     finished = BatchTaskInfo(name="Done", state=BatchTaskState.SUCCEEDED, start_count=1)
     plain: dict[str, object] = {
         "name": "Done",
@@ -96,7 +96,7 @@ def arguments_for(operation: str, speak: Speaker) -> dict[str, object]:
             case "batch_task_info":
                 values[row.attribute] = attrs.evolve(finished, id=tasks.add(finished), description="changed")
             case "access_token":
-                values[row.attribute] = speak.server.tickets.issue_access_token()
+                values[row.attribute] = client.server.tickets.issue_access_token()
             case name:
                 values[name] = plain[name]
     return values

@@ -1,4 +1,4 @@
-"""Work that comes to its end although whoever waits for it is cancelled, again and again."""
+"""Work that ends although the task that waits for it is cancelled, even repeatedly."""
 
 import asyncio
 import contextlib
@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest
 
-from soapbatch.system.cancellation import run_to_completion, wait_until_done
+from soapbatch.system.cancellation import cancel_and_wait, run_to_completion, wait_until_done
 
 
 class Work:
-    """Something that runs until it is let go."""
+    """Work that runs until `gate` is set."""
 
     def __init__(self, outcome: object) -> None:
-        """Return `outcome` in the end; raise it, if it is an exception."""
+        """Return `outcome` at the end; raise it, if it is an exception."""
         self.outcome = outcome
         self.gate = asyncio.Event()
         self.is_done = False
 
     async def run(self) -> object:
-        """Wait to be let go."""
+        """Wait for the gate, then return or raise the outcome."""
         await self.gate.wait()
         self.is_done = True
         if isinstance(self.outcome, BaseException):
@@ -29,7 +29,7 @@ class Work:
 
 
 async def settle() -> None:
-    """Let every task take the steps that it can take."""
+    """Let every task run as far as it can."""
     for _ in range(5):
         await asyncio.sleep(0)
 
@@ -39,7 +39,7 @@ OUTCOMES = [pytest.param(7, id="result"), pytest.param(KeyError("k"), id="error"
 
 @pytest.mark.parametrize("outcome", [*OUTCOMES, pytest.param(asyncio.CancelledError("own"), id="cancelled itself")])
 async def test_the_outcome_is_the_works(outcome: object) -> None:
-    """Without a cancellation, `run_to_completion` returns or raises what the work does, and `wait_until_done` returns."""
+    """Without a cancellation `run_to_completion` has the outcome of the work, and `wait_until_done` returns."""
     work = Work(outcome)
     work.gate.set()
     if isinstance(outcome, BaseException):
@@ -56,7 +56,7 @@ async def test_the_outcome_is_the_works(outcome: object) -> None:
 
 
 async def test_what_has_ended_is_not_waited_for() -> None:
-    """`wait_until_done` of a task that is done returns at once, without giving way to others."""
+    """`wait_until_done` of a task that is done returns at once: no other task runs in between."""
     task = asyncio.ensure_future(asyncio.sleep(0))
     await task
     others = asyncio.ensure_future(asyncio.sleep(0))
@@ -69,7 +69,7 @@ async def test_what_has_ended_is_not_waited_for() -> None:
 @pytest.mark.parametrize("outcome", [*OUTCOMES, pytest.param(asyncio.CancelledError("own"), id="cancelled itself")])
 @pytest.mark.parametrize("way", [run_to_completion, wait_until_done])
 async def test_cancellations_wait(way: Any, outcome: object, times: int) -> None:
-    """However often the waiting task is cancelled, the work goes on to its end; then the last one is raised."""
+    """Cancelled any number of times, the waiting task lets the work end, and then raises the last cancellation."""
     work = Work(outcome)
     inner = asyncio.ensure_future(work.run()) if way is wait_until_done else work.run()
     waiting = asyncio.ensure_future(way(inner))
@@ -88,7 +88,7 @@ async def test_cancellations_wait(way: Any, outcome: object, times: int) -> None
 
 
 async def test_a_cancellation_as_the_work_ends() -> None:
-    """A cancellation in the very step in which the work ends is raised, and nothing is left behind."""
+    """A cancellation in the step in which the work ends is raised, and no task is left."""
     work = Work(7)
     waiting = asyncio.ensure_future(run_to_completion(work.run()))
     await settle()
@@ -101,7 +101,7 @@ async def test_a_cancellation_as_the_work_ends() -> None:
 
 
 async def test_a_cancellation_before_the_first_step() -> None:
-    """A task that is cancelled before it runs never starts the work."""
+    """A task that is cancelled before its first step never starts the work."""
     work = Work(7)
     inner = work.run()
     waiting = asyncio.ensure_future(run_to_completion(inner))
@@ -113,7 +113,7 @@ async def test_a_cancellation_before_the_first_step() -> None:
 
 
 async def test_a_timeout_is_late_but_comes() -> None:
-    """A deadline that passes meanwhile becomes a TimeoutError once the work has ended, and no cancellation is left."""
+    """A deadline that passes during the work raises TimeoutError after the work; no cancellation is left pending."""
     work = Work(7)
     asyncio.get_running_loop().call_later(0.01, work.gate.set)
     with pytest.raises(TimeoutError):
@@ -126,7 +126,7 @@ async def test_a_timeout_is_late_but_comes() -> None:
 
 
 async def test_an_error_that_a_cancellation_hides_is_not_complained_about() -> None:
-    """The loop does not report the error of work whose place a cancellation took as never retrieved."""
+    """The event loop does not report an error of the work that a cancellation replaced."""
     complaints: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     work = Work(KeyError("k"))
@@ -144,7 +144,7 @@ async def test_an_error_that_a_cancellation_hides_is_not_complained_about() -> N
 
 
 async def test_being_closed_while_waiting() -> None:
-    """A coroutine that is closed while it waits, as those of a dead loop are, goes quietly; the work goes on."""
+    """A waiting coroutine that is closed, as at the end of a loop, raises nothing; the work goes on."""
     work = Work(7)
     waiting = run_to_completion(work.run())
     waiting.send(None)
@@ -152,3 +152,28 @@ async def test_being_closed_while_waiting() -> None:
     work.gate.set()
     await settle()
     assert work.is_done
+
+
+async def test_tasks_are_cancelled_and_waited_for() -> None:
+    """`cancel_and_wait` returns when every task is done, whatever its outcome, and retrieves the errors."""
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+
+    async def fail_when_cancelled() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.sleep(0)
+            raise KeyError
+
+    works = [asyncio.sleep(3600), asyncio.sleep(0, "result"), fail_when_cancelled()]
+    tasks = [asyncio.ensure_future(work) for work in works]
+    await settle()
+    await cancel_and_wait(tasks)
+    assert [task.done() for task in tasks] == [True] * 3
+    assert [task.cancelled() for task in tasks] == [True, False, False]
+    del tasks
+    gc.collect()
+    await settle()
+    assert complaints == []
+    await cancel_and_wait([])

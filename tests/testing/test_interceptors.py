@@ -1,4 +1,4 @@
-"""The embedded server in trouble: what interceptors do to calls, and what ASGI may hand to the app."""
+"""Interceptors of the embedded server, and its ASGI interface."""
 
 import asyncio
 from collections.abc import MutableMapping
@@ -28,19 +28,19 @@ from soapbatch.testing import (
     run_virtual,
 )
 from soapbatch.testing.interceptors import Proceed
-from tests.support.raw_client import BINDINGS, Speaker, speaker
+from tests.support.raw_client import BINDINGS, RawClient, raw_client
 
 JOB = BatchTaskInfo(name="EndlessBatchPlugin")
 
 
-def outcomes(speak: Speaker) -> list[str]:
-    """Return what became of each call so far."""
-    return [call.outcome for call in speak.server.calls]
+def outcomes(client: RawClient) -> list[str]:
+    """Return the outcome of each call so far."""
+    return [call.outcome for call in client.server.calls]
 
 
-async def started(speak: Speaker) -> int:
-    """Return how many tasks there are."""
-    return len(await speak("GetAllBatchTaskInfosByName", task_name=""))
+async def count_tasks(client: RawClient) -> int:
+    """Return how many tasks the server has."""
+    return len(await client("GetAllBatchTaskInfosByName", task_name=""))
 
 
 @pytest.mark.parametrize(
@@ -51,46 +51,46 @@ async def started(speak: Speaker) -> int:
         pytest.param(cut_reply, 1, "succeeded", id="cut reply"),
     ],
 )
-async def test_a_connection_may_die_anywhere(interceptor: Interceptor, tasks: int, outcome: str) -> None:
-    """Before the operation is applied, after, or within the answer; the log knows whether it was."""
-    speak = speaker()
-    speak.server.intercept("StartBatchJob", interceptor)
+async def test_a_connection_can_be_lost_at_any_time(interceptor: Interceptor, tasks: int, outcome: str) -> None:
+    """The connection is lost before the operation, after it, or within the answer; `Call.outcome` says which."""
+    client = raw_client()
+    client.server.intercept("StartBatchJob", interceptor)
     with pytest.raises(ConnectionDropped):
-        await speak("StartBatchJob", batch_task_info=JOB)
-    assert outcomes(speak) == [outcome]
-    assert await started(speak) == tasks
-    await speak("StartBatchJob", batch_task_info=JOB)
-    assert await started(speak) == tasks + 1
+        await client("StartBatchJob", batch_task_info=JOB)
+    assert outcomes(client) == [outcome]
+    assert await count_tasks(client) == tasks
+    await client("StartBatchJob", batch_task_info=JOB)
+    assert await count_tasks(client) == tasks + 1
 
 
-async def test_a_storm_lasts_for_so_many_calls() -> None:
-    """Of any operation, or of one; what an interceptor answers is not applied."""
-    speak = speaker()
-    speak.server.intercept(None, answering(429, {"Retry-After": "3"}, b"slow down"), times=2)
+async def test_an_interceptor_applies_to_a_number_of_calls() -> None:
+    """`times` counts calls of one operation, or of any; a call that `answering` answers does not run."""
+    client = raw_client()
+    client.server.intercept(None, answering(429, {"Retry-After": "3"}, b"slow down"), times=2)
     for _ in range(2):
-        answer = await speak.post("StartBatchJob", batch_task_info=JOB)
+        answer = await client.post("StartBatchJob", batch_task_info=JOB)
         assert (answer.status_code, answer.headers["retry-after"], answer.content) == (429, "3", b"slow down")
-    assert await started(speak) == 0
-    speak.server.intercept("StartBatchJob", answering(503), times=1)
-    assert await started(speak) == 0
+    assert await count_tasks(client) == 0
+    client.server.intercept("StartBatchJob", answering(503), times=1)
+    assert await count_tasks(client) == 0
     with pytest.raises(ServiceBusy):
-        await speak("StartBatchJob", batch_task_info=JOB)
-    assert outcomes(speak) == ["intercepted", "intercepted", "succeeded", "succeeded", "intercepted"]
+        await client("StartBatchJob", batch_task_info=JOB)
+    assert outcomes(client) == ["intercepted", "intercepted", "succeeded", "succeeded", "intercepted"]
 
 
 async def test_interceptors_take_turns() -> None:
-    """The first added that fits a call takes it; without `times` it stays until all are cleared."""
-    speak = speaker()
-    speak.server.intercept("GetSystemInfo", answering(500))
-    speak.server.intercept(None, answering(502))
-    speak.server.intercept(None, answering(503), times=None)
-    statuses = [(await speak.post("GetSystemInfo")).status_code for _ in range(5)]
-    speak.server.clear_interceptors()
-    assert [*statuses, (await speak.post("GetSystemInfo")).status_code] == [500, 502, 503, 503, 503, 200]
+    """The interceptor that was added first gets the call; with `times=None` it stays until all are cleared."""
+    client = raw_client()
+    client.server.intercept("GetSystemInfo", answering(500))
+    client.server.intercept(None, answering(502))
+    client.server.intercept(None, answering(503), times=None)
+    statuses = [(await client.post("GetSystemInfo")).status_code for _ in range(5)]
+    client.server.clear_interceptors()
+    assert [*statuses, (await client.post("GetSystemInfo")).status_code] == [500, 502, 503, 503, 503, 200]
 
 
 def test_only_operations_can_be_intercepted() -> None:
-    """A misspelt name is refused, since it would never do anything."""
+    """A misspelt name is refused: its interceptor would never be called."""
     with pytest.raises(UsageError, match="no operation"):
         NetServer().intercept("StartBatchJobs", lost_reply)
 
@@ -106,61 +106,61 @@ FAILURE = ServerException(
 
 @pytest.mark.parametrize("binding", BINDINGS)
 async def test_an_interceptor_may_fail_as_a_server_does(binding: Binding) -> None:
-    """A ServerException becomes header blocks, or a fault, with all that it says."""
-    speak = speaker(binding=binding)
-    speak.server.intercept("StopBatchJob", failing(FAILURE), times=2)
+    """A ServerException becomes header blocks, or a fault, with all of its fields."""
+    client = raw_client(binding=binding)
+    client.server.intercept("StopBatchJob", failing(FAILURE), times=2)
     with pytest.raises(OperationFailed) as failed:
-        await speak("StopBatchJob", id=1)
+        await client("StopBatchJob", id=1)
     assert failed.value.exception_info == FAILURE.info
-    speak.server.failures = "fault"
+    client.server.failures = "fault"
     with pytest.raises(Fault) as fault:
-        await speak("StopBatchJob", id=1)
+        await client("StopBatchJob", id=1)
     info = fault.value.exception_info
     assert info is not None
     assert info == FAILURE.info
-    assert outcomes(speak) == ["SoSentryException"] * 2
+    assert outcomes(client) == ["SoSentryException"] * 2
 
 
 async def test_an_interceptor_may_fail_after_the_operation() -> None:
-    """Then it was applied all the same, and the log says so."""
+    """The operation has run then, and the call's outcome says so."""
 
     async def late(_: Call, proceed: Proceed) -> Answer:
         await proceed()
         raise SessionRefused("too late")
 
-    speak = speaker()
-    speak.server.intercept("StartBatchJob", late)
+    client = raw_client()
+    client.server.intercept("StartBatchJob", late)
     with pytest.raises(OperationFailed, match="SoSessionException: too late"):
-        await speak("StartBatchJob", batch_task_info=JOB)
-    assert outcomes(speak) == ["succeeded"]
-    assert await started(speak) == 1
+        await client("StartBatchJob", batch_task_info=JOB)
+    assert outcomes(client) == ["succeeded"]
+    assert await count_tasks(client) == 1
 
 
-async def test_an_error_in_an_interceptor_is_seen() -> None:
-    """What is neither the server's nor the network's is a mistake in a test, and not swallowed."""
-    speak = speaker()
-    speak.server.intercept(None, failing(ZeroDivisionError()))
+async def test_an_error_in_an_interceptor_is_raised() -> None:
+    """Any other exception is a mistake in a test, and is raised."""
+    client = raw_client()
+    client.server.intercept(None, failing(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):
-        await speak("GetSystemInfo")
+        await client("GetSystemInfo")
 
 
-def test_an_answer_may_be_late() -> None:
-    """A delay is the running loop's time, also a virtual one; a caller who leaves cancels the call."""
+def test_an_answer_can_be_delayed() -> None:
+    """The delay follows the running loop's time, also a virtual one; a caller's timeout cancels the call."""
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        speak = speaker(NetServer(clock=loop.time))
-        speak.server.intercept("StartBatchJob", delayed(3600), times=2)
-        task = await speak("StartBatchJob", batch_task_info=JOB)
+        client = raw_client(NetServer(clock=loop.time))
+        client.server.intercept("StartBatchJob", delayed(3600), times=2)
+        task = await client("StartBatchJob", batch_task_info=JOB)
         assert loop.time() == pytest.approx(3600)
-        assert (await speak("GetBatchTaskInfo", id=task)).state is BatchTaskState.NEW
+        assert (await client("GetBatchTaskInfo", id=task)).state is BatchTaskState.NEW
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(60):
-                await speak("StartBatchJob", batch_task_info=JOB)
-        assert outcomes(speak) == ["succeeded", "succeeded", "cancelled"]
+                await client("StartBatchJob", batch_task_info=JOB)
+        assert outcomes(client) == ["succeeded", "succeeded", "cancelled"]
         await asyncio.sleep(2.5)
-        assert (await speak("GetBatchTaskInfo", id=task)).state is BatchTaskState.STARTED
-        assert await started(speak) == 1
+        assert (await client("GetBatchTaskInfo", id=task)).state is BatchTaskState.STARTED
+        assert await count_tasks(client) == 1
 
     run_virtual(main())
 
@@ -171,7 +171,7 @@ Message = MutableMapping[str, Any]
 
 
 async def run_app(messages: list[Message], **scope: object) -> list[Message]:
-    """Hand the app a scope and messages, and return what it sends."""
+    """Call the app with a scope and messages, and return what it sends."""
     sent: list[Message] = []
     waiting = iter(messages)
 
@@ -186,37 +186,37 @@ async def run_app(messages: list[Message], **scope: object) -> list[Message]:
     return sent
 
 
-async def test_only_http_is_spoken() -> None:
-    """Lifespan and websockets are refused, which is how an ASGI server learns that they are not there."""
+async def test_only_http_is_accepted() -> None:
+    """Lifespan and websockets raise an error, by which an ASGI server learns that the app does not support them."""
     with pytest.raises(UsageError, match="HTTP"):
         await run_app([], type="lifespan")
 
 
-async def test_a_client_may_leave_within_its_request() -> None:
-    """Nothing is answered then."""
+async def test_a_client_may_disconnect_within_its_request() -> None:
+    """The server sends no answer then."""
     half: Message = {"type": "http.request", "body": b"<", "more_body": True}
     assert await run_app([half, {"type": "http.disconnect"}]) == []
 
 
 async def test_a_request_may_come_in_pieces_and_empty() -> None:
-    """It is read to its end before anything is said of it."""
+    """The server reads a request to its end before it answers."""
     pieces: list[Message] = [{"type": "http.request", "body": b"x", "more_body": True}, {"type": "http.request"}]
     start, end = await run_app(pieces)
     assert (start["status"], end["more_body"]) == (415, False)
 
 
-async def test_a_request_has_an_end() -> None:
-    """More than 64 MiB are refused with 413 while they come in."""
+async def test_a_request_has_a_largest_size() -> None:
+    """The server answers 413 as soon as it has received more than 64 MiB."""
     piece: Message = {"type": "http.request", "body": bytes(33 * 1024 * 1024), "more_body": True}
     start, _ = await run_app([piece, piece, piece])
     assert start["status"] == 413
 
 
-async def test_headers_of_an_answer_may_be_given() -> None:
-    """Also the length, to say what is not true."""
+async def test_an_answer_can_have_any_headers() -> None:
+    """Even a Content-Length that is wrong."""
     server = NetServer()
     server.intercept(None, answering(200, {"Content-Length": "0", "X-Strange": "ö"}))
-    speak = speaker(server)
-    answer = await speak.post("GetSystemInfo")
+    client = raw_client(server)
+    answer = await client.post("GetSystemInfo")
     assert isinstance(answer, httpx.Response)
     assert (answer.headers["content-length"], answer.headers["x-strange"]) == ("0", "ö")

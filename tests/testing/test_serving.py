@@ -1,4 +1,4 @@
-"""The embedded server on a loopback socket, under uvicorn."""
+"""The embedded server on a loopback socket, with uvicorn."""
 
 import asyncio
 import sys
@@ -13,27 +13,27 @@ from soapbatch.model.batch import ALL_ASSOCIATES
 from soapbatch.testing import Call, Interceptor, NetServer, cut_reply, lost_reply, lost_request, serve
 from soapbatch.testing.interceptors import Proceed
 from soapbatch.testing.responses import Answer
-from tests.support.raw_client import Speaker, speaker
+from tests.support.raw_client import RawClient, raw_client
 
 
 @asynccontextmanager
-async def on_socket() -> AsyncIterator[Speaker]:
-    """Serve a new server, and talk to it over a socket."""
-    speak = speaker(NetServer())
-    async with serve(speak.server) as base_url, httpx.AsyncClient(trust_env=False) as http:
-        speak.base_url, speak.http = base_url, http
-        yield speak
+async def on_socket() -> AsyncIterator[RawClient]:
+    """Serve a new server, and yield a raw client of it over a socket."""
+    client = raw_client(NetServer())
+    async with serve(client.server) as base_url, httpx.AsyncClient(trust_env=False) as http:
+        client.base_url, client.http = base_url, http
+        yield client
 
 
 async def test_it_is_served() -> None:
-    """On a port of its own, whole answers and long ones, one connection after the other and many at once."""
-    async with on_socket() as speak:
-        assert speak.base_url.startswith("http://127.0.0.1:")
+    """Short and long answers arrive, over one connection after the other and over many at once."""
+    async with on_socket() as client:
+        assert client.base_url.startswith("http://127.0.0.1:")
         for _ in range(1500):
-            speak.server.tasks.add(BatchTaskInfo(name="Bulk", state=BatchTaskState.NEW))
-        found = await speak("GetBatchTaskInfosByAssociates", associate_ids=ALL_ASSOCIATES)
+            client.server.tasks.add(BatchTaskInfo(name="Bulk", state=BatchTaskState.NEW))
+        found = await client("GetBatchTaskInfosByAssociates", associate_ids=ALL_ASSOCIATES)
         assert len(found) == 1500
-        infos = await asyncio.gather(*(speak("GetBatchTaskInfo", id=number) for number in range(1, 21)))
+        infos = await asyncio.gather(*(client("GetBatchTaskInfo", id=number) for number in range(1, 21)))
         assert [info.id for info in infos] == list(range(1, 21))
 
 
@@ -45,21 +45,21 @@ async def test_it_is_served() -> None:
         (cut_reply, httpx.RemoteProtocolError, "succeeded"),
     ],
 )
-async def test_connections_really_die(
+async def test_connections_are_really_dropped(
     interceptor: Interceptor, error: type[Exception], outcome: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The client sees the connection end without an answer, or within one; the next call gets a new one."""
-    async with on_socket() as speak:
-        speak.server.intercept(None, interceptor)
+    """The client sees the connection end before or within an answer; the next call uses a new connection."""
+    async with on_socket() as client:
+        client.server.intercept(None, interceptor)
         with pytest.raises((error, httpx.ReadError)):
-            await speak("GetSystemInfo")
-        assert (await speak("GetSystemInfo")).company_name == "Example Company"
-        assert [call.outcome for call in speak.server.calls] == [outcome, "succeeded"]
+            await client("GetSystemInfo")
+        assert (await client("GetSystemInfo")).company_name == "Example Company"
+        assert [call.outcome for call in client.server.calls] == [outcome, "succeeded"]
     assert [record for record in caplog.records if record.levelname in {"ERROR", "WARNING"}] == []
 
 
-async def test_closing_cuts_off_what_runs(caplog: pytest.LogCaptureFixture) -> None:
-    """The block is left at once, quietly, and the port is free again."""
+async def test_closing_drops_the_calls_that_run(caplog: pytest.LogCaptureFixture) -> None:
+    """Leaving the block does not wait and logs nothing, and the port is free afterwards."""
     is_waiting = asyncio.Event()
 
     async def endless(_: Call, proceed: Proceed) -> Answer:
@@ -71,22 +71,22 @@ async def test_closing_cuts_off_what_runs(caplog: pytest.LogCaptureFixture) -> N
     server.intercept(None, endless)
     async with httpx.AsyncClient(trust_env=False) as http:
         async with serve(server) as base_url:
-            speak = speaker(server)
-            speak.base_url, speak.http = base_url, http
-            call = asyncio.create_task(speak.post("GetSystemInfo"))
+            client = raw_client(server)
+            client.base_url, client.http = base_url, http
+            call = asyncio.create_task(client.post("GetSystemInfo"))
             await is_waiting.wait()
         with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
             await call
         with pytest.raises(httpx.ConnectError):
-            await speak.post("GetSystemInfo")
+            await client.post("GetSystemInfo")
     assert [call.outcome for call in server.calls] == ["cancelled"]
     assert [record for record in caplog.records if record.levelname in {"ERROR", "WARNING"}] == []
     async with serve(server, port=int(base_url.rpartition(":")[2])) as again:
         assert again == base_url
 
 
-async def test_a_port_can_be_had_once() -> None:
-    """The second server says what is wrong."""
+async def test_a_port_serves_one_server() -> None:
+    """The error of the second server says what is wrong."""
     async with serve(NetServer()) as base_url:
         port = int(base_url.rpartition(":")[2])
         with pytest.raises(UsageError, match="Address already in use"):
@@ -95,7 +95,7 @@ async def test_a_port_can_be_had_once() -> None:
 
 
 async def test_uvicorn_comes_with_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without it, the error names the extra."""
+    """Without uvicorn, the error names the extra to install."""
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(UsageError, match=r"soapbatch\[demo\]"):
         async with serve(NetServer()):

@@ -1,4 +1,4 @@
-"""The embedded server's tasks: how they move with the clock, and how they are found, changed and deleted."""
+"""The embedded server's tasks: how their states follow the clock, and how they are found, changed and deleted."""
 
 import math
 from datetime import UTC, datetime, timedelta
@@ -10,7 +10,7 @@ from soapbatch import BatchTaskCancellationBehaviour, BatchTaskInfo, BatchTaskSt
 from soapbatch.errors import Fault, OperationFailed
 from soapbatch.model.batch import ALL_ASSOCIATES, ALL_USER_TASKS, SYSTEM_TASKS
 from soapbatch.testing import JobDefinition, ManualClock, NetServer, User
-from tests.support.raw_client import Speaker, speaker
+from tests.support.raw_client import RawClient, raw_client
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 NEW, ACQUIRED, STARTED = BatchTaskState.NEW, BatchTaskState.ACQUIRED, BatchTaskState.STARTED
@@ -19,13 +19,13 @@ TO_CLEAN_UP = BatchTaskState.SUCCEEDED_MANUAL_CLEANUP
 
 
 class Scene:
-    """A server, its clock, and somebody who talks to it."""
+    """A server, its clock, and a raw client."""
 
     def __init__(self, **settings: Any) -> None:
         """Begin at second 0, which is `EPOCH`."""
         self.clock = ManualClock()
         self.server = NetServer(clock=self.clock, epoch=EPOCH, **settings)
-        self.call: Speaker = speaker(self.server)
+        self.call: RawClient = raw_client(self.server)
 
     async def start(self, name: str, **fields: Any) -> int:
         """Start a job and return the task's id."""
@@ -33,7 +33,7 @@ class Scene:
         return started
 
     async def at(self, seconds: float, task: int) -> BatchTaskInfo:
-        """Let the clock reach `seconds` and return what the task looks like then."""
+        """Advance the clock to `seconds`, and return the task as it is then."""
         self.clock.advance(seconds - self.clock())
         info = await self.call("GetBatchTaskInfo", id=task)
         assert isinstance(info, BatchTaskInfo)
@@ -44,14 +44,14 @@ class Scene:
         return [info.id for info in await self.call(operation, **arguments)]
 
     async def fails(self, operation: str, **arguments: object) -> str:
-        """Return the error type with which an operation fails."""
+        """Return the error type of an operation that fails."""
         with pytest.raises(OperationFailed) as caught:
             await self.call(operation, **arguments)
         return caught.value.error_type or ""
 
 
-async def test_a_task_goes_its_way() -> None:
-    """New, acquired at the server's next look for work, started, and ended, with dates, count and progress."""
+async def test_a_task_follows_its_plan() -> None:
+    """A task is New, Aquired, Started and then ended, with the right dates, start count and progress."""
     scene = Scene()
     scene.server.define_job("Report", duration=10, result="done", file_name="report.txt")
     task = await scene.start("Report", description="mine", parameter_object={"a": "1", "b": None}, details_table=5)
@@ -73,24 +73,24 @@ async def test_a_task_goes_its_way() -> None:
 
 
 async def test_ids_count_up() -> None:
-    """Each start makes a new task, also of the same job."""
+    """Each start makes a new task, with the next id, even of the same job."""
     scene = Scene()
     assert [await scene.start("EndlessBatchPlugin") for _ in range(3)] == [1, 2, 3]
 
 
-async def test_a_job_may_say_how_far_it_is() -> None:
-    """Steps are spread evenly over the duration; the last one's text stays."""
+async def test_a_job_may_have_steps() -> None:
+    """Each step is shown for an equal part of the duration; the text of the last step stays."""
     scene = Scene()
     scene.server.define_job("Steps", duration=10, steps=[(5, "Reading"), (70, "Writing")])
     task = await scene.start("Steps")
     seen = [await scene.at(seconds, task) for seconds in (2.5, 7.4, 7.5, 12.5)]
-    told = [(info.progress_percent, info.progress_description) for info in seen]
-    assert told == [(5, "Reading"), (5, "Reading"), (70, "Writing"), (100, "Writing")]
+    shown = [(info.progress_percent, info.progress_description) for info in seen]
+    assert shown == [(5, "Reading"), (5, "Reading"), (70, "Writing"), (100, "Writing")]
 
 
 @pytest.mark.parametrize("outcome", [SUCCEEDED, FAILED, TO_CLEAN_UP])
 async def test_a_job_ends_as_it_is_defined(outcome: BatchTaskState) -> None:
-    """Each terminal state can be had; a failed job never reaches 100 percent and leaves no file."""
+    """A job ends in the terminal state of its definition; a failed job has no 100 percent and no file."""
     scene = Scene()
     scene.server.define_job("Job", duration=0, outcome=outcome, result="why", output=b"x", file_name="x.txt")
     task = await scene.start("Job")
@@ -102,7 +102,7 @@ async def test_a_job_ends_as_it_is_defined(outcome: BatchTaskState) -> None:
 
 
 async def test_a_restart_makes_the_start_count_grow() -> None:
-    """A start that comes to nothing leads back to New; the server then takes the task again."""
+    """A start that is broken off leads back to New, and the server then starts the task again."""
     scene = Scene()
     scene.server.define_job("Restarts", duration=10, restarts=[5, 1])
     task = await scene.start("Restarts")
@@ -115,7 +115,7 @@ async def test_a_restart_makes_the_start_count_grow() -> None:
 
 
 async def test_a_finished_task_may_vanish() -> None:
-    """After its time it is neither found nor listed nor known, as if it had been deleted."""
+    """After `vanishes_after` the task is neither listed nor found, as if it had been deleted."""
     scene = Scene()
     scene.server.define_job("Vanishing", duration=10, vanishes_after=5)
     task = await scene.start("Vanishing")
@@ -130,23 +130,23 @@ async def test_a_finished_task_may_vanish() -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        pytest.param({"outcome": STARTED}, id="a state that is no end"),
+        pytest.param({"outcome": STARTED}, id="a state that is not terminal"),
         pytest.param({"duration": -1}, id="a negative duration"),
         pytest.param({"restarts": [-1]}, id="a negative restart"),
         pytest.param({"restarts": [math.inf]}, id="a restart that never comes"),
-        pytest.param({"steps": [(101, "")]}, id="more than all"),
+        pytest.param({"steps": [(101, "")]}, id="more than 100 percent"),
         pytest.param({"steps": [(1, "x" * 255)]}, id="a long text"),
         pytest.param({"file_name": "x" * 261}, id="a long file name"),
     ],
 )
-def test_a_job_that_no_task_could_show_is_refused(fields: dict[str, Any]) -> None:
+def test_a_job_that_no_task_can_have_is_refused(fields: dict[str, Any]) -> None:
     """A definition is checked when it is made."""
     with pytest.raises(UsageError):
         NetServer().define_job("Job", **fields)
 
 
 def test_a_definition_may_be_made_beforehand() -> None:
-    """`define_job` takes one as it is."""
+    """`define_job` takes a definition as it is."""
     definition = JobDefinition(duration=3)
     assert NetServer().define_job("Job", definition) is definition
 
@@ -154,7 +154,7 @@ def test_a_definition_may_be_made_beforehand() -> None:
 # --- Lists ------------------------------------------------------------------------------------------------------
 
 
-def a_town() -> Scene:
+def scene_with_tasks() -> Scene:
     """Return a scene with tasks of the system (1, 2) and of users 7 (3, 4) and 8 (5)."""
     scene = Scene()
     for name, associate, is_system, state in (
@@ -208,15 +208,15 @@ SYSTEM, SYSTEM_IN_STATE = "GetSystemBatchTaskInfosByName", "GetSystemBatchTaskIn
         (SYSTEM_IN_STATE, {"task_name": "", "state": None}, []),
     ],
 )
-async def test_lists_hold_what_their_filters_say(
+async def test_lists_hold_the_tasks_that_match_their_filters(
     operation: str, arguments: dict[str, object], expected: list[int]
 ) -> None:
-    """Every list operation, with every value that has a meaning of its own; an absent state is .NET's Unknown."""
-    assert await a_town().ids(operation, **arguments) == expected
+    """Every list operation is tested with every special value; an absent state is Unknown, which is .NET's default."""
+    assert await scene_with_tasks().ids(operation, **arguments) == expected
 
 
-async def test_lists_see_tasks_move() -> None:
-    """The state of a filter is the one that a task is in now."""
+async def test_lists_follow_the_clock() -> None:
+    """A filter by state compares with the present state of a task."""
     scene = Scene()
     task = await scene.start("EndlessBatchPlugin")
     for seconds, state in ((0, NEW), (2, ACQUIRED), (2.5, STARTED)):
@@ -225,12 +225,12 @@ async def test_lists_see_tasks_move() -> None:
 
 
 async def test_an_unknown_state_is_no_filter() -> None:
-    """A state that the server does not know is refused, not taken for any."""
-    assert await a_town().fails(BY_STATE, state="Paused") == "ArgumentException"
+    """An unknown state is refused; the server does not list every task."""
+    assert await scene_with_tasks().fails(BY_STATE, state="Paused") == "ArgumentException"
 
 
-async def test_tasks_of_the_system_are_the_systems() -> None:
-    """A job that is defined so runs as the system, whoever starts it."""
+async def test_a_system_task_belongs_to_the_system() -> None:
+    """A task of a job with `is_system_task` belongs to the system, whoever starts it."""
     scene = Scene()
     scene.server.define_job("Internal", is_internal_task=True)
     task = await scene.start("NightlySystemBatchPlugin")
@@ -240,15 +240,15 @@ async def test_tasks_of_the_system_are_the_systems() -> None:
     assert await scene.ids(SYSTEM, task_name="") == [task]
 
 
-async def test_a_task_belongs_to_who_started_it() -> None:
-    """The associate is the ticket's."""
+async def test_a_task_belongs_to_the_user_who_started_it() -> None:
+    """The task's associate is the user of the ticket."""
     scene = Scene(users=[User(name="a", password="a", associate_id=7)])
     info = await scene.at(0, await scene.start("EndlessBatchPlugin", associate_id=99))
     assert info.associate_id == 7
 
 
 async def test_added_tasks_keep_their_ids_and_lists_their_order() -> None:
-    """A task may be added with an id of its own; lists go by id, and new ids lie above it."""
+    """Lists are ordered by id, and a new id is larger than every id that a task was added with."""
     scene = Scene()
     for id_ in (50, 10):
         scene.server.tasks.add(BatchTaskInfo(id=id_, name="x", state=NEW))
@@ -268,12 +268,12 @@ async def test_added_tasks_keep_their_ids_and_lists_their_order() -> None:
     ],
 )
 async def test_only_defined_jobs_start(info: BatchTaskInfo | None) -> None:
-    """StartBatchJob refuses a name that the server has no job for."""
+    """StartBatchJob refuses a name that is not the name of a job."""
     assert await Scene().fails("StartBatchJob", batch_task_info=info) == "ArgumentException"
 
 
 async def test_update_saves_four_fields() -> None:
-    """State, description, response and request are saved, nil ones too; everything else stays."""
+    """State, description, response and request are saved, even if they are nil; the other fields stay."""
     scene = Scene()
     task = await scene.start("EndlessBatchPlugin", description="first", request="q", context="c")
     changed = BatchTaskInfo(
@@ -297,7 +297,7 @@ async def test_update_saves_four_fields() -> None:
 
 
 async def test_an_update_may_queue_a_task_again() -> None:
-    """State New starts the plan over, and the count goes on."""
+    """The state New begins a new plan, and the start count goes on."""
     scene = Scene()
     scene.server.define_job("Job", duration=1)
     task = await scene.start("Job")
@@ -309,8 +309,8 @@ async def test_an_update_may_queue_a_task_again() -> None:
 
 
 @pytest.mark.parametrize("state", [None, STARTED])
-async def test_an_update_without_a_new_state_leaves_the_plan_alone(state: BatchTaskState | None) -> None:
-    """The task goes on as before."""
+async def test_an_update_without_a_new_state_keeps_the_plan(state: BatchTaskState | None) -> None:
+    """The task follows its plan as before."""
     scene = Scene()
     scene.server.define_job("Job", duration=10)
     task = await scene.start("Job")
@@ -320,15 +320,15 @@ async def test_an_update_without_a_new_state_leaves_the_plan_alone(state: BatchT
 
 
 async def test_another_state_stays() -> None:
-    """A state that is set, and is not New, ends what the server had planned."""
+    """A state that is set, and is not New, replaces the plan."""
     scene = Scene()
     task = await scene.start("FailingBatchPlugin")
     await scene.call("UpdateBatchTask", batch_task_info=BatchTaskInfo(id=task, state=BatchTaskState.UNKNOWN))
     assert (await scene.at(10_000, task)).state is BatchTaskState.UNKNOWN
 
 
-async def test_an_added_task_can_be_changed_too() -> None:
-    """A task without a plan keeps everything but what was changed."""
+async def test_an_added_task_can_be_changed() -> None:
+    """A task without a plan keeps every field that is not changed."""
     scene = Scene()
     added = BatchTaskInfo(name="x", state=STARTED, start_count=3, result="r", progress_percent=40)
     task, other = scene.server.tasks.add(added), scene.server.tasks.add(added)
@@ -342,14 +342,14 @@ async def test_an_added_task_can_be_changed_too() -> None:
 
 @pytest.mark.parametrize("info", [None, BatchTaskInfo(description="no id"), BatchTaskInfo(id=999)])
 async def test_an_update_needs_a_task(info: BatchTaskInfo | None) -> None:
-    """Without an id, or with one that is unknown, there is nothing to update."""
+    """An update without an id, or with an unknown id, fails."""
     assert await Scene().fails("UpdateBatchTask", batch_task_info=info) == "SoEntityNotFoundException"
 
 
 @pytest.mark.parametrize("field", ["Description", "Request", "Response"])
 @pytest.mark.parametrize("operation", ["StartBatchJob", "UpdateBatchTask"])
 async def test_texts_are_bounded(operation: str, field: str) -> None:
-    """255 characters are refused where the database has room for 254; our builder refuses them too, zeep not."""
+    """The server refuses 255 characters for a field that has room for 254, as soapbatch's own builder does."""
     scene = Scene()
     task = await scene.start("EndlessBatchPlugin")
     attribute = field.lower()
@@ -363,7 +363,7 @@ async def test_texts_are_bounded(operation: str, field: str) -> None:
 
 
 async def test_stop() -> None:
-    """True where it stopped: the task is Failed and says why. False afterwards, and where it cannot be cancelled."""
+    """True: the task is Failed, and its result says why. False: it was stopped before, or cannot be cancelled."""
     scene = Scene()
     warned = BatchTaskCancellationBehaviour.CANCEL_WITH_WARNING
     scene.server.define_job("Warned", duration=100, cancellation_behaviour=warned)
@@ -393,12 +393,12 @@ async def test_stop() -> None:
     ],
 )
 async def test_unknown_ids_fail(operation: str, argument: dict[str, object]) -> None:
-    """As the recorded servers do, with SoEntityNotFoundException."""
+    """An unknown id fails with SoEntityNotFoundException, as on the recorded servers."""
     assert await Scene().fails(operation, **argument) == "SoEntityNotFoundException"
 
 
 async def test_an_unknown_task_is_nil_or_an_exception() -> None:
-    """GetBatchTaskInfo does what `unknown_task` says."""
+    """`unknown_task` says what GetBatchTaskInfo does for an unknown id."""
     scene = Scene()
     assert await scene.call("GetBatchTaskInfo", id=999) is None
     scene.server.unknown_task = "exception"
@@ -406,8 +406,8 @@ async def test_an_unknown_task_is_nil_or_an_exception() -> None:
 
 
 async def test_delete_is_all_or_nothing() -> None:
-    """One unknown id among many, and none is deleted; an id twice is deleted once."""
-    scene = a_town()
+    """With one unknown id among many, no task is deleted; an id may be given twice."""
+    scene = scene_with_tasks()
     await scene.fails("DeleteBatchTasks", batch_task_ids=[1, 999, 2])
     assert await scene.ids(EVERY, task_name="") == [1, 2, 3, 4, 5]
     await scene.call("DeleteBatchTasks", batch_task_ids=[1, 2, 2])
@@ -417,7 +417,7 @@ async def test_delete_is_all_or_nothing() -> None:
 
 
 async def test_output_and_cleanup() -> None:
-    """Nil until the task has succeeded; gone after the cleanup, which also ends the state that asks for it."""
+    """The output is nil until the task has succeeded; the cleanup deletes it, and the state becomes Succeeded."""
     scene = Scene()
     task = await scene.start("ExportArchiveBatchPlugin")
     assert await scene.call("GetOutputFromBatch", batch_task_id=task) is None
@@ -431,20 +431,20 @@ async def test_output_and_cleanup() -> None:
 
 
 @pytest.mark.parametrize("version", [ServiceVersion.V75, ServiceVersion.V87])
-async def test_older_versions_see_no_newer_words(version: ServiceVersion) -> None:
-    """Fields and states of Services88 are not told to clients of an older version."""
+async def test_older_versions_get_no_newer_values(version: ServiceVersion) -> None:
+    """Clients of an older version do not get the fields and states of Services88."""
     scene = Scene()
     task = await scene.start("ExportArchiveBatchPlugin")
     assert (await scene.at(100, task)).state is TO_CLEAN_UP
-    old = speaker(scene.server, version)
+    old = raw_client(scene.server, version)
     (info,) = await old(USERS, associate_ids=ALL_ASSOCIATES)
     assert info == await old("GetBatchTaskInfo", id=task)
     assert (info.state, info.file_name, info.cancellation_behaviour) == (SUCCEEDED, None, None)
 
 
 async def test_a_server_may_be_too_old_for_its_version() -> None:
-    """Services88 rolls: an early one knows neither its late operations nor the late fields."""
-    scene = Scene(lacks={"GetAllBatchTaskInfosByName", "FileName", "CancellationBehaviour"})
+    """Services88 has grown: an early server of that version has neither the later operations nor the later fields."""
+    scene = Scene(missing={"GetAllBatchTaskInfosByName", "FileName", "CancellationBehaviour"})
     task = await scene.start("ExportArchiveBatchPlugin")
     info = await scene.at(100, task)
     assert (info.state, info.file_name, info.cancellation_behaviour) == (TO_CLEAN_UP, None, None)

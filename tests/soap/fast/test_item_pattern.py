@@ -19,6 +19,7 @@ from soapbatch.model.schema import Array
 from soapbatch.model.services import Binding, ServiceVersion
 from soapbatch.model.xsd import INT
 from soapbatch.operations import OPERATIONS
+from soapbatch.soap import fast
 from soapbatch.soap.builder import build_response
 from soapbatch.soap.decoders import UnknownItem
 from soapbatch.soap.fast.item_pattern import ItemPattern
@@ -26,6 +27,8 @@ from soapbatch.soap.parser import ResponseParser
 from tests.conftest import REPOSITORY
 from tests.support.envelopes import TNS, XSI, task_list
 from tests.support.strategies import values
+
+pytestmark = pytest.mark.skipif(not fast.IS_ON, reason="SOAPBATCH_FAST=off: soapbatch.soap.fast is not used")
 
 V88 = ServiceVersion.V88
 LIST = OPERATIONS["GetBatchTaskInfosByState"]
@@ -649,8 +652,6 @@ from soapbatch.operations import OPERATIONS
 from soapbatch.soap.parser import ResponseParser
 from soapbatch.model.services import ServiceVersion
 from tests.support.envelopes import task_list
-
-pytestmark = pytest.mark.skipif(not fast.IS_ON, reason="SOAPBATCH_FAST=off: soapbatch.soap.fast is not used")
 
 MIB = 2**20
 def item(inside, attributes=""):

@@ -1,4 +1,4 @@
-"""An independent judge: zeep, told nothing but the embedded server's own WSDL, runs every operation over a socket."""
+"""zeep, an independent client, runs every operation over a socket, with nothing but the embedded server's own WSDL."""
 
 import asyncio
 import warnings
@@ -59,10 +59,10 @@ JOB_INFO = BatchTaskInfo(
 
 
 class Zeep:
-    """A zeep client of each agent; blocking, so it lives in a thread of its own."""
+    """A zeep client of each agent. zeep blocks, so that it runs in a thread."""
 
     def __init__(self, base_url: str, version: ServiceVersion) -> None:
-        """Fetch the WSDLs; an agent that the version lacks has none."""
+        """Fetch the WSDL of each agent that the version has."""
         settings = zeep.Settings(strict=True)
         agents = [agent for agent in AGENTS if agent is not BLOB or version is ServiceVersion.V88]
         self.clients = {
@@ -72,14 +72,14 @@ class Zeep:
         self.reply_header: Any = None
 
     def __call__(self, name: str, *args: object, **kwargs: object) -> Any:
-        """Call an operation and return what its Body holds."""
+        """Call an operation and return the content of the answer's Body."""
         agent = OPERATIONS[name].agent
         reply = self.clients[agent].service[name](*args, **kwargs, _soapheaders=self.headers[agent])
         self.reply_header = reply.header
         return reply.body
 
     def log_in(self) -> Any:
-        """Log in and use the ticket from now on."""
+        """Log in, and use the ticket in every later call."""
         reply = self("AuthenticateUsernamePassword", UserName="ada", Password="p<&>w")
         for agent in self.clients.keys() & {BATCH, BLOB}:
             self.headers[agent]["Credentials"] = {"Ticket": reply.Credentials.Ticket}
@@ -92,9 +92,11 @@ class Zeep:
 
 
 async def drive(version: ServiceVersion, drive_it: Callable[[Zeep, NetServer], None]) -> NetServer:
-    """Serve a new server and let zeep drive it in a thread."""
+    """Serve a new server, run `drive_it` with a zeep client of it in a thread, and return the server."""
     ada = User(name="ada", password="p<&>w", associate_id=7, full_name="Ada Ö", generic={"badge": "12"})
-    server = NetServer(users=[ada], epoch=EPOCH, clock=ManualClock())  # jobs stay as they are, however long zeep takes
+    server = NetServer(
+        users=[ada], epoch=EPOCH, clock=ManualClock()
+    )  # the states of jobs do not change while zeep works
     server.tickets.implicit_user = ada
     server.define_job("Job <&> æ", duration=3600, file_name="a.txt")
 
@@ -111,12 +113,12 @@ async def drive(version: ServiceVersion, drive_it: Callable[[Zeep, NetServer], N
 
 
 def plain(value: Any) -> Any:
-    """Return a value of zeep's as dicts and lists."""
+    """Return a value of zeep as dicts and lists."""
     return zeep.helpers.serialize_object(value, dict)
 
 
 def expected(info: BatchTaskInfo, version: ServiceVersion) -> dict[str, object]:
-    """Return what zeep should read for `info`."""
+    """Return what zeep is to read for `info`."""
     names = {
         row.attribute: row.name
         for row in OPERATIONS["UpdateBatchTask"].parameters[0].type.fields  # type: ignore[union-attr]  # a record
@@ -133,7 +135,7 @@ def expected(info: BatchTaskInfo, version: ServiceVersion) -> dict[str, object]:
 
 @every_version
 async def test_zeep_runs_every_batch_operation(version: ServiceVersion) -> None:
-    """Driven by the WSDL alone; results have the values of the server's state, arguments arrive as they were given."""
+    """By the WSDL alone, results have the values of the server's state, and arguments arrive unchanged."""
     names = [row.name for row in OPERATIONS.values() if row.agent is BATCH and row.since <= version]
 
     def drive_it(call: Zeep, server: NetServer) -> None:
@@ -185,8 +187,8 @@ async def test_zeep_runs_every_batch_operation(version: ServiceVersion) -> None:
 
 
 @every_version
-async def test_zeep_logs_in_in_every_way(version: ServiceVersion) -> None:
-    """SoPrincipal's operations; a wrong password is told by the flag."""
+async def test_zeep_runs_every_login(version: ServiceVersion) -> None:
+    """Zeep runs SoPrincipal's operations; a wrong password is reported by the flag."""
 
     def drive_it(call: Zeep, server: NetServer) -> None:
         reply = call.log_in()
@@ -211,7 +213,7 @@ async def test_zeep_logs_in_in_every_way(version: ServiceVersion) -> None:
 
 
 async def test_zeep_fetches_output() -> None:
-    """BLOB's two operations: bytes arrive as they are."""
+    """Zeep runs BLOB's two operations; the bytes arrive unchanged."""
     content = bytes(range(256)) * 1000
 
     def drive_it(call: Zeep, server: NetServer) -> None:
@@ -259,7 +261,7 @@ ARGUMENTS: list[tuple[str, dict[str, object], dict[str, object]]] = [
 
 @every_version
 async def test_zeep_and_the_server_agree_on_every_argument(version: ServiceVersion) -> None:
-    """What zeep was given and what the server read of zeep's own request are equal."""
+    """The server reads from zeep's request the arguments that zeep was given."""
     cases = [case for case in ARGUMENTS if OPERATIONS[case[0]].since <= version]
 
     def drive_it(call: Zeep, _: NetServer) -> None:
@@ -275,7 +277,7 @@ async def test_zeep_and_the_server_agree_on_every_argument(version: ServiceVersi
     }
 
 
-# --- The published WSDLs judge too --------------------------------------------------------------------------------
+# --- The published WSDLs ------------------------------------------------------------------------------------------
 
 PUBLISHED = [(BATCH, 75), (BATCH, 83), (BATCH, 86), (BATCH, 88)]
 PUBLISHED += [(SO_PRINCIPAL, 75), (SO_PRINCIPAL, 86), (SO_PRINCIPAL, 88)]
@@ -291,7 +293,7 @@ def published(shared: Path, agent: Agent, number: int) -> Path:
 
 @pytest.mark.parametrize("number", [75, 83, 86, 88])
 async def test_zeep_with_the_published_wsdl_agrees_too(shared: Path, number: int) -> None:
-    """Requests that zeep makes by the published WSDL arrive with every argument as it was given."""
+    """Every argument of a request that zeep makes by the published WSDL arrives unchanged."""
     version = ServiceVersion(number)
     cases = [case for case in ARGUMENTS if OPERATIONS[case[0]].since <= version]
     server = NetServer()
@@ -314,7 +316,7 @@ async def test_zeep_with_the_published_wsdl_agrees_too(shared: Path, number: int
 
 
 def members(root: etree._Element) -> dict[str, list[tuple[str, ...]]]:
-    """Return what each type, element and operation of a WSDL holds, in order."""
+    """Return the content of each type, element and operation of a WSDL, in order."""
     found: dict[str, list[tuple[str, ...]]] = {}
     for named in root.iterfind(f".//{{{SCHEMA}}}schema/*"):
         title = f"{etree.QName(named).localname} {named.get('name')} {local(named.get('type'))}"
@@ -339,7 +341,7 @@ def local(name: str | None) -> str:
 
 @every_published
 def test_our_wsdl_says_what_the_published_one_says(shared: Path, agent: Agent, number: int) -> None:
-    """Every operation, action, header block, type, member and value of ours is theirs, and no operation is missing."""
+    """The published WSDL has everything that ours has, and our WSDL of Batch has every published operation."""
     version = ServiceVersion(number)
     ours = members(etree.fromstring(wsdl(agent, version, operations_of(agent, version), "http://localhost/")))
     theirs = members(etree.fromstring(published(shared, agent, number).read_bytes()))
@@ -350,11 +352,11 @@ def test_our_wsdl_says_what_the_published_one_says(shared: Path, agent: Agent, n
         }
 
 
-# --- The schema inside the WSDL judges too ------------------------------------------------------------------------
+# --- The schema inside the WSDL -----------------------------------------------------------------------------------
 
 
 def schema_of(agent: Agent, version: ServiceVersion) -> etree.XMLSchema:
-    """Return the schemas inside the server's WSDL as one that can validate."""
+    """Return the schemas inside the server's WSDL as one schema that validates."""
     root = etree.fromstring(wsdl(agent, version, operations_of(agent, version), "http://localhost/"))
     schemas = root.findall(f".//{{{SCHEMA}}}schema")
     documents = {f"memory:{index}": etree.tostring(schema) for index, schema in enumerate(schemas)}
@@ -392,7 +394,7 @@ def bodies() -> Iterator[tuple[Agent, ServiceVersion, bytes]]:
 
 
 def test_requests_are_valid_by_the_servers_schema() -> None:
-    """Every block of a request's Header and its Body's content validate."""
+    """Each block of a request's Header, and the content of its Body, are valid."""
     count = 0
     for agent, version, body in bodies():
         schema = schema_of(agent, version)
@@ -404,7 +406,7 @@ def test_requests_are_valid_by_the_servers_schema() -> None:
 
 
 def test_responses_are_valid_by_the_servers_schema() -> None:
-    """Also those of the deepest carriers."""
+    """A response with the most deeply nested carriers is valid."""
     key = SignedPublicKey(owner_name="o", sign_date=EPOCH, key=DSAParameters(counter=1, g=b"g", y=b"y"))
     info = SoSystemInfoCarrier(license=LicenseInfo(public_key=key, module_licenses=[]), build_type="Beta")
     for version in VERSIONS:

@@ -1,4 +1,4 @@
-"""Following a job: progress callbacks, watching, and what cancelling and closing leave behind."""
+"""Following a job: progress callbacks, `watch`, cancelling a wait, closing the client."""
 
 import asyncio
 import contextlib
@@ -21,8 +21,8 @@ DAY = 86400.0
 
 
 @in_world
-async def test_on_progress_is_told_of_each_change(world: World) -> None:
-    """The first reading and each change arrive once, the finished task last."""
+async def test_on_progress_is_called_for_each_change(world: World) -> None:
+    """`on_progress` is called once for the first reading and for each change; the finished task comes last."""
     job = await started(world, duration=100)
     seen: list[BatchTaskInfo] = []
     info = await job.wait(on_progress=seen.append)
@@ -33,7 +33,7 @@ async def test_on_progress_is_told_of_each_change(world: World) -> None:
 
 @in_world
 async def test_on_progress_may_be_a_coroutine_function(world: World) -> None:
-    """It is awaited, one call at a time; a slow one misses what comes in between, and gets the latest."""
+    """The coroutine is awaited, one call at a time. A slow one misses changes in between and gets the latest one."""
     job = await started(world, duration=100)
     seen: list[tuple[float, int | None]] = []
     running = 0
@@ -51,13 +51,13 @@ async def test_on_progress_may_be_a_coroutine_function(world: World) -> None:
     assert seen[-1][1] == 100
     percents = [percent for _, percent in seen if percent is not None]
     assert percents == sorted(percents)
-    assert percents[2] - percents[1] >= 20  # what came in between was not queued
+    assert percents[2] - percents[1] >= 20  # changes in between were not queued
 
 
 @pytest.mark.parametrize("is_async", [False, True])
 @in_world
 async def test_what_on_progress_raises_ends_the_wait(world: World, is_async: bool) -> None:  # noqa: FBT001 - a case
-    """It comes out as it is, a TimeoutError too; the job runs on."""
+    """An exception from `on_progress`, also a TimeoutError, is raised unchanged; the job runs on."""
     job = await started(world, duration=100)
 
     def show(_: BatchTaskInfo) -> None:
@@ -77,7 +77,7 @@ async def test_what_on_progress_raises_ends_the_wait(world: World, is_async: boo
 
 @in_world
 async def test_the_deadline_bounds_callbacks_too(world: World) -> None:
-    """A callback that hangs is cancelled when the wait's time is over."""
+    """A callback that hangs is cancelled when the wait's `timeout` is over."""
     job = await started(world, duration=1)
     with pytest.raises(WaitTimeout):
         await job.wait(timeout=60, on_progress=lambda _: asyncio.sleep(1e6))
@@ -89,7 +89,7 @@ async def test_the_deadline_bounds_callbacks_too(world: World) -> None:
 
 @in_world
 async def test_watch_yields_each_change_until_the_end(world: World) -> None:
-    """The last one is the finished task, a failed one too; then the loop ends."""
+    """The last value is the finished task, also a failed one; then the loop ends."""
     job = await started(world, duration=20, outcome=S.FAILED)
     seen = [info async for info in job.watch()]
     assert seen[-1].state == S.FAILED
@@ -99,7 +99,7 @@ async def test_watch_yields_each_change_until_the_end(world: World) -> None:
 
 @in_world
 async def test_watch_ends_like_a_wait(world: World) -> None:
-    """A deadline, a vanished task and trouble raise what they raise there."""
+    """A timeout, failed readings and a deleted task raise the same errors as `wait`."""
     job = await started(world, duration=100)
     with pytest.raises(WaitTimeout) as caught:
         assert [info async for info in job.watch(timeout=30)]
@@ -117,7 +117,7 @@ async def test_watch_ends_like_a_wait(world: World) -> None:
 
 @in_world
 async def test_a_slow_watcher_gets_the_latest(world: World) -> None:
-    """What happened while it was busy is not queued, and its time does not stand still."""
+    """Changes are not queued while the consumer is busy, and the task is read on."""
     job = await started(world, duration=100)
     async with contextlib.aclosing(job.watch(timeout=300)) as changes:
         assert (await anext(changes)).state != S.SUCCEEDED
@@ -127,7 +127,7 @@ async def test_a_slow_watcher_gets_the_latest(world: World) -> None:
 
 @in_world
 async def test_leaving_a_watch_early_leaves_nothing_behind(world: World) -> None:
-    """With the generator closed the poller is gone at once; without, when Python closes it."""
+    """The poller ends when the generator is closed: at once with `aclosing`, else when Python closes it."""
     job = await started(world, duration=100)
     async with contextlib.aclosing(job.watch()) as changes:
         async for _ in changes:
@@ -147,7 +147,7 @@ async def test_leaving_a_watch_early_leaves_nothing_behind(world: World) -> None
 
 @in_world
 async def test_cancelling_a_wait_at_every_await(world: World) -> None:
-    """Wherever it stands: it ends as cancelled, leaves no task, and the next wait works; the job never hears of it."""
+    """A wait that is cancelled at any await leaves no asyncio task; the next wait works, and the job runs on."""
     job = await started(world, duration=1e9)
     counted: list[int] = []
     with pytest.raises(WaitTimeout):
@@ -164,7 +164,7 @@ async def test_cancelling_a_wait_at_every_await(world: World) -> None:
 
 @in_world
 async def test_cancelling_a_wait_at_every_step_of_a_reading(world: World) -> None:
-    """Time stands still while the poller reads: at whichever step of that a wait is cancelled, nothing is left."""
+    """A wait that is cancelled at any step of a reading leaves no asyncio task. Virtual time stands still meanwhile."""
     job = await started(world, duration=1e9)
     unfinished = 0
     for steps in range(25):
@@ -183,7 +183,7 @@ async def test_cancelling_a_wait_at_every_step_of_a_reading(world: World) -> Non
 
 @in_world
 async def test_cancelling_one_waiter_leaves_the_others(world: World) -> None:
-    """At whatever time one of two is cancelled, also in the middle of a reading, the other one gets its task."""
+    """If one of two waits is cancelled, also during a reading, the other one returns the finished task."""
     world.server.intercept(GET_BATCH_TASK_INFO, delayed(0.5), times=None)
     for moment in range(20):
         job = await started(world, duration=5)
@@ -197,7 +197,7 @@ async def test_cancelling_one_waiter_leaves_the_others(world: World) -> None:
 
 @in_world
 async def test_closing_the_client_ends_its_waits(world: World) -> None:
-    """Everybody who waits gets ClientClosed at once, nothing is left behind, and later waits are refused."""
+    """Every wait raises ClientClosed at once, no asyncio task is left, and later waits are refused."""
     job = await started(world, duration=DAY)
     client = world.other_client()
     mine = client.jobs.attach(job.id)
@@ -216,15 +216,15 @@ async def test_closing_the_client_ends_its_waits(world: World) -> None:
 
 @in_world
 async def test_closing_a_client_that_never_waited(world: World) -> None:
-    """There is nothing to end then."""
+    """Closing the client sends nothing and raises nothing."""
     async with world.other_client() as client:
         assert client.jobs is client.jobs
     assert world.server.requests == 0
 
 
 @in_world
-async def test_a_poller_that_somebody_kills_does_not_leave_waits_hanging(world: World) -> None:
-    """Cancelling every task of a loop but one's own is rude; waits end then, and the next one works."""
+async def test_a_cancelled_poller_does_not_leave_waits_hanging(world: World) -> None:
+    """If the application cancels the poller's asyncio task, waits raise ClientClosed, and the next wait works."""
     job = await started(world, duration=100)
     wait = asyncio.create_task(job.wait())
     await asyncio.sleep(10)

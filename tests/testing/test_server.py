@@ -1,4 +1,4 @@
-"""The client and the embedded server together: every operation, by personality, and a day in virtual time."""
+"""The client and the embedded server together: every operation, each personality, and a day of virtual time."""
 
 import asyncio
 from typing import Any
@@ -12,10 +12,10 @@ from soapbatch.errors import ConnectionLost
 from soapbatch.model.services import BATCH, BLOB, SO_PRINCIPAL
 from soapbatch.operations import OPERATIONS
 from soapbatch.testing import DEMO_USER, ManualClock, NetServer, Personality, answering, lost_reply, run_virtual, serve
-from tests.support.raw_client import arguments_for, speaker
+from tests.support.raw_client import arguments_for, raw_client
 
 DAY_IN_MINUTES = 24 * 60
-TAKEN = [
+ACCEPTED = [
     (Personality.LENIENT, None),
     (Personality.LENIENT, Binding.DOCUMENTED),
     (Personality.LENIENT, Binding.SOAP11),
@@ -26,13 +26,13 @@ TAKEN = [
 ]
 
 
-@pytest.mark.parametrize(("personality", "binding"), TAKEN)
+@pytest.mark.parametrize(("personality", "binding"), ACCEPTED)
 async def test_the_client_runs_every_operation(personality: Personality, binding: Binding | None) -> None:
-    """All 22 operations over a socket, in every binding that a personality takes; without one, it is found out."""
+    """All 22 operations run over a socket, in each binding that a personality accepts; None: the client chooses."""
     user = attrs.evolve(DEMO_USER, generic={"key": "value"})
     server = NetServer(clock=ManualClock(), personality=personality, users=[user])
     server.tickets.implicit_user = user
-    speak = speaker(server)
+    raw = raw_client(server)
     called: dict[str, Any] = {}
     async with (
         serve(server) as base_url,
@@ -40,7 +40,7 @@ async def test_the_client_runs_every_operation(personality: Personality, binding
     ):
         agents = {BATCH: client.batch, SO_PRINCIPAL: client.principal, BLOB: client.blob}
         for name, operation in OPERATIONS.items():
-            arguments = arguments_for(name, speak)
+            arguments = arguments_for(name, raw)
             called[name] = await getattr(agents[operation.agent], operation.python_name)(**arguments)
     assert {call.operation for call in server.calls} == OPERATIONS.keys()
     assert {call.outcome for call in server.calls} == {"succeeded"}
@@ -53,8 +53,8 @@ async def test_the_client_runs_every_operation(personality: Personality, binding
     assert called["StopBatchJob"] is False
 
 
-def test_a_day_passes_in_moments() -> None:
-    """A call a minute for 24 hours, on one clock for server and client: one login, and no call fails."""
+def test_a_day_passes_at_once() -> None:
+    """A call a minute for 24 hours, with one clock for server and client, causes one login, and no call fails."""
 
     async def main() -> tuple[int, int, float]:
         loop = asyncio.get_running_loop()
@@ -81,8 +81,8 @@ def test_a_day_passes_in_moments() -> None:
     assert seconds == pytest.approx(24 * 3600, abs=1)
 
 
-def test_trouble_reaches_the_client_as_trouble() -> None:
-    """A lost reply is told as an unknown outcome and not repeated; a storm of 429 is waited out."""
+def test_the_client_handles_interceptors() -> None:
+    """A start with a lost reply is not repeated, and its outcome is unknown; a reading is repeated after each 429."""
 
     async def main() -> None:
         loop = asyncio.get_running_loop()

@@ -1,0 +1,41 @@
+"""What the caller may say of every call of a client, and of a single call."""
+
+from collections.abc import Callable
+from typing import TypedDict
+
+import attrs
+
+from soapbatch.calls.observability import Hooks
+from soapbatch.model import Binding, Limits, ReplyHeader, Retries, Secret, ServiceVersion, SoTimeZone
+from soapbatch.soap import UnknownCallback
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """What is the same for every call of a client; `Client` documents each."""
+
+    base_url: str
+    path_prefix: str
+    version: ServiceVersion
+    binding: Binding | None
+    application_token: Secret | None
+    time_zone: SoTimeZone | None
+    timeout: float | None
+    limits: Limits
+    retries: Retries
+    hooks: Hooks
+    on_unknown: UnknownCallback
+    session_errors: frozenset[str]
+    allow_insecure: bool
+
+
+class CallOptions(TypedDict, total=False):
+    """What may be said of a single call, as keyword arguments behind the operation's own.
+
+    Attributes:
+        timeout: seconds for the whole call, instead of the client's; None: no limit.
+        on_header: called with the header blocks of a successful reply.
+    """
+
+    timeout: float | None
+    on_header: Callable[[ReplyHeader], None]

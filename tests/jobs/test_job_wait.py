@@ -1,0 +1,435 @@
+"""Waiting for a job: every way in which a wait ends."""
+
+import asyncio
+import functools
+import itertools
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+import pytest
+
+from soapbatch import (
+    AccessDenied,
+    BatchTaskInfo,
+    BatchTaskState,
+    ConnectionLost,
+    Hooks,
+    JobFailed,
+    JobGone,
+    OperationFailed,
+    ServiceVersion,
+    SoapBatchError,
+    UsageError,
+    UsernamePassword,
+    WaitTimeout,
+)
+from soapbatch.jobs.jobs import Jobs
+from soapbatch.jobs.schedule import LONGEST_RETRY_AFTER, Polling
+from soapbatch.operations import GET_BATCH_TASK_INFO
+from soapbatch.testing import (
+    DEMO_USER,
+    Interceptor,
+    ServerException,
+    SessionRefused,
+    answering,
+    failing,
+    lost_reply,
+    lost_request,
+)
+from tests.support.job_server import World, in_world, started
+
+S = BatchTaskState
+DAY = 86400.0
+
+
+def finish(world: World, id_: int) -> None:
+    """End a task on the server."""
+    task = world.server.tasks.get(id_)
+    assert task is not None
+    task.info = attrs.evolve(task.info, state=S.SUCCEEDED)
+
+
+# --- The ends of a wait ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", [S.SUCCEEDED, S.SUCCEEDED_MANUAL_CLEANUP])
+@in_world
+async def test_wait_returns_the_finished_task(world: World, state: BatchTaskState) -> None:
+    """`wait` returns the finished task for both kinds of success."""
+    job = await started(world, duration=10, outcome=state, result="5 rows")
+    info = await job.wait()
+    assert (info.id, info.state, info.result) == (job.id, state, "5 rows")
+    assert job.is_over
+
+
+@in_world
+async def test_a_failed_job_raises(world: World) -> None:
+    """JobFailed carries the task. Its message shows the task's result, with tickets masked."""
+    world.server.define_job("Job", duration=5, outcome=S.FAILED, result="no such 7T:abcdef== archive")
+    job = await world.client.jobs.start("Job", description="Nightly")
+    with pytest.raises(JobFailed, match=r"no such \*\*\* archive") as caught:
+        await job.wait()
+    info = caught.value.info
+    assert info is not None
+    assert (caught.value.id, info.state, info.description) == (job.id, S.FAILED, "Nightly")
+    assert info.result == "no such 7T:abcdef== archive"
+    assert caught.value.version == ServiceVersion.V88
+    assert job.is_over
+
+
+@in_world
+async def test_a_failed_job_without_a_result_raises_too(world: World) -> None:
+    """If the failed task has no result, the message says so."""
+    job = await started(world, duration=5, outcome=S.FAILED)
+    with pytest.raises(JobFailed, match="does not say why"):
+        await job.wait()
+
+
+@in_world
+async def test_a_task_that_vanishes_is_gone_with_what_was_last_seen(world: World) -> None:
+    """If the server deletes the task between two readings, JobGone carries the last reading."""
+    job = await started(world, duration=3000, vanishes_after=1)
+    with pytest.raises(JobGone) as caught:
+        await job.wait()
+    assert caught.value.info is not None
+    assert caught.value.info.state == S.STARTED
+    assert job.is_over
+
+
+@in_world
+async def test_gone_right_after_a_start_is_gone(world: World) -> None:
+    """If the server does not know the task at the first reading, JobGone is raised and nothing is read again."""
+    job = await started(world)
+    world.server.tasks.delete(job.id)
+    with pytest.raises(JobGone) as caught:
+        await job.wait()
+    assert caught.value.info is None
+    assert world.reads == 1
+
+
+@in_world
+async def test_the_deadline_raises_with_what_was_last_seen(world: World) -> None:
+    """WaitTimeout is raised on time and carries the last reading and its time. The job can be waited for again."""
+    job = await started(world, duration=100)
+    before = datetime.now(UTC)
+    with pytest.raises(WaitTimeout, match=r"within 25 s \(last seen as Started\)") as caught:
+        await job.wait(timeout=25)
+    assert world.now == 25
+    assert isinstance(caught.value, TimeoutError)
+    assert caught.value.info is not None
+    assert caught.value.info.state == S.STARTED
+    assert caught.value.seen_at is not None
+    assert before <= caught.value.seen_at <= datetime.now(UTC)
+    assert not job.is_over
+    assert (await job.wait()).state == S.SUCCEEDED
+
+
+@in_world
+async def test_a_deadline_before_the_first_reading(world: World) -> None:
+    """WaitTimeout carries no reading and does not say that the job runs on."""
+    job = await started(world)
+    with pytest.raises(WaitTimeout, match=r"\(it was never seen\); it may run on") as caught:
+        await job.wait(timeout=1)
+    assert (caught.value.info, caught.value.seen_at) == (None, None)
+    with pytest.raises(WaitTimeout):
+        await anext(job.watch(timeout=1))
+
+
+@pytest.mark.parametrize(
+    ("trouble_at", "words"),
+    [
+        pytest.param(0, r"\(it could not be read\); it may run on", id="never read"),
+        pytest.param(
+            20, r"\(last seen as Started; since then it could not be read\); it may run on", id="not read lately"
+        ),
+        pytest.param(60, r"\(last seen as Started\); it runs on", id="read"),
+    ],
+)
+@in_world
+async def test_what_a_deadline_says_of_the_job(world: World, trouble_at: float, words: str) -> None:
+    """The message says that the job runs on only if the last reading showed that."""
+    job = await started(world, duration=DAY)
+    trouble = functools.partial(world.server.intercept, GET_BATCH_TASK_INFO, lost_request, times=None)
+    asyncio.get_running_loop().call_later(trouble_at, trouble)
+    with pytest.raises(WaitTimeout, match=words):
+        await job.wait(timeout=50)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param({"polling": 2}, "polling is a Polling", id="polling"),
+        pytest.param({"timeout": "5"}, "timeout is a number", id="timeout: text"),
+        pytest.param({"timeout": True}, "timeout is a number", id="timeout: a bool"),
+        pytest.param({"timeout": float("nan")}, "timeout is a number", id="timeout: not a number"),
+        pytest.param({"on_progress": 5}, "on_progress is a function", id="on_progress"),
+    ],
+)
+@in_world
+async def test_what_a_wait_refuses(world: World, arguments: dict[str, Any], words: str) -> None:
+    """A wrong argument is a UsageError before anything is read, and does not affect other waits."""
+    job = await started(world, duration=20)
+    waiting = asyncio.create_task(job.wait())
+    await asyncio.sleep(1)
+    jobs = world.client.jobs
+    waits: list[Callable[..., Awaitable[object]]] = [job.wait, functools.partial(jobs.wait_all, [job])]
+    if "on_progress" not in arguments:
+        waits += [
+            lambda **options: anext(job.watch(**options)),
+            lambda **options: anext(jobs.as_finished([job], **options)),
+        ]
+    for wait in waits:
+        with pytest.raises(UsageError, match=words):
+            await wait(**arguments)
+    assert world.reads == 0
+    assert (await waiting).state == S.SUCCEEDED
+    assert (await job.wait()).state == S.SUCCEEDED
+
+
+@in_world
+async def test_the_default_deadline_is_finite(world: World) -> None:
+    """The default `timeout` is one hour; None has no limit."""
+    job = await started(world, duration=DAY)
+    with pytest.raises(WaitTimeout):
+        await job.wait()
+    assert world.now == 3600
+    assert (await job.wait(timeout=None, polling=Polling(ceiling=3600))).state == S.SUCCEEDED
+
+
+@in_world
+async def test_a_timeout_of_the_callers_own_stays_its_own(world: World) -> None:
+    """`asyncio.timeout` around a wait raises its own TimeoutError, not WaitTimeout."""
+    job = await started(world, duration=100)
+    with pytest.raises(TimeoutError) as caught:
+        async with asyncio.timeout(10):
+            await job.wait()
+    assert not isinstance(caught.value, SoapBatchError)
+
+
+@in_world
+async def test_a_day(world: World) -> None:
+    """A wait for a job of 24 hours ends at most one reading after the job."""
+    job = await started(world, duration=DAY)
+    info = await job.wait(timeout=None, polling=Polling(ceiling=300))
+    assert info.state == S.SUCCEEDED
+    assert DAY <= world.now <= DAY + 302
+    assert world.reads < 500
+
+
+@in_world
+async def test_an_hour_costs_what_the_table_says(world: World) -> None:
+    """A job of an hour that shows each percent costs what test_schedule computes, plus or minus a tenth."""
+    job = await started(world, duration=3600)
+    assert (await job.wait(timeout=None)).state == S.SUCCEEDED
+    assert 193 * 0.9 <= world.reads <= 193 * 1.1
+
+
+@in_world
+async def test_an_attached_job_is_read_at_once(world: World) -> None:
+    """An attached job is read at once. A job that was just started is first read after `Polling.first` seconds."""
+    job = await started(world, duration=1)
+    await asyncio.sleep(100)
+    before = world.now
+    await world.client.jobs.attach(job.id).wait()
+    assert world.now == before
+    again = await world.client.jobs.start("Job")
+    await again.wait(polling=Polling(first=7))
+    assert world.now == before + 7
+
+
+@in_world
+async def test_restarts_are_followed_and_reported(world: World) -> None:
+    """The wait goes on when the server queues a job again, and `on_progress` sees each start."""
+    job = await started(world, duration=20, restarts=(30, 10))
+    seen: list[tuple[object, object]] = []
+    info = await job.wait(on_progress=lambda info: seen.append((info.start_count, info.state)))
+    assert (info.start_count, info.state) == (3, S.SUCCEEDED)
+    counts = [count for count, _ in seen]
+    assert counts == sorted(counts)  # type: ignore[type-var]  # numbers
+    assert {1, 2, 3} <= set(counts)
+    assert (1, S.ACQUIRED) in seen or (1, S.NEW) in seen  # the state went back
+
+
+@in_world
+async def test_an_unknown_state_is_one_of_a_job_that_runs(world: World) -> None:
+    """The wait goes on while the state is one that this release does not know."""
+    id_ = world.server.tasks.add(BatchTaskInfo(name="Job", state="Hibernating"))
+    job = world.client.jobs.attach(id_)
+    asyncio.get_running_loop().call_later(60, finish, world, id_)
+    assert (await job.wait()).state == S.SUCCEEDED
+
+
+# --- Failures --------------------------------------------------------------------------------------------------------
+
+
+def busy(seconds: int) -> Interceptor:
+    """Return an interceptor that answers 429 with this Retry-After."""
+    return answering(429, {"Retry-After": str(seconds)})
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        pytest.param(lost_request, id="connection lost before"),
+        pytest.param(lost_reply, id="connection lost after"),
+        pytest.param(answering(429), id="429"),
+        pytest.param(answering(503, {"Retry-After": "20"}), id="503 with Retry-After"),
+        pytest.param(answering(502, {"Content-Type": "text/html"}, b"<html>"), id="a proxy's page"),
+    ],
+)
+@in_world
+async def test_failures_that_may_pass_do_not_end_a_wait(world: World, trouble: Interceptor) -> None:
+    """A wait survives nine failures in a row, and after readings that worked nine failures again."""
+    job = await started(world, duration=2000)
+    for seconds in (0, 1000):
+        asyncio.get_running_loop().call_later(
+            seconds, functools.partial(world.server.intercept, GET_BATCH_TASK_INFO, trouble, times=9)
+        )
+    assert (await job.wait()).state == S.SUCCEEDED
+    assert world.now > 2000
+
+
+@in_world
+async def test_too_many_failures_in_a_row_end_a_wait(world: World) -> None:
+    """The tenth failure in a row is raised, with a note, after three to four minutes."""
+    job = await started(world, duration=DAY)
+    world.server.intercept(GET_BATCH_TASK_INFO, lost_request, times=None)
+    with pytest.raises(ConnectionLost) as caught:
+        await job.wait()
+    assert world.reads == 10
+    assert 180 <= world.now <= 240
+    assert caught.value.__notes__ == [f"task {job.id} could not be read 10 times in a row; it may still run"]
+    assert not job.is_over
+
+
+@in_world
+async def test_each_wait_counts_failures_by_its_own_polling(world: World) -> None:
+    """Of two waits for one job, only the one with the smaller `Polling.failures` gives up."""
+    job = await started(world, duration=100)
+    world.server.intercept(GET_BATCH_TASK_INFO, lost_request, times=3)
+    short, long = await asyncio.gather(job.wait(polling=Polling(failures=2)), job.wait(), return_exceptions=True)
+    assert isinstance(short, ConnectionLost)
+    assert isinstance(long, BatchTaskInfo)
+
+
+@in_world
+async def test_retry_after_delays_all_waits(world: World) -> None:
+    """While a Retry-After is in force, no wait of the client reads."""
+    jobs = [await started(world, duration=200) for _ in range(2)]
+    world.server.intercept(GET_BATCH_TASK_INFO, busy(60), times=6)
+    outcomes = await world.client.jobs.wait_all(jobs)
+    assert all(outcome.ok for outcome in outcomes)
+    calls = [call.at for call in world.server.calls if call.operation == "GetBatchTaskInfo"]
+    rounds = sorted(set(calls))[:4]
+    assert all(later - earlier >= 60 for earlier, later in itertools.pairwise(rounds))
+
+
+@in_world
+async def test_retry_after_delays_new_waits_too(world: World) -> None:
+    """A Retry-After also delays a wait that begins afterwards."""
+    first, second = [await started(world, duration=300) for _ in range(2)]
+    world.server.intercept(GET_BATCH_TASK_INFO, busy(60))
+    waits = [asyncio.create_task(first.wait())]
+    await asyncio.sleep(10)
+    waits.append(asyncio.create_task(second.wait()))
+    await asyncio.gather(*waits)
+    times = [call.at for call in world.server.calls if call.operation == "GetBatchTaskInfo"]
+    assert times[1] >= times[0] + 60
+
+
+@in_world
+async def test_an_unreasonable_retry_after_is_shortened(world: World) -> None:
+    """A Retry-After of a day delays the readings by five minutes."""
+    first, second = [await started(world, duration=100) for _ in range(2)]
+    world.server.intercept(GET_BATCH_TASK_INFO, busy(86400))
+    outcomes = await world.client.jobs.wait_all([first, second])
+    assert all(outcome.ok for outcome in outcomes)
+    assert LONGEST_RETRY_AFTER <= world.now <= LONGEST_RETRY_AFTER + 10
+
+
+@in_world
+async def test_each_waiter_gets_an_error_of_its_own(world: World) -> None:
+    """A note on one waiter's error is not on the others; earlier notes are on all."""
+
+    class Losing:
+        async def get_batch_task_info(self, _: int) -> None:
+            error = ConnectionLost("lost")
+            error.add_note("seen on the wire")
+            raise error
+
+    jobs = Jobs(Losing(), world.client.blob, ServiceVersion.V88)  # type: ignore[arg-type]  # as much of one as is needed
+    outcomes = await jobs.wait_all([7, 7], polling=Polling(failures=2))
+    for outcome in outcomes:
+        assert outcome.error is not None
+        assert [note.split(" ")[0] for note in outcome.error.__notes__] == ["seen", "task"]
+
+
+@in_world
+async def test_retries_of_the_client_do_not_count_as_failures(world: World) -> None:
+    """Retries of the client do not count as failures: 24 bad answers to three attempts each are 8 failures."""
+    job = await started(world, duration=400)
+    async with world.other_client(retries=None) as client:
+        world.server.intercept(GET_BATCH_TASK_INFO, answering(503), times=24)
+        assert (await client.jobs.attach(job.id).wait()).state == S.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("trouble", "kind"),
+    [
+        pytest.param(
+            failing(ServerException("SuperOffice.SoSentryException", "no")), OperationFailed, id="the service refuses"
+        ),
+        pytest.param(failing(SessionRefused("no")), OperationFailed, id="a fixed ticket that is refused"),
+        pytest.param(answering(403), AccessDenied, id="403"),
+    ],
+)
+@in_world
+async def test_an_error_that_cannot_pass_ends_a_wait_at_once(
+    world: World, trouble: Interceptor, kind: type[SoapBatchError]
+) -> None:
+    """Every wait for that job raises its own copy of the error after one reading."""
+    job = await started(world, duration=DAY)
+    world.server.intercept(GET_BATCH_TASK_INFO, trouble, times=None)
+    errors = await asyncio.gather(job.wait(), job.wait(), return_exceptions=True)
+    assert [type(error) for error in errors] == [kind, kind]
+    assert errors[0] is not errors[1]
+    assert world.now == 2
+    assert not job.is_over
+
+
+@in_world
+async def test_what_a_hook_raises_ends_a_wait(world: World) -> None:
+    """An exception from a hook is raised from every wait, after single readings and after lists."""
+
+    def hook(event: object) -> None:
+        raise KeyError(type(event).__name__)
+
+    ids = [(await started(world)).id for _ in range(3)]
+    async with world.other_client(hooks=Hooks(on_request=hook)) as client:
+        with pytest.raises(KeyError):
+            await client.jobs.attach(ids[0]).wait()
+        with pytest.raises(KeyError):
+            await client.jobs.wait_all(ids)
+        with pytest.raises(KeyError):
+            await anext(client.jobs.as_finished(ids[:1]))
+
+
+@in_world
+async def test_tickets_that_expire_during_a_wait(world: World) -> None:
+    """All tickets are revoked each hour of a wait; the client logs in again each time, and the wait goes on."""
+    job = await started(world, duration=DAY)
+    credentials = UsernamePassword(DEMO_USER.name, DEMO_USER.password)
+
+    async def revoke() -> None:
+        while True:
+            await asyncio.sleep(3600)
+            world.server.tickets.revoke_all()
+
+    revoking = asyncio.create_task(revoke())
+    async with world.other_client(credentials=credentials) as client:
+        assert (await client.jobs.attach(job.id).wait(timeout=None, polling=Polling(ceiling=300))).state == S.SUCCEEDED
+    revoking.cancel()
+    await asyncio.wait([revoking])
+    assert world.server.tickets.logins == 25
