@@ -84,7 +84,7 @@ def interpret(
 
     The first rule that applies decides:
 
-    1. A SOAP fault, of 1.1 or 1.2, whatever the status and the Content-Type say.
+    1. A SOAP fault, of 1.1 or 1.2, with any HTTP status and any Content-Type.
     2. Reply header blocks: Succeeded=false or a filled ExceptionInfo, although the status may be 200 and the
        body may hold a harmless-looking result.
     3. The HTTP status: 415 (binding refused), 401 and 403, 421 (tenant moved), 429 and 503, other failures.
