@@ -17,15 +17,16 @@ Rule 4. A new pattern must decode the item that it was learnt from to the same v
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import accumulate
 from typing import Any, Final, TypeAlias
 
 import attrs
 from lxml import etree
 
-from soapbatch.model import ILLEGAL_CHARACTER, STRING, Dictionary, Enumeration, Limits, Record, Scalar
+from soapbatch.model import STRING, Dictionary, Enumeration, Limits, Record, Scalar
 from soapbatch.soap.decoders import BASE_TYPE_ELEMENTS, is_nil, local_name
+from soapbatch.soap.fast.raw_text import decode_pairs, decode_pairs_later, is_lazy, resolve_references
 
 Decode: TypeAlias = Callable[[str], Any]
 
@@ -189,7 +190,8 @@ class ItemPattern:
         hole = _pairs_pattern(tags[1:-1], child) if isinstance(type_, Dictionary) else _HOLE
         if type_ is None or hole is None:
             return None
-        return {f"{opened}()" if len(tags) == 1 else f"{opened}({hole}){closed}": _decoder(type_)}
+        decode = _decoder(type_, is_lazy=is_lazy(self._carrier, self._attributes[str(child.tag)]))
+        return {f"{opened}()" if len(tags) == 1 else f"{opened}({hole}){closed}": decode}
 
 
 class ItemScanner:
@@ -271,12 +273,12 @@ def _pairs_pattern(tags: _Tags, dictionary: etree._Element) -> str | None:
     return f"{_SPACE}(?:(?:{'|'.join(sorted(forms))}){_SPACE})*" if forms else _SPACE
 
 
-def _decoder(type_: Scalar[Any] | Dictionary) -> Decode:
+def _decoder(type_: Scalar[Any] | Dictionary, *, is_lazy: bool) -> Decode:
     """Return the decoder of a hole. It raises ValueError for what lxml and the general decoder must handle."""
     if isinstance(type_, Dictionary):
-        return _decode_pairs
+        return decode_pairs_later if is_lazy else decode_pairs
     if type_ is STRING:
-        return _resolve_references
+        return resolve_references
     if isinstance(type_, Enumeration):
         members = type_.members
 
@@ -288,42 +290,3 @@ def _decoder(type_: Scalar[Any] | Dictionary) -> Decode:
 
         return decode
     return type_.decode
-
-
-_REFERENCE = re.compile("&([^;&]*);?")
-_NAMED: Final = {"lt": "<", "gt": ">", "amp": "&", "quot": '"', "apos": "'"}
-_MAX_DIGITS: Final = 7  # of a character reference: the highest is 1114111
-_PAIR = re.compile(r"<[^<>]*>\s*<[^<>]*>([^<]*)</[^<>]*>\s*<[^<>]*?(?:/>|>([^<]*)</[^<>]*>)\s*</[^<>]*>")
-
-
-def _resolve_references(text: str) -> str:
-    """Return `text` with XML's five entities and its character references resolved. ValueError: an invalid reference.
-
-    The text stood between two tags and was never parsed by lxml. It holds no markup, and nothing that lxml normalises.
-    """
-    if "&" not in text:
-        return text
-    # Four replacements in C resolve the common entities. No text holds NUL, so NUL can stand for "&" meanwhile.
-    plain = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"').replace("&amp;", "\0")
-    return _REFERENCE.sub(_character, text) if "&" in plain else plain.replace("\0", "&")
-
-
-def _character(reference: re.Match[str]) -> str:
-    name = reference[1]
-    if not reference[0].endswith(";"):
-        raise ValueError
-    if name in _NAMED:
-        return _NAMED[name]
-    digits, base = (name[2:], 16) if name.startswith("#x") else (name[1:], 10)
-    if not name.startswith("#") or not digits.isascii() or not digits.isalnum() or len(digits) > _MAX_DIGITS:
-        raise ValueError
-    character = chr(int(digits, base))
-    if ILLEGAL_CHARACTER.match(character):
-        raise ValueError
-    return character
-
-
-def _decode_pairs(text: str) -> Mapping[str, str | None]:
-    """Return plain pairs, each a key and a value or nil. ValueError: an invalid reference."""
-    resolve = _resolve_references
-    return {resolve(pair[1]): None if pair[2] is None else resolve(pair[2]) for pair in _PAIR.finditer(text)}
