@@ -57,7 +57,10 @@ def said(chunks: Iterable[bytes], limits: Limits | None = None, *, collect: bool
     message = re.sub(
         r"(?s)(not well-formed XML|before its envelope does): .*", r"\1", problem.message if problem else "None"
     )
-    return found, reply.result, told, reply.header, problem and problem.kind, message
+    # Characters are reported as their bytes arrive. A short response is reported as a whole, before its first error.
+    items = [item for item in told if item.kind != "character" or not problem]
+    items.sort(key=lambda item: item.kind == "character")
+    return found, reply.result, items, reply.header, problem and problem.kind, message
 
 
 def twins(chunks: list[bytes]) -> tuple[Any, ...]:
