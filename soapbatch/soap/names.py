@@ -24,6 +24,7 @@ _SHARE: Final = (
 _TIMES: Final = 8  # that a name counts, therefore
 _VALUE = re.compile(rb"""(\s(?!xmlns[\s:=])[^\s="']+)\s*=\s*(?:"[^"]*"|'[^']*')""")
 _OVERHEAD: Final = 64  # bytes that a name takes beside its own
+_CAREFREE: Final = 1  # responses that may bring as many names before all data is searched
 _RESPONSES: Final = 32  # that may bring as many new names as one response may
 
 
@@ -45,7 +46,9 @@ class Names:
         Raises:
             LimitExceeded: the responses of this process hold too many different names.
         """
-        if random.random() >= _SHARE:  # noqa: S311 - no secret
+        # A few names more than the usual ones are no reason to search everything; many are.
+        times = _TIMES if self._cost < _CAREFREE * limit else 1
+        if times > 1 and random.random() >= _SHARE:  # noqa: S311 - no secret
             return 0
         new = {*_TAG.findall(data), *_BLANKS.findall(data)} - self._known
         if not new:
@@ -53,7 +56,7 @@ class Names:
         if any(tag.count(b'"') % 2 or tag.count(b"'") % 2 for tag in new):
             new = {*_LONG_TAG.findall(data), *_BLANKS.findall(data)}
         new = {_VALUE.sub(rb"\1", tag) for tag in new} - self._known
-        cost = _TIMES * (sum(map(len, new)) + _OVERHEAD * len(new))
+        cost = times * (sum(map(len, new)) + _OVERHEAD * len(new))
         if self._cost + cost > _RESPONSES * limit:
             raise LimitExceeded(
                 "the response exceeds Limits.names: it, or all responses of this process, hold too many different "

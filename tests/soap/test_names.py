@@ -86,8 +86,9 @@ def test_a_short_response_with_too_many_names() -> None:
 
 def test_a_share_is_searched_and_counts_for_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     """Data that is not searched costs nothing; data that is counts for it."""
-    monkeypatch.setattr(names_module, "_SHARE", 0.0)
-    assert Names().cost_of(b"<a>", LIMIT) == 0
-    monkeypatch.setattr(names_module, "_SHARE", 1.0)
     monkeypatch.setattr(names_module, "_TIMES", 8)
-    assert Names().cost_of(b"<a>", LIMIT) == 8 * 66
+    known = Names()
+    assert known.cost_of(b"<a>", LIMIT) == 8 * 66
+    monkeypatch.setattr(names_module, "_SHARE", 0.0)
+    assert known.cost_of(b"<b>", LIMIT) == 0
+    assert known.cost_of(b"<b>", 8 * 66) == 66  # with so many new names, all is searched
