@@ -104,6 +104,7 @@ class Client:
         """
         # No traceback shows a plain secret: each is wrapped in place before anything can raise.
         application_token, ticket = Secret.token(application_token), Secret.wrap(ticket)
+        credentials = Secret.wrap(credentials)
         _check_types(
             base_url=(base_url, str),
             application_token=(application_token, Secret | None),

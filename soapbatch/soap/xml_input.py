@@ -82,6 +82,7 @@ SAFE_OPTIONS: Final[Mapping[str, Any]] = {
 }
 _DECLARATION_ROOM: Final = 256  # bytes within which an XML declaration names its encoding
 # libxml2 reports these codes at the end of complete documents, too: no element at all, and namespace errors.
+_REASON: Final = 2000  # characters of lxml's message that are kept; they are cut once they are masked
 _NAME_REQUIRED: Final = 68
 _NOT_TRUNCATED: Final = frozenset({4, 200, 201, 202, 203, 204, 205})
 
@@ -203,7 +204,7 @@ class Utf8Transcoder:
         encoding = _known_encoding(name)
         if encoding is None or (encoding.startswith("utf-16") and not marked):
             raise UnreadableResponse(
-                f"the response says that its encoding is {name[:40]!r}, which is wrong or not supported"
+                f"the response says that its encoding is {redact(name)[:40]!r}, which is wrong or not supported"
             )
         if encoding in _ONE_BYTE and not marked and self._charset and _means_utf8(declared):
             self._decoder = _Utf8Or(encoding)
@@ -397,7 +398,7 @@ class SafeXmlParser:
         return True
 
     def _unreadable(self, error: etree.XMLSyntaxError, *, at_end: bool = False) -> UnreadableResponse | LimitExceeded:
-        reason = redact((error.msg or "no reason given")[:200])
+        reason = redact((error.msg or "no reason given")[:_REASON])
         if "Excessive depth" in reason:
             return limit_exceeded("depth")
         # libxml2 reports an undefined entity late, and as if it were a tag.
