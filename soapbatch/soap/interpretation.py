@@ -234,7 +234,7 @@ def _operation_failed(about: _Exchange, info: ExceptionInfo | None) -> Operation
     shown = _shown_info(info, about.secrets)
     reason = "the server says Succeeded=false and gives no reason"
     advice = ""
-    if shown is not None:
+    if info is not None and shown is not None:
         reason = shown.message or shown.friendly_text or "no message"
         reason = f"{shown.error_type}: {reason}" if shown.error_type else reason
         if advice := about.advice(_UNSEEN_CREDENTIALS, is_refused=_is_about_credentials(info)):
@@ -250,10 +250,8 @@ def _is_session_lost(info: ExceptionInfo | None) -> bool:
     return info is not None and info.error_type == SESSION_LOST
 
 
-def _is_about_credentials(info: ExceptionInfo | None) -> bool:
+def _is_about_credentials(info: ExceptionInfo) -> bool:
     """Return whether an exception may mean that the server has not seen the credentials."""
-    if info is None:
-        return False
     texts = (info.error_type, info.message, info.friendly_text)
     return any(text and _ABOUT_CREDENTIALS.search(text[:_SEARCHED]) for text in texts)
 

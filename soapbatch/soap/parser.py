@@ -23,6 +23,7 @@ from soapbatch.errors import Applied, LimitExceeded, ProtocolError, UnexpectedRe
 from soapbatch.model import BASE64, KIB, Array, Limits, Record, ReplyHeader, ServiceVersion, redact_envelope
 from soapbatch.operations import Operation
 from soapbatch.soap import fast
+from soapbatch.soap.base64_text import NOT_BASE64, Base64Decoder
 from soapbatch.soap.decoders import (
     BODY,
     ENVELOPE,
@@ -41,7 +42,7 @@ from soapbatch.soap.decoders import (
     local_name,
 )
 from soapbatch.soap.references import ForbiddenReferences
-from soapbatch.soap.xml_input import NOT_BASE64, Base64Decoder, Events, SafeXmlParser, Utf8Transcoder, limit_exceeded
+from soapbatch.soap.xml_input import Events, SafeXmlParser, Utf8Transcoder, limit_exceeded
 
 CHUNK: Final = 64 * 1024
 """Bytes that are parsed without a pause. They take about a millisecond, after which an event loop may run."""

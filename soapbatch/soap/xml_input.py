@@ -4,12 +4,10 @@ Each stage is fed piece by piece. `Utf8Transcoder` finds out the encoding (from 
 the Content-Type, then the XML declaration; RFC 7303) and returns UTF-8. A Content-Type that names a one-byte encoding
 does not win over a body that is UTF-8 and does not deny that: such a charset is the default of a server or proxy.
 `SafeXmlParser` refuses a DOCTYPE before libxml2 sees it, and turns every lxml error into an error of ours.
-`Base64Decoder` decodes a text that lxml never gets.
 
 Supported: UTF-8, UTF-16, US-ASCII, ISO-8859-1, Windows-1252. Refused: every other encoding, such as UTF-7 and UTF-32.
 """
 
-import binascii
 import codecs
 import re
 from collections.abc import Iterable, Mapping
@@ -53,10 +51,6 @@ _LONGEST_CHARACTER: Final = 4  # bytes of a character in UTF-8
 _UTF8_LENGTHS: Final = ((0xF0, 4), (0xE0, 3), (0xC0, 2))  # of a character, by its lead byte from here on
 _DECLARED = re.compile(rb"""\s*<\?xml[^>]*?\sencoding\s*=\s*["']([A-Za-z][A-Za-z0-9._-]*)["']""")
 NO_BODY: Final = "the response has no body"
-NOT_BASE64: Final = "not base64Binary"
-_BASE64_GROUP: Final = 4
-_LONGEST_REST: Final = 8  # bytes of an unfinished group and an unfinished reference to a line end
-_LINE_END_REFERENCES: Final = (b"&#xD;", b"&#13;", b"&#xA;", b"&#10;", b"&#xd;", b"&#xa;")
 _SMALL: Final = 1000  # tags of a document that the garbage collector may free later
 _UNDECLARED = re.compile(rb".{0,8}\Z|(?:\xef\xbb\xbf)?<\?xml[^>]*\Z", re.DOTALL)  # the encoding may still follow
 _PROLOG = re.compile(rb"(?:\s++|<\?.*?\?>|<!--.*?-->)*+", re.DOTALL)
@@ -482,44 +476,6 @@ class UnfinishedTag:
                 return position, b""  # a tag may not hold a `<`: what follows shows it to be broken
             quote = b"" if quote else found.group()
         return 0, quote
-
-
-class Base64Decoder:
-    """Decodes base64 piece by piece, in constant memory."""
-
-    def __init__(self) -> None:
-        """Prepare to decode; `is_open` says whether the text may go on."""
-        self.is_open = True
-        self._rest = b""
-        self._is_padded = False
-
-    def feed(self, data: bytes, found: list[bytes]) -> bytes:
-        """Decode the text up to the next tag into `found`; return the rest of `data`. ValueError: not base64."""
-        end = data.find(b"<")
-        self.is_open = end < 0
-        text = self._rest + (data if self.is_open else data[:end]).translate(None, b" \t\r\n")
-        if b"&" in text:
-            for reference in _LINE_END_REFERENCES:
-                text = text.replace(reference, b"")
-        held = text.find(b"&")  # a reference that continues in the next piece
-        whole = len(text) if held < 0 else held
-        whole -= whole % _BASE64_GROUP
-        self._rest = text[whole:]
-        if len(self._rest) > _LONGEST_REST or (whole and self._is_padded):
-            raise ValueError(NOT_BASE64)
-        if whole:
-            try:
-                found.append(binascii.a2b_base64(text[:whole], strict_mode=True))
-            except binascii.Error:
-                raise ValueError(NOT_BASE64) from None
-            self._is_padded = text[whole - 1 : whole] == b"="
-        return b"" if self.is_open else data[end:]
-
-    def close(self) -> None:
-        """Take the end of the text. ValueError: the last group is incomplete."""
-        self.is_open = False
-        if self._rest:
-            raise ValueError(NOT_BASE64)
 
 
 @cache

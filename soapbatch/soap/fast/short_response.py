@@ -26,10 +26,11 @@ class ShortResponse:
 
     def add(self, data: bytes) -> bytes:
         """Keep `data`. Once the response is too long to be short, return all of it so far; until then b""."""
+        before = len(self._data)
         self._data += data
         if len(self._data) > _SHORT:
             return bytes(self._data)
-        if b"<!D" in self._data:
+        if self._data.find(b"<!D", max(0, before - 2)) >= 0:  # of tiny pieces, only the new bytes are searched
             self._xml.refuse_doctype(bytes(self._data))
         return b""
 

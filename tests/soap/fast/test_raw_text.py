@@ -18,6 +18,7 @@ from soapbatch.model.services import Binding, ServiceVersion
 from soapbatch.operations import OPERATIONS
 from soapbatch.soap.builder import build_request, build_response
 from soapbatch.soap.fast import IS_ON
+from soapbatch.soap.fast.raw_text import resolve_references
 from soapbatch.soap.fast.item_pattern import ItemPattern
 from soapbatch.soap.parser import ResponseParser
 from tests.support.strategies import TEXT
@@ -123,3 +124,12 @@ def test_what_a_caller_passes_is_kept() -> None:
     task = BatchTaskInfo(parameter_object="<P><Key>k</Key><Value>v</Value></P>")  # type: ignore[arg-type]
     with pytest.raises(EncodeError, match="needs a mapping, got str"):
         build_request("StartBatchJob", {"batch_task_info": task}, version=V88)
+
+
+@pytest.mark.parametrize(
+    "text", ["&", "&lt", "&nbsp;", "&#;", "&#x;", "&#x-1;", "&#1_0;", "&#12345678;", "&#xB;", "&# 1;"]
+)
+def test_references_that_are_left_to_lxml(text: str) -> None:
+    """What is no reference, or one that XML forbids, is not resolved here."""
+    with pytest.raises(ValueError):  # noqa: PT011 - it says nothing: lxml will
+        resolve_references(f"a{text}b")
