@@ -18,8 +18,8 @@ from soapbatch.model.services import Binding, ServiceVersion
 from soapbatch.operations import OPERATIONS
 from soapbatch.soap.builder import build_request, build_response
 from soapbatch.soap.fast import IS_ON
-from soapbatch.soap.fast.raw_text import resolve_references
 from soapbatch.soap.fast.item_pattern import ItemPattern
+from soapbatch.soap.fast.raw_text import resolve_references
 from soapbatch.soap.parser import ResponseParser
 from tests.support.strategies import TEXT
 
