@@ -9,13 +9,13 @@ from collections.abc import Mapping
 
 import attrs
 
-from soapbatch.model.schema import ITSELF, Dictionary, Record, element
+from soapbatch.model.schema import ITSELF, Carrier, Dictionary, Record, element
 from soapbatch.model.secret import Secret
 from soapbatch.model.xsd import BOOLEAN, INT, STRING
 
 
 @attrs.frozen(kw_only=True)
-class SoTimeZone:
+class SoTimeZone(Carrier):
     """The header block `TimeZone`: which zone times without one are in."""
 
     so_time_zone_id: int | None = element("SoTimeZoneId", INT)
@@ -27,7 +27,7 @@ TIME_ZONE = Record("SoTimeZone", SoTimeZone)
 
 
 @attrs.frozen(kw_only=True)
-class SoCredentials:
+class SoCredentials(Carrier):
     """A ticket, as a header block of a request or in the reply of an Authenticate operation."""
 
     ticket: Secret | str | None = element("Ticket", STRING, secret=True)
@@ -38,7 +38,7 @@ CREDENTIALS = Record("SoCredentials", SoCredentials)
 
 
 @attrs.frozen(kw_only=True)
-class ExceptionInfo:
+class ExceptionInfo(Carrier):
     """What NetServer says of a failure, in the reply header block `ExceptionInfo` or in a fault's detail."""
 
     message: str | None = element("Message", STRING)
@@ -63,7 +63,7 @@ EXCEPTION_INFO = Record("SoExceptionInfo", ExceptionInfo)
 
 
 @attrs.frozen(kw_only=True)
-class RequestHeader:
+class RequestHeader(Carrier):
     """The header blocks of a request; those that are None are not sent."""
 
     application_token: Secret | str | None = element("ApplicationToken", STRING, secret=True)
@@ -73,7 +73,7 @@ class RequestHeader:
 
 
 @attrs.frozen(kw_only=True)
-class ReplyHeader:
+class ReplyHeader(Carrier):
     """The header blocks of a reply; nil and absent ones are None."""
 
     exception_info: ExceptionInfo | None = element("ExceptionInfo", EXCEPTION_INFO)
