@@ -60,7 +60,7 @@ OWN: dict[type[SoapBatchError], dict[str, Any]] = {
     errors.AuthenticationFailed: {"user": "anna", "refused_by": "server"},
     errors.JobError: JOB,
     errors.WaitTimeout: {"seen_at": datetime(2024, 2, 29, tzinfo=UTC), **JOB},
-    errors.StartOutcomeUnknown: {"name": "Export", "marker": "m", **JOB},
+    errors.StartOutcomeUnknown: {"name": "Export", "marker": "m", "key": "k", **JOB},
 }
 """A value for each keyword that a class adds; a class without an entry takes its base's."""
 

@@ -22,6 +22,7 @@ from soapbatch import (
     NotInVersion,
     OperationFailed,
     ServiceVersion,
+    StopRefused,
     UsageError,
     UsernamePassword,
 )
@@ -122,11 +123,15 @@ async def test_stopping(
     confirm: bool,  # noqa: FBT001 - a column
     is_stopped: bool | None,  # noqa: FBT001 - columns
 ) -> None:
-    """`cancellation_behaviour` decides whether StopBatchJob is sent; None: `stop` raises UsageError instead."""
+    """`cancellation_behaviour` decides whether StopBatchJob is sent; None: `stop` raises StopRefused instead."""
     job = with_behaviour(world, behaviour)
     if is_stopped is None:
-        with pytest.raises(UsageError, match=behaviour):
+        with pytest.raises(StopRefused, match=behaviour) as caught:
             await job.stop(force=force, confirm=confirm)
+        assert not isinstance(caught.value, UsageError)  # a refusal is not a caller's mistake
+        assert (caught.value.id, caught.value.applied, caught.value.version) == (job.id, "no", ServiceVersion.V88)
+        assert caught.value.info is not None
+        assert caught.value.info.cancellation_behaviour == behaviour
     else:
         assert await job.stop(force=force, confirm=confirm) is is_stopped
     assert world.state(job) == (S.FAILED if is_stopped else S.STARTED)
@@ -151,6 +156,7 @@ async def test_stopping_what_is_gone(world: World, force: bool) -> None:  # noqa
     with pytest.raises(JobGone) as caught:
         await job.stop(force=force)
     assert (caught.value.id, caught.value.version) == (4711, ServiceVersion.V88)
+    assert caught.value.applied == "no"
     assert job.is_over
     assert world.server.counts["StopBatchJob"] == force
 
@@ -185,7 +191,6 @@ async def test_a_stop_whose_answer_is_lost(world: World) -> None:
 async def test_the_output(world: World, tmp_path: Path) -> None:
     """The output can be had in memory, at a path or in a file; `cleanup` removes it from the server."""
     job = await world.client.jobs.start("ExportArchiveBatchPlugin")
-    assert await job.output() is None
     info = await job.wait()
     content = await job.output()
     assert content is not None
@@ -235,7 +240,8 @@ async def test_a_file_is_replaced_as_a_whole_or_not_at_all(world: World, tmp_pat
 
 @in_world
 async def test_the_output_of_a_job_that_is_gone(world: World, tmp_path: Path) -> None:
-    """All three methods raise JobGone, with the server's error as its cause."""
+    """All three methods raise JobGone, with the server's error as its cause. `cleanup` has changed nothing."""
+    world.server.unknown_task = "exception"
     job = world.client.jobs.attach(4711)
     for call in (job.output(), job.save_output(tmp_path / "x"), job.cleanup()):
         with pytest.raises(JobGone) as caught:

@@ -122,6 +122,7 @@ async def test_cancelling_a_block_at_every_await(world: World, trouble: Intercep
             with contextlib.suppress(WaitTimeout):
                 await job.wait(timeout=6, on_progress=lambda _: asyncio.sleep(0.1))
 
+    world.server.tasks.add(BatchTaskInfo(name="Other", state=S.FAILED))  # shows that lists show tasks
     world.server.intercept(STOP_BATCH_JOB, slowly(None), times=None)
     world.server.intercept(GET_BATCH_TASK_INFO, slowly(None), times=None)
     step = 0
@@ -268,7 +269,7 @@ async def test_a_block_can_refuse_to_run_beside_another(world: World) -> None:
         pytest.param({"if_running": "attach"}, "if_running is 'start' or 'fail'", id="attach"),
         pytest.param({"stop_timeout": "5"}, "stop_timeout", id="stop_timeout"),
         pytest.param({"resend": True}, "needs a marker", id="what a start refuses"),
-        pytest.param({"timout": 1}, "no timout: options are description, .*, timeout", id="a misspelt option"),
+        pytest.param({"settle": -1}, "settle is a number of seconds", id="settle"),
     ],
 )
 @in_world
