@@ -14,7 +14,7 @@ from tests.support.online import NOW, TENANT, read_vector
 VECTORS = read_vector("tenant_states.json")
 UNTIL = datetime(2026, 1, 2, 3, 9, 55, 934296, tzinfo=UTC)
 HOME = "https://sod2.superoffice.com/Cust12345"
-REFUSED = {"foreign_host", "plain_http", "other_tenant"}
+REFUSED = ["foreign_host", "plain_http", "other_tenant"]
 ENDPOINTS = {
     "new": "https://online2.superoffice.com/Cust12345",
     "moved": "https://app.superoffice.com/Cust12345",
@@ -30,7 +30,7 @@ def parse(tenant: str = TENANT, domain: str = "superoffice.com", **changes: Any)
     return parse_tenant_state(json.dumps(answer).encode(), tenant=tenant, domain=domain)
 
 
-@pytest.mark.parametrize("name", VECTORS.keys() - REFUSED)
+@pytest.mark.parametrize("name", [name for name in VECTORS if name not in REFUSED])
 def test_every_shape_of_a_state_is_read(name: str) -> None:
     """Old and new, with a port, with a slash, with fields and states to come."""
     state = parse_tenant_state(json.dumps(VECTORS[name]).encode(), tenant=TENANT)
