@@ -58,4 +58,5 @@ from soapbatch.model import (
     ServiceVersion as ServiceVersion,
 )
 from soapbatch.soap import build_request as build_request, parse_response as parse_response
+from soapbatch.tenants import Tenants as Tenants
 from soapbatch.transport import ConnectionPool as ConnectionPool
