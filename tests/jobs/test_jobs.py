@@ -19,7 +19,7 @@ from soapbatch import (
     WaitTimeout,
 )
 from soapbatch.errors import JobRunning
-from soapbatch.jobs.start import Marker
+from soapbatch.jobs import Marker
 from soapbatch.operations import (
     GET_BATCH_TASK_INFO,
     START_BATCH_JOB,

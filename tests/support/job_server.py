@@ -5,7 +5,7 @@ import contextlib
 import functools
 import inspect
 import types
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -52,6 +52,19 @@ class World:
     def tasks(self) -> list[BatchTaskInfo]:
         """Return every task that the server has."""
         return list(self.server.tasks.find())
+
+    def change_lists(
+        self, change: Callable[[Iterator[BatchTaskInfo], Mapping[str, Any]], Iterable[BatchTaskInfo]]
+    ) -> None:
+        """Let lists show what `change` makes of the tasks that they would show; it gets the list's filters, too."""
+        store = self.server.tasks
+        find = store.find
+
+        def find_changed(**filters: Any) -> Iterator[BatchTaskInfo]:
+            return iter(list(change(find(**filters), filters)))
+
+        kind = type("ChangedStore", (type(store),), {"__slots__": (), "find": staticmethod(find_changed)})
+        store.__class__ = kind  # type: ignore[assignment]  # a subclass of its own class
 
     def state(self, job: Job) -> object:
         """Return the state of a job on the server; None: the server does not know it."""
