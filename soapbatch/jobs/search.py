@@ -226,7 +226,7 @@ class Search:
             async with contextlib.aclosing(OF_ALL_ASSOCIATES.stream(self.batch, ANY_JOB)) as tasks:
                 async for info in tasks:
                     newest = max(newest, _created(info) or _LONG_AGO)
-                    if not info.is_system_task:
+                    if info.id is not None and not info.is_system_task:
                         self.known.shown.add((OF_ALL_ASSOCIATES, ANY_JOB))
             self._newest = newest
         return self._newest
