@@ -291,7 +291,8 @@ class Job:
                 return await self._context.blob.save_output(self._id, target)
         except OSError as error:  # a TimeoutError of ours is one, too
             if not isinstance(error, SoapBatchError) and isinstance(target, str | os.PathLike):
-                error.filename, error.filename2 = os.fspath(target), None  # not the file that was to replace it
+                error.filename = os.fspath(target)  # not that of the file that was to replace it
+                del error.filename2
             raise
 
     async def cleanup(self) -> None:

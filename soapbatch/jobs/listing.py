@@ -72,7 +72,8 @@ async def list_tasks(
 ) -> AsyncGenerator[BatchTaskInfo, None]:
     """Yield the tasks that are wanted, while the answer arrives."""
     calls = [*calls_for(wanted, version)]
-    for number, (operation, arguments) in enumerate(calls, 1):
+    while True:
+        operation, arguments = calls.pop(0)
         try:
             async with contextlib.aclosing(batch.stream(operation, **arguments)) as tasks:
                 async for info in tasks:
@@ -80,5 +81,5 @@ async def list_tasks(
                         yield info
                 return
         except Fault as error:
-            if number == len(calls) or "ActionNotSupported" not in {error.code, error.subcode}:
+            if not calls or "ActionNotSupported" not in {error.code, error.subcode}:
                 raise

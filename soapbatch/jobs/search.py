@@ -9,10 +9,10 @@ Rule 3. There are two kinds of list: the tasks of all associates, and the tasks 
 Rule 4. Lists without the key prove that there is no task only if their kind is known to show tasks: it has shown a task
         of that job, or, in the case of the first kind, a task of any user. Otherwise the outcome is unknown.
 Rule 5. Lists may leave the key out, and a job may overwrite it. A task of that job which carries no key at all, and
-        which may have been started since, may be the one: the outcome is unknown. A task is older than a start, if
-        the client knew of a higher id before: ids grow. A task is older, too, if the server has created another task
-        longer after it than the start has taken until now; only times of the server are compared, and an hour is
-        allowed for clocks that were set.
+        which may have been started since, may be the one, unless this client itself has started it: the outcome is
+        unknown. A task is older than a start if the client knew of a higher id before: ids grow. A task is older, too,
+        if the server has created another task longer after it than the start has taken until now; only times of the
+        server are compared, and an hour is allowed for clocks that were set.
 Rule 6. The time of an earlier attempt of another process is not known: every task without a key may be the one. But
         lists that show the key of another start of that job do not leave keys out, and then no task is suspected.
 """
@@ -20,8 +20,10 @@ Rule 6. The time of an earlier attempt of another process is not known: every ta
 import asyncio
 import contextlib
 import math
+from collections import deque
 from collections.abc import AsyncGenerator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -43,6 +45,7 @@ CLOCK_TOLERANCE: Final = timedelta(hours=1)
 
 _BETWEEN_LISTS: Final = Backoff(first=SERVER_TICK, longest=math.inf, longest_retry_after=0.0)
 _AFTER_FAILED_LISTS: Final = Backoff(first=SERVER_TICK, longest=30.0, longest_retry_after=60.0)  # a caller waits
+_OWN_KEPT: Final = 1000
 _FAILED_LISTS: Final = 10  # in a row, after which nothing can be proven
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
@@ -78,15 +81,22 @@ class Known:
 
     Attributes:
         highest_id: the highest id of a task that the client has seen; 0: none yet.
+        own: the ids of the latest 1,000 tasks that the client has started: it knows their keys.
         shown: the kinds of list that have shown tasks, each with the job whose tasks it has shown, or with ANY_JOB.
     """
 
     highest_id: int = 0
+    own: deque[int] = attrs.field(factory=partial(deque[int], maxlen=_OWN_KEPT))
     shown: set[tuple[ListKind, str]] = attrs.field(factory=set)
 
     def saw(self, id: int) -> None:
         """Remember that there is a task `id`."""
         self.highest_id = max(self.highest_id, id)
+
+    def started(self, id: int) -> None:
+        """Remember that the client has started task `id`."""
+        self.saw(id)
+        self.own.append(id)
 
     def shows_tasks(self, kind: ListKind, name: str) -> bool:
         """Return whether a kind of list is known to show the tasks of the job `name` (Rule 4)."""
@@ -135,7 +145,6 @@ class Search:
     after_id: int = 0
     since: float | None = None
     _readings: dict[ListKind, _Reading] = attrs.field(init=False, factory=dict)
-    _newest: datetime | None = attrs.field(init=False, default=None)
 
     @property
     def shows_nothing(self) -> bool:
@@ -192,7 +201,8 @@ class Search:
         If need be, the tasks of all jobs are listed.
         """
         readings = self._readings.values()
-        unmarked = {id_: at for reading in readings for id_, at in reading.unmarked.items() if id_ > self.after_id}
+        others = (pair for reading in readings for pair in reading.unmarked.items())
+        unmarked = {id_: at for id_, at in others if id_ > self.after_id and id_ not in self.known.own}
         if self.since is None:
             return [] if any(reading.has_marked for reading in readings) else sorted(unmarked)
         unmarked = self._without_older(unmarked, max(reading.newest for reading in readings), self.since)
@@ -220,16 +230,14 @@ class Search:
         return reading
 
     async def _read_all_jobs(self) -> datetime:
-        """Read the list of all jobs, once in a search; return when the newest task was created."""
-        if self._newest is None:
-            newest = _LONG_AGO
-            async with contextlib.aclosing(OF_ALL_ASSOCIATES.stream(self.batch, ANY_JOB)) as tasks:
-                async for info in tasks:
-                    newest = max(newest, _created(info) or _LONG_AGO)
-                    if info.id is not None and not info.is_system_task:
-                        self.known.shown.add((OF_ALL_ASSOCIATES, ANY_JOB))
-            self._newest = newest
-        return self._newest
+        """Read the list of all jobs; return when the newest task was created."""
+        newest = _LONG_AGO
+        async with contextlib.aclosing(OF_ALL_ASSOCIATES.stream(self.batch, ANY_JOB)) as tasks:
+            async for info in tasks:
+                newest = max(newest, _created(info) or _LONG_AGO)
+                if info.id is not None and not info.is_system_task:
+                    self.known.shown.add((OF_ALL_ASSOCIATES, ANY_JOB))
+        return newest
 
     def _is_known_to_show_tasks(self) -> bool:
         return any(self.known.shows_tasks(kind, self.name) for kind in self._readings)

@@ -172,7 +172,7 @@ async def start_task(batch: BatchAgent, known: Known, request: StartRequest) -> 
     if other is not None:
         return other
     id_ = await _start_unmarked(batch, request, deadline)
-    known.saw(id_)
+    known.started(id_)
     return Started(id_)
 
 
@@ -256,7 +256,7 @@ class _MarkedStart:
         if other is not None:
             return other
         id_ = await self._start(marked)
-        self.known.saw(id_)
+        self.known.started(id_)
         return Started(id_, self.key.text)
 
     async def _start(self, marked: BatchTaskInfo) -> int:

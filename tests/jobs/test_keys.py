@@ -528,6 +528,14 @@ async def test_tasks_without_a_number_are_passed_over(world: World) -> None:
     assert [info.id async for info in world.client.jobs.list()] == [None]
 
 
+@in_world
+async def test_tasks_that_the_client_started_itself_are_not_suspected(world: World) -> None:
+    """The client knows that its own start without a key was another one; a task of somebody else is suspected."""
+    await world.client.jobs.start(NAME)
+    job = await world.client.jobs.start(NAME, key=KEY, maybe_sent=True, settle=0)
+    assert [task.id for task in world.tasks()] == [1, job.id]
+
+
 @pytest.mark.parametrize("shows_keys", [True, False])
 @in_world
 async def test_a_later_attempt_beside_tasks_without_a_key(
