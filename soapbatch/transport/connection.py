@@ -4,14 +4,16 @@ import asyncio
 import functools
 import ssl
 from base64 import b64encode
+from http import HTTPStatus
 from importlib import import_module
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import h11
 import httpx
 
 from soapbatch.errors import UsageError
 from soapbatch.system import retrieve_exception
+from soapbatch.transport.error_mapping import TLS_ANSWER, parser_words
 from soapbatch.transport.send_state import SendState
 from soapbatch.transport.socket_stream import SocketStream
 
@@ -22,6 +24,9 @@ RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
 _DEFAULT_PORTS: Final = {b"http": 80, b"https": 443}
 _HIGHEST_PORT: Final = 65535
+_DEFAULT_PROXY_PORTS: Final = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
+_BEGIN: Final = b"HTTP/"  # of every response
+_TLS_ALERT: Final = 0x15  # the first byte of what a TLS port answers to plain HTTP
 _LONGEST_HEAD: Final = 100 * 1024  # bytes of a response's head
 
 
@@ -50,6 +55,7 @@ class Connection:
         self._proxy = proxy
         self._stream = SocketStream()
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LONGEST_HEAD)
+        self._begin = b""
         self.aclose = self._stream.aclose
 
     def is_idle(self) -> bool:
@@ -65,36 +71,33 @@ class Connection:
         """Connect to the origin, by way of the proxy if there is one.
 
         Raises:
-            httpx.ConnectError: no connection; or the proxy closed it.
-            httpx.ProxyError: the proxy refused.
+            httpx.ConnectError: no connection.
+            httpx.ProxyError: no connection to the proxy; or the proxy refused, or closed its connection.
             UsageError: the CA certificates cannot be read, or the proxy needs an extra.
         """
         state.phase = "connecting"
         scheme, raw_host, port = self._origin
-        host, proxy = raw_host.decode("ascii"), self._proxy
+        host = raw_host.decode("ascii")
         context = await self._tls.get() if scheme == b"https" else None
-        if proxy is None:
-            await self._stream.connect(host, port, context)
-            return
-        is_tls = proxy.url.scheme == "https"
-        proxy_context = (proxy.ssl_context or await self._tls.get()) if is_tls else None
-        proxy_port = proxy.url.port or {"http": 80, "https": 443}.get(proxy.url.scheme, 1080)
-        await self._stream.connect(proxy.url.host, proxy_port, proxy_context)
-        if _is_socks(proxy):
-            await self._open_socks(host, port, proxy)
-        elif context is not None:
-            await self._open_tunnel(host, port, proxy)
+        if self._proxy is None:
+            await self._stream.connect(host, port)
+        else:
+            try:
+                await self._open_through(self._proxy, host, port)
+            except httpx.ProxyError:
+                raise
+            except httpx.TransportError as error:
+                raise httpx.ProxyError(parser_words(error)) from error
         if context is not None:
             await self._stream.start_tls(host, context)
 
-    async def send(self, request: httpx.Request, body: bytes, state: SendState) -> tuple[int, RawHeaders, bytes]:
-        """Send a request and return status, headers and HTTP version of the response's head.
+    async def send(self, request: httpx.Request, body: bytes, state: SendState, patience: float | None) -> None:
+        """Send a request; each piece of it may take `patience` seconds.
 
         Raises:
             httpx.ConnectError: the connection was closed before; nothing was sent.
-            httpx.ReadError: the connection broke.
             httpx.LocalProtocolError: the request is not HTTP; nothing was sent.
-            httpx.RemoteProtocolError: the response is not HTTP.
+            httpx.WriteTimeout: `patience` ran out.
         """
         http = self._http
         target, headers = request.url.raw_path, request.headers.raw
@@ -106,8 +109,16 @@ class Connection:
             end = http.send(h11.EndOfMessage())
         except h11.LocalProtocolError as error:
             raise httpx.LocalProtocolError(str(error)) from error
-        await self._stream.send(b"".join((head or b"", data or b"", end or b"")), state)
-        response = await self._receive_head(http)
+        await self._stream.send(b"".join((head, data, end)), state, patience)
+
+    async def receive_head(self, state: SendState) -> tuple[int, RawHeaders, bytes]:
+        """Return status, headers and HTTP version of the response.
+
+        Raises:
+            httpx.ReadError: the connection broke.
+            httpx.RemoteProtocolError: the response is not HTTP; or the server closed the connection before it.
+        """
+        response = await self._receive_head(self._http)
         state.phase = "reading"
         return response.status_code, list(response.headers.raw_items()), response.http_version
 
@@ -126,63 +137,99 @@ class Connection:
             http.start_next_cycle()
         return None
 
-    async def _open_tunnel(self, host: str, port: int, proxy: httpx.Proxy) -> None:
+    async def _open_through(self, proxy: httpx.Proxy, host: str, port: int) -> None:
+        """Connect to the proxy, and through the proxy to `host`, unless the proxy takes the requests themselves."""
+        socks5 = _socksio() if _is_socks(proxy) else None
+        is_tls = proxy.url.scheme == "https"
+        context = (proxy.ssl_context or await self._tls.get()) if is_tls else None
+        await self._stream.connect(proxy.url.host, proxy.url.port or _DEFAULT_PROXY_PORTS[proxy.url.scheme])
+        if context is not None:
+            await self._stream.start_tls(proxy.url.host, context)
+        if socks5 is not None:
+            await self._open_socks(socks5, proxy, host, port)
+        elif self._origin[0] == b"https":
+            await self._open_tunnel(proxy, host, port)
+
+    async def _open_tunnel(self, proxy: httpx.Proxy, host: str, port: int) -> None:
         """Ask the proxy for a tunnel to `host` (RFC 9110, section 9.3.6)."""
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         http = h11.Connection(h11.CLIENT)
         headers: RawHeaders = [(b"Host", where.encode()), (b"Accept", b"*/*"), *_proxy_headers(proxy)]
         connect = h11.Request(method="CONNECT", target=where, headers=headers)
-        await self._stream.send((http.send(connect) or b"") + (http.send(h11.EndOfMessage()) or b""))
-        response = await self._receive_head(http)
-        if not 200 <= response.status_code < 300:  # noqa: PLR2004 - RFC 9110: any 2xx
-            raise httpx.ProxyError(f"{response.status_code} {response.reason.decode('latin-1')}".rstrip())
+        await self._stream.send(http.send(connect) + http.send(h11.EndOfMessage()))
+        status = (await self._receive_head(http)).status_code
+        if not 200 <= status < 300:  # noqa: PLR2004 - RFC 9110: any 2xx
+            raise httpx.ProxyError(f"{status} {httpx.codes.get_reason_phrase(status)}".rstrip())
+        if http.trailing_data[0]:
+            raise httpx.ProxyError("the proxy sent something unasked")
 
-    async def _open_socks(self, host: str, port: int, proxy: httpx.Proxy) -> None:
+    async def _open_socks(self, socks5: Any, proxy: httpx.Proxy, host: str, port: int) -> None:
         """Ask a SOCKS5 proxy for a connection to `host` (RFC 1928, and RFC 1929 for a password)."""
-        socks5 = _socksio()
-        connection = socks5.SOCKS5Connection()
-        method = (
-            socks5.SOCKS5AuthMethod.USERNAME_PASSWORD if proxy.raw_auth else socks5.SOCKS5AuthMethod.NO_AUTH_REQUIRED
-        )
-        reply = await self._ask(connection, socks5.SOCKS5AuthMethodsRequest([method]))
+        connection, methods, command = socks5.SOCKS5Connection(), socks5.SOCKS5AuthMethod, socks5.SOCKS5Command.CONNECT
+        method = methods.USERNAME_PASSWORD if proxy.raw_auth else methods.NO_AUTH_REQUIRED
+        reply = await self._ask_socks(connection, socks5.SOCKS5AuthMethodsRequest([method]))
         if reply.method != method:
             raise httpx.ProxyError("the proxy wants another way to log in")
         if proxy.raw_auth:
-            reply = await self._ask(connection, socks5.SOCKS5UsernamePasswordRequest(*proxy.raw_auth))
-            if not reply.success:
+            login = socks5.SOCKS5UsernamePasswordRequest(*proxy.raw_auth)
+            if not (await self._ask_socks(connection, login)).success:
                 raise httpx.ProxyError("the proxy refuses the user or the password")
-        command = socks5.SOCKS5Command.CONNECT
-        reply = await self._ask(connection, socks5.SOCKS5CommandRequest.from_address(command, (host, port)))
+        request = socks5.SOCKS5CommandRequest.from_address(command, (host, port))
+        reply = await self._ask_socks(connection, request, has_address=True)
         if reply.reply_code != socks5.SOCKS5ReplyCode.SUCCEEDED:
             raise httpx.ProxyError(f"the proxy cannot connect: {reply.reply_code.name.lower().replace('_', ' ')}")
 
-    async def _ask(self, connection: Any, request: object) -> Any:
-        """Send one message of SOCKS5 and return the reply."""
-        connection.send(request)
-        await self._stream.send(connection.data_to_send())
+    async def _ask_socks(self, connection: Any, request: object, *, has_address: bool = False) -> Any:
+        """Send one message of SOCKS5 and return the reply, which may arrive in any number of parts."""
         try:
-            return connection.receive_data(await self._stream.read())
-        except Exception as error:  # socksio's, for bytes that are not SOCKS5
+            connection.send(request)
+        except OverflowError:  # its length is one byte
+            raise httpx.ProxyError("user, password or host name is too long for SOCKS5") from None
+        await self._stream.send(connection.data_to_send())
+        reply = b""
+        while len(reply) < _socks_length(reply, has_address=has_address):
+            data = await self._stream.read()
+            if not data:
+                raise httpx.ProxyError("the proxy closed the connection")
+            reply += data
+        try:
+            if len(reply) != _socks_length(reply, has_address=has_address):
+                raise ValueError("surplus bytes")  # noqa: TRY301 - as much an error as what socksio finds
+            return connection.receive_data(reply)
+        except Exception as error:  # socksio's for bytes that are not SOCKS5
             raise httpx.ProxyError("the proxy does not speak SOCKS5") from error
 
     async def _receive_head(self, http: h11.Connection) -> h11.Response:
         """Return the head of the response, after any that only says that there is one to come."""
-        event = None
-        while not isinstance(event, h11.Response):
+        self._begin = b""
+        while True:
             event = await self._next_event(http)
-        return event
+            if isinstance(event, h11.Response):
+                return event
+            if isinstance(event, h11.InformationalResponse) and event.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+                raise httpx.RemoteProtocolError("the server switches to another protocol")
 
     async def _next_event(self, http: h11.Connection) -> h11.Event:
         try:
             while (event := http.next_event()) is h11.NEED_DATA:
                 data = await self._stream.read()
-                if not data and http.their_state is h11.SEND_RESPONSE:
-                    raise httpx.RemoteProtocolError("the server closed the connection without a response")
+                if http.their_state is h11.SEND_RESPONSE:
+                    self._check_begin(data)
                 http.receive_data(data)
         except h11.RemoteProtocolError as error:
             raise httpx.RemoteProtocolError(str(error)) from error
-        assert isinstance(event, h11.Event)  # noqa: S101 - PAUSED follows only on a request to switch protocols
-        return event
+        return cast("h11.Event", event)  # PAUSED follows only on what was refused before
+
+    def _check_begin(self, data: bytes) -> None:
+        """Refuse at once what cannot become an HTTP response: h11 would wait for an empty line."""
+        if not data:
+            raise httpx.RemoteProtocolError("Server disconnected without sending a response.")  # in httpcore's words
+        if len(self._begin) < len(_BEGIN):
+            self._begin = (self._begin + data)[: len(_BEGIN)]
+            if self._begin[0] == _TLS_ALERT:
+                raise httpx.RemoteProtocolError(TLS_ANSWER)
+            if not _BEGIN.startswith(self._begin):
+                raise httpx.RemoteProtocolError("illegal status line")
 
 
 class TlsContext:
@@ -209,17 +256,27 @@ class TlsContext:
         if isinstance(made, ssl.SSLContext):
             return made
         try:
-            self._made = await asyncio.shield(made)
+            self._made = context = await asyncio.shield(made)
         except OSError:
             self._made = None
-            failure = UsageError("the CA certificates cannot be read; check SSL_CERT_FILE and SSL_CERT_DIR")
+            failure = UsageError(
+                "the CA certificates cannot be read; check SSL_CERT_FILE, SSL_CERT_DIR and SSLKEYLOGFILE"
+            )
         else:
-            return self._made
+            return context
         raise failure
 
 
 def _is_socks(proxy: httpx.Proxy) -> bool:
     return proxy.url.scheme.startswith("socks")
+
+
+def _socks_length(reply: bytes, *, has_address: bool) -> int:
+    """Return the length of the SOCKS5 reply that begins with `reply`, as far as that can be known."""
+    if not has_address or len(reply) < 5:  # noqa: PLR2004 - where the length of a name stands
+        return 5 if has_address else 2
+    sizes = {1: 4, 3: 1 + reply[4], 4: 16}  # of an IPv4 address, a name, an IPv6 address
+    return 6 + sizes.get(reply[3], 0)
 
 
 def _absolute(url: httpx.URL) -> bytes:

@@ -226,6 +226,7 @@ AFTER: Final[Mapping[str, Fault]] = {
     "chunked-cut": _changed(
         lambda s, h, body: formatted(s, {**h, "Transfer-Encoding": "chunked"}, _chunked(body)[:-9]), keep=False
     ),
+    "bad-head": _changed(lambda *answer: formatted(*answer).replace(b"\r\n", b"\r\nwords of some plugin\r\n", 1)),
     "not-http": _changed(lambda *_: b"SSH-2.0-OpenSSH_9.7\r\n", keep=False),
     "slow-drip": _drip,
     "100": _informed(100),
