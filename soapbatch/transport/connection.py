@@ -40,9 +40,19 @@ def origin_of(url: httpx.URL) -> Origin:
     if url.raw_scheme not in _DEFAULT_PORTS:
         raise httpx.UnsupportedProtocol("neither http nor https")
     port = url.port or _DEFAULT_PORTS[url.raw_scheme]
-    if not url.raw_host or port > _HIGHEST_PORT:
+    if not url.raw_host or port > _HIGHEST_PORT or not _is_decodable(url):
         raise httpx.InvalidURL("no host, or no port")
     return url.raw_scheme, url.raw_host, port
+
+
+def _is_decodable(url: httpx.URL) -> bool:
+    """Return whether a host name that says that it is encoded (IDNA) is that."""
+    if b"xn--" in url.raw_host:
+        try:
+            return bool(url.host)
+        except UnicodeError:
+            return False
+    return True
 
 
 class Connection:
@@ -59,9 +69,8 @@ class Connection:
         self.aclose = self._stream.aclose
 
     def is_idle(self) -> bool:
-        """Return whether the last response was read to its end, neither side closes, and the last request has left."""
-        is_at_rest = self._http.our_state is h11.IDLE and self._http.their_state is h11.IDLE
-        return is_at_rest and not self._stream.is_sending()
+        """Return whether the last response was read to its end, neither side closes, and nothing is on its way."""
+        return self._http.our_state is self._http.their_state is h11.IDLE and self._stream.is_at_rest()
 
     def is_usable(self) -> bool:
         """Return whether it may serve another request: it is idle, and nothing arrived over it unasked."""

@@ -114,7 +114,7 @@ def transport_error(
 def stale_response(url: str) -> ConnectionLost:
     """Return the error for bytes that were left on a connection by an earlier request."""
     return ConnectionLost(
-        f"{host_of(url)}: the connection still held a part of an earlier answer, so the answer to this request was not read; "
+        f"{host_of(url)}: the connection still held a part of an earlier answer, so this one was not read; "
         "unless the operation only reads, look whether it was applied before repeating it"
     )
 
@@ -160,6 +160,8 @@ def _connect_reason(error: BaseException, names: list[str], chain: list[BaseExce
     if not {"ProxyError", "ClientHttpProxyError", "ClientProxyConnectionError"}.isdisjoint(names):
         status = getattr(error, "status", names[0])
         said = str(status) if _is_aiohttp(error) else str(error)
+        if any(isinstance(link, ConnectionRefusedError) for link in chain):
+            said = "connection refused"
         return f"the proxy did not connect ({redact(said)}); check proxy=, HTTPS_PROXY and NO_PROXY"
     for link in chain:
         match None if _is_aiohttp(link) else link:

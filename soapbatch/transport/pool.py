@@ -272,7 +272,13 @@ class PooledStream(httpx.AsyncByteStream):
         return self
 
     async def __anext__(self) -> bytes:
-        """Return the next piece."""
+        """Return the next piece.
+
+        Raises:
+            httpx.StreamClosed: the response was closed before.
+        """
+        if self._slot is None:
+            raise httpx.StreamClosed
         piece = None
         if not self._is_complete:
             piece = await within(self._read_timeout, httpx.ReadTimeout, self._connection.read())

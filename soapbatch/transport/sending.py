@@ -9,7 +9,7 @@ import contextlib
 import functools
 import re
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol, cast, runtime_checkable
 
 import httpx
@@ -170,12 +170,14 @@ class HttpClient(Protocol):
         """Whether it was closed."""
         ...
 
-    def build_request(self, method: str, url: Any, **options: Any) -> Any:
-        """Return a request with the client's own headers, cookies and timeouts."""
+    @property
+    def build_request(self) -> Callable[..., Any]:
+        """Makes a request with the client's own headers, cookies and timeouts."""
         ...
 
-    async def send(self, request: Any, **options: Any) -> Any:
-        """Send a request and return its response."""
+    @property
+    def send(self) -> Callable[..., Awaitable[Any]]:
+        """Sends a request and returns its response."""
         ...
 
 

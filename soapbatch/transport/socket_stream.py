@@ -92,7 +92,7 @@ class SocketStream(asyncio.Protocol):
             httpx.WriteTimeout: `patience` ran out.
         """
         # On a new TLS connection, readable may mean that the server has sent session tickets.
-        if self._received or self._is_at_end or (self._has_sent and self._is_readable()):
+        if self._received or self._is_at_end or (self._has_sent and self.is_readable()):
             gone = ConnectionResetError(errno.ECONNRESET, "the server closed it, or sent something unasked")
             raise httpx.ConnectError(str(gone)) from gone
         self._has_sent = True
@@ -129,13 +129,22 @@ class SocketStream(asyncio.Protocol):
             raise httpx.ReadError(str(self._error)) from self._error
         return b""
 
-    def is_sending(self) -> bool:
-        """Return whether a part of the last request has not left, although it was answered."""
-        return self._is_cut or self._is_paused or any(layer.get_write_buffer_size() > 0 for layer in self._layers)
+    def is_at_rest(self) -> bool:
+        """Return whether nothing is being sent, nothing has arrived that nobody has read, and neither side has closed.
+
+        A part of the last request may not have left, although it was answered.
+        """
+        is_sending = self._is_cut or self._is_paused or any(layer.get_write_buffer_size() > 0 for layer in self._layers)
+        return not (is_sending or self._received or self._is_at_end)
 
     def is_readable(self) -> bool:
-        """Return whether bytes, or the end, have arrived that nobody has read: an idle stream is of no use then."""
-        return bool(self._received) or self._is_at_end or self._is_readable()
+        """Return whether something has arrived that the event loop has not looked at yet."""
+        sock: Any = self._layers[0].get_extra_info("socket")
+        if sys.platform == "win32":  # pragma: no cover - tested elsewhere
+            return bool(select.select([sock], [], [], 0)[0])
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        return bool(poll.poll(0))
 
     async def aclose(self) -> None:
         """Close the socket at once: nothing is left in it that anybody waits for."""
@@ -189,15 +198,6 @@ class SocketStream(asyncio.Protocol):
             await self._change
         finally:
             self._change = None
-
-    def _is_readable(self) -> bool:
-        """Return whether something has arrived that the event loop has not looked at yet."""
-        sock: Any = self._layers[0].get_extra_info("socket")
-        if sys.platform == "win32":  # pragma: no cover - tested elsewhere
-            return bool(select.select([sock], [], [], 0)[0])
-        poll = select.poll()
-        poll.register(sock, select.POLLIN)
-        return bool(poll.poll(0))
 
     def _wake(self) -> None:
         if self._change is not None and not self._change.done():

@@ -147,3 +147,21 @@ async def test_cancelling_leaves_no_socket(hosts: list[tuple[int, str]], monkeyp
         assert asyncio.all_tasks() == tasks
         assert addresses.open() == []
     assert cancelled > 2
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_an_address_needs_no_resolver(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An IP address is read at once: the threads that look up names may be busy."""
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", None)
+    server = await asyncio.start_server(lambda _, writer: writer.close(), host, 0)
+    async with server:
+        sock = await connect(host, server.sockets[0].getsockname()[1])
+        assert sock.getpeername()[0] == host
+        sock.close()
+        await asyncio.sleep(0.01)
+
+
+async def test_a_name_that_no_host_has() -> None:
+    """A host name that breaks the rules for names is as good as one that is not known."""
+    with pytest.raises(socket.gaierror, match="not a name of a host"):
+        await connect(f"{'x' * 64}.example", 80)

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
@@ -315,6 +314,20 @@ async def test_leaving_a_body_at_its_beginning_leaves_nothing() -> None:
         assert (pool._in_use, pool._idle) == (0, [])
 
 
+async def test_a_body_has_one_end() -> None:
+    """After its end a body stays at its end; closing it twice gives its connection back once."""
+    async with FaultServer() as server, using(ConnectionPool()) as pool:
+        response = await pool.handle_async_request(httpx.Request("POST", server.url, content=b"abc"))
+        stream = response.stream
+        assert isinstance(stream, httpx.AsyncByteStream)
+        pieces = aiter(stream)
+        assert [piece async for piece in pieces] == [b"abc"]
+        assert [piece async for piece in pieces] == []
+        for _ in range(2):
+            await stream.aclose()
+            assert (pool._in_use, len(pool._idle)) == (0, 1)
+
+
 # --- Cancellation -----------------------------------------------------------------------------------------------
 
 PROBES = itertools.count()
@@ -493,9 +506,3 @@ async def test_two_pools_share_a_context_with_another_client(authority: Authorit
     ):
         for transport in (pool, client, pool):
             assert await ask(transport, server.url) == b"<envelope/>"
-
-
-def test_a_context_that_is_given_is_used() -> None:
-    """Nothing is read or made for a context that is there."""
-    context = ssl.create_default_context()
-    assert asyncio.run(ConnectionPool(verify=context)._tls.get()) is context
