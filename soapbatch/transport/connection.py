@@ -142,7 +142,7 @@ class Connection:
         event = await self._next_event(http)
         if isinstance(event, h11.Data):
             return bytes(event.data)
-        if http.our_state is http.their_state is h11.DONE and not http.trailing_data[0]:
+        if http.their_state is h11.DONE and not http.trailing_data[0]:
             http.start_next_cycle()
         return None
 

@@ -54,6 +54,8 @@ TLS_ANSWER: Final = "it is TLS"
 
 # How httpcore, h11 and h2 begin what they say of a connection that ended before the response did.
 _BROKEN_OFF: Final = ("Server disconnected", "peer ", "<")
+# In TLS 1.3 the client may send before the server has looked for a certificate; the server reads none of it.
+_CERTIFICATE_REQUIRED: Final = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
 _QUOTED: Final = re.compile(r"(?::| \(expected)? *b(?:ytearray\(b)?['\"]", re.ASCII)
 
 
@@ -78,7 +80,8 @@ def transport_error(
     # httpx-aiohttp calls everything a ConnectTimeout, also what breaks after sending: aiohttp's own class decides.
     origin = next(filter(_is_aiohttp, chain), error)
     names = [cls.__name__ for cls in type(origin).__mro__]
-    is_sent = is_sent and _UNSENT.isdisjoint(names)
+    wants_certificate = any(_tls_alert(link) == _CERTIFICATE_REQUIRED for link in chain)
+    is_sent = is_sent and _UNSENT.isdisjoint(names) and not wants_certificate
     misuse = next((_MISUSES[name] for name in names if name in _MISUSES), None)
     is_python = isinstance(origin, (RuntimeError, TypeError, ValueError)) and not isinstance(origin, OSError)
     if misuse is None and is_python and not is_sent:
@@ -104,7 +107,8 @@ def transport_error(
             "unless the operation only reads, look whether it was applied before repeating it"
         )
     else:
-        failure = ConnectFailed(f"{where}: {_connect_reason(origin, names, chain)}")
+        reason = _connect_reason(origin, names, chain)
+        failure = ConnectFailed(f"{where}: {reason}", retryable=not wants_certificate)
     failure.__cause__ = _without_tracebacks(error, chain)
     if misuse is not None:
         failure.__cause__ = None
@@ -165,17 +169,8 @@ def _connect_reason(error: BaseException, names: list[str], chain: list[BaseExce
         return f"the proxy did not connect ({redact(said)}); check proxy=, HTTPS_PROXY and NO_PROXY"
     for link in chain:
         match None if _is_aiohttp(link) else link:
-            case ssl.SSLCertVerificationError(verify_message=str(reason)):
-                return (
-                    f"its certificate is not accepted: {reason.rstrip('.')}; check the host name in the base URL, or "
-                    "give the CA that signed it: "
-                    "transport=ConnectionPool(verify=ssl.create_default_context(cafile=...))"
-                )
-            case ssl.SSLError(strerror=reason):
-                return (
-                    f"TLS failed ({reason}); check that this port speaks https; "
-                    "for one that does not, give a base URL that starts with http://"
-                )
+            case ssl.SSLError() as failed:
+                return _tls_reason(failed)
             case socket.gaierror(errno=number):
                 is_silent = number == socket.EAI_AGAIN
                 reason = "the name server did not answer" if is_silent else "the host name is not known"
@@ -186,6 +181,32 @@ def _connect_reason(error: BaseException, names: list[str], chain: list[BaseExce
                 pass
     described = _describe(error, names, chain)
     return f"no connection ({described}); check the network, the base URL and the proxy settings"
+
+
+def _tls_alert(error: BaseException) -> str:
+    """Return OpenSSL's name of what went wrong; "" where it has none."""
+    # An SSLError that was not made by OpenSSL has no such attribute.
+    return (getattr(error, "reason", None) or "") if isinstance(error, ssl.SSLError) else ""
+
+
+def _tls_reason(error: ssl.SSLError) -> str:
+    """Return why TLS did not come about, and what to do next."""
+    if refusal := getattr(error, "verify_message", ""):
+        return (
+            f"its certificate is not accepted: {refusal.rstrip('.')}; check the host name in the base URL, "
+            "or give the CA that signed it: transport=ConnectionPool(verify=ssl.create_default_context(cafile=...))"
+        )
+    alert = _tls_alert(error)
+    if alert in {_CERTIFICATE_REQUIRED, "SSLV3_ALERT_HANDSHAKE_FAILURE"}:
+        may_want = "wants" if alert == _CERTIFICATE_REQUIRED else "refused the TLS handshake and may want"
+        return (
+            f"the server {may_want} a client certificate; "
+            "give one: transport=ConnectionPool(verify=context) with context.load_cert_chain(...)"
+        )
+    return (
+        f"TLS failed ({error.strerror}); check that this port speaks https; "
+        "for one that does not, give a base URL that starts with http://"
+    )
 
 
 def _chain(error: BaseException, handled: BaseException | None) -> Iterator[BaseException]:

@@ -134,7 +134,7 @@ class SocketStream(asyncio.Protocol):
 
         A part of the last request may not have left, although it was answered.
         """
-        is_sending = self._is_cut or self._is_paused or any(layer.get_write_buffer_size() > 0 for layer in self._layers)
+        is_sending = self._is_cut or any(layer.get_write_buffer_size() > 0 for layer in self._layers)
         return not (is_sending or self._received or self._is_at_end)
 
     def is_readable(self) -> bool:

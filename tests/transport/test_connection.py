@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,7 +14,7 @@ import pytest
 
 from soapbatch.errors import ConnectFailed, ConnectionLost, ProtocolError, SoapBatchError, UsageError
 from soapbatch.transport import ConnectionPool, Sender, SendState
-from soapbatch.transport.connection import TlsContext
+from soapbatch.transport.connection import TlsContext, origin_of
 from tests.support.fault_server import Authority, FaultServer
 from tests.support.transports import TRANSPORTS, ask, body_of, send, until, using
 
@@ -271,6 +272,66 @@ async def test_a_url_that_leads_nowhere_is_a_usage_error(url: str) -> None:
     async with using(ConnectionPool()) as pool:
         with pytest.raises(UsageError, match="URL of the service"):
             await ask(pool, url)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://h/", (b"http", b"h", 80)),
+        ("https://H:443/x", (b"https", b"h", 443)),
+        ("https://[::1]:65535/", (b"https", b"::1", 65535)),
+        ("http://h:65536/", None),
+        ("ftp://h/", None),
+    ],
+)
+def test_the_origin_of_a_url(url: str, expected: object) -> None:
+    """Requests to one scheme, host and port may share connections."""
+    if expected is None:
+        with pytest.raises((httpx.InvalidURL, httpx.UnsupportedProtocol)):
+            origin_of(httpx.URL(url))
+    else:
+        assert origin_of(httpx.URL(url)) == expected
+
+
+async def test_a_request_that_closes_its_connection() -> None:
+    """A header of the request may say that the connection is closed, whatever the server makes of that."""
+    async with serving(answering(OK), answering(OK)) as url, using(ConnectionPool()) as pool:
+        for _ in range(2):
+            response = await Sender(pool).send(url, [(b"Connection", b"close")], b"<envelope/>", SendState())
+            assert await body_of(response) == b"ok"
+            assert pool._idle == []
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+@pytest.mark.parametrize("name", ["pool", "client", "transport of httpx"])
+async def test_a_server_that_wants_a_client_certificate(
+    name: str, version: ssl.TLSVersion, authority: Authority
+) -> None:
+    """It is told as that. In TLS 1.3 the request may have left by then, but the server has not read it."""
+    context = authority.server("none")
+    context.verify_mode, context.minimum_version, context.maximum_version = ssl.CERT_REQUIRED, version, version
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.settimeout(5)
+
+    def serve() -> None:
+        secure = context.wrap_socket(listening.accept()[0], server_side=True, do_handshake_on_connect=False)
+        secure.settimeout(5)
+        with contextlib.suppress(ssl.SSLError):
+            secure.do_handshake()
+        with socket.socket(fileno=secure.detach()) as plain:  # closed with bytes unread, it would reset the connection
+            plain.settimeout(5)
+            while plain.recv(1000):
+                pass
+
+    serving_thread = threading.Thread(target=serve)
+    serving_thread.start()
+    async with using(TRANSPORTS[name](authority.client)) as transport:
+        with pytest.raises(ConnectFailed, match=r"wants? a client certificate; give one:") as caught:
+            await ask(transport, f"https://127.0.0.1:{listening.getsockname()[1]}")
+    assert caught.value.applied == "no"
+    assert caught.value.retryable == (version is ssl.TLSVersion.TLSv1_2)
+    await asyncio.to_thread(serving_thread.join)
+    listening.close()
 
 
 async def test_a_request_without_a_body_and_a_response_without_one() -> None:

@@ -190,6 +190,7 @@ async def test_closing_ends_what_waits_and_lets_what_runs_finish() -> None:
         with pytest.raises(ClientClosed):
             await ask(pool, server.url)
         assert await body_of(in_use[0]) == b"x"
+        assert pool._closing == set()
         await in_use[1].aclose()
         await in_use[1].aclose()
         await until(lambda: server.connections == 0)
