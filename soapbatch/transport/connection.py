@@ -46,7 +46,7 @@ def origin_of(url: httpx.URL) -> Origin:
 
 
 def _is_decodable(url: httpx.URL) -> bool:
-    """Return whether a host name that says that it is encoded (IDNA) is that."""
+    """Return whether a host name with the prefix of IDNA (`xn--`) is a valid one."""
     if b"xn--" in url.raw_host:
         try:
             return bool(url.host)
@@ -59,7 +59,7 @@ class Connection:
     """A connection to one origin, which serves one request at a time."""
 
     def __init__(self, origin: Origin, tls: "TlsContext", proxy: httpx.Proxy | None) -> None:
-        """Prepare; `open` opens it."""
+        """Prepare a connection to `origin`; `open` opens it."""
         self._origin = origin
         self._tls = tls
         self._proxy = proxy
@@ -69,15 +69,15 @@ class Connection:
         self.aclose = self._stream.aclose
 
     def is_idle(self) -> bool:
-        """Return whether the last response was read to its end, neither side closes, and nothing is on its way."""
+        """Return whether the connection is open, the last response was read to its end, and no bytes are on the way."""
         return self._http.our_state is self._http.their_state is h11.IDLE and self._stream.is_at_rest()
 
     def is_usable(self) -> bool:
-        """Return whether it may serve another request: it is idle, and nothing arrived over it unasked."""
+        """Return whether the connection may serve another request: it is idle, and nothing arrived unasked."""
         return self.is_idle() and not self._stream.is_readable()
 
     async def open(self, state: SendState) -> None:
-        """Connect to the origin, by way of the proxy if there is one.
+        """Connect to the origin, through the proxy if there is one.
 
         Raises:
             httpx.ConnectError: no connection.
@@ -101,7 +101,7 @@ class Connection:
             await self._stream.start_tls(host, context)
 
     async def send(self, request: httpx.Request, body: bytes, state: SendState, patience: float | None) -> None:
-        """Send a request; each piece of it may take `patience` seconds.
+        """Send a request. The network may take `patience` seconds for each piece of it.
 
         Raises:
             httpx.ConnectError: the connection was closed before; nothing was sent.
@@ -132,11 +132,13 @@ class Connection:
         return response.status_code, list(response.headers.raw_items()), response.http_version
 
     async def read(self) -> bytes | None:
-        """Return the next piece of the response's body; None at its end, from where on it may be usable again.
+        """Return the next piece of the response's body; None at its end.
+
+        After the end, the connection may be usable for another request.
 
         Raises:
             httpx.ReadError: the connection broke.
-            httpx.RemoteProtocolError: the response is not HTTP, or ends before its end.
+            httpx.RemoteProtocolError: the response is not HTTP, or the server closed the connection within it.
         """
         http = self._http
         event = await self._next_event(http)
@@ -147,7 +149,7 @@ class Connection:
         return None
 
     async def _open_through(self, proxy: httpx.Proxy, host: str, port: int) -> None:
-        """Connect to the proxy, and through the proxy to `host`, unless the proxy takes the requests themselves."""
+        """Connect to the proxy, and through it to `host`. An HTTP proxy of plain HTTP needs no more than the former."""
         socks5 = _socksio() if _is_socks(proxy) else None
         is_tls = proxy.url.scheme == "https"
         context = (proxy.ssl_context or await self._tls.get()) if is_tls else None
@@ -192,7 +194,7 @@ class Connection:
         """Send one message of SOCKS5 and return the reply, which may arrive in any number of parts."""
         try:
             connection.send(request)
-        except OverflowError:  # its length is one byte
+        except OverflowError:  # SOCKS5 writes a length in one byte
             raise httpx.ProxyError("user, password or host name is too long for SOCKS5") from None
         await self._stream.send(connection.data_to_send())
         reply = b""
@@ -203,13 +205,13 @@ class Connection:
             reply += data
         try:
             if len(reply) != _socks_length(reply, has_address=has_address):
-                raise ValueError("surplus bytes")  # noqa: TRY301 - as much an error as what socksio finds
+                raise ValueError("surplus bytes")  # noqa: TRY301 - socksio takes them for a part of the reply
             return connection.receive_data(reply)
-        except Exception as error:  # socksio's for bytes that are not SOCKS5
+        except Exception as error:  # socksio raises several kinds
             raise httpx.ProxyError("the proxy does not speak SOCKS5") from error
 
     async def _receive_head(self, http: h11.Connection) -> h11.Response:
-        """Return the head of the response, after any that only says that there is one to come."""
+        """Return the head of the response; informational heads (1xx) that precede it are skipped."""
         self._begin = b""
         while True:
             event = await self._next_event(http)
@@ -227,10 +229,10 @@ class Connection:
                 http.receive_data(data)
         except h11.RemoteProtocolError as error:
             raise httpx.RemoteProtocolError(str(error)) from error
-        return cast("h11.Event", event)  # PAUSED follows only on what was refused before
+        return cast("h11.Event", event)  # PAUSED follows a switch of protocols, which is refused
 
     def _check_begin(self, data: bytes) -> None:
-        """Refuse at once what cannot become an HTTP response: h11 would wait for an empty line."""
+        """Raise as soon as the bytes cannot begin an HTTP response: h11 would wait for an empty line."""
         if not data:
             raise httpx.RemoteProtocolError("Server disconnected without sending a response.")  # in httpcore's words
         if len(self._begin) < len(_BEGIN):
@@ -242,7 +244,7 @@ class Connection:
 
 
 class TlsContext:
-    """The TLS context that all connections share; the first connection that needs it makes it."""
+    """The TLS context that all connections share. It is made when the first connection needs it."""
 
     def __init__(self, verify: bool | ssl.SSLContext, trust_env: bool) -> None:  # noqa: FBT001 - as httpx has them
         """Take httpx's arguments; `trust_env`: SSL_CERT_FILE and SSL_CERT_DIR hold."""
@@ -259,7 +261,7 @@ class TlsContext:
         """
         if self._made is None:
             self._made = asyncio.get_running_loop().run_in_executor(None, self._make)
-            # All who wait for it may be cancelled before it fails.
+            # Every connection that waits for the context may be cancelled before making it fails.
             self._made.add_done_callback(retrieve_exception)
         made = self._made
         if isinstance(made, ssl.SSLContext):
@@ -281,7 +283,7 @@ def _is_socks(proxy: httpx.Proxy) -> bool:
 
 
 def _socks_length(reply: bytes, *, has_address: bool) -> int:
-    """Return the length of the SOCKS5 reply that begins with `reply`, as far as that can be known."""
+    """Return the length of the SOCKS5 reply that begins with `reply`; while that is too short to tell, the least."""
     if not has_address or len(reply) < 5:  # noqa: PLR2004 - where the length of a name stands
         return 5 if has_address else 2
     sizes = {1: 4, 3: 1 + reply[4], 4: 16}  # of an IPv4 address, a name, an IPv6 address
@@ -289,7 +291,7 @@ def _socks_length(reply: bytes, *, has_address: bool) -> int:
 
 
 def _absolute(url: httpx.URL) -> bytes:
-    """Return `url` as a proxy wants it: with scheme and host (RFC 9112, section 3.2.2)."""
+    """Return `url` in the form for proxies: with scheme and host (RFC 9112, section 3.2.2)."""
     return b"%b://%b%b" % (url.raw_scheme, url.netloc, url.raw_path)
 
 

@@ -8,7 +8,7 @@ from soapbatch.errors import LimitExceeded, UnreadableResponse
 from soapbatch.model import KIB, MIB, Limits
 
 PIECE: Final = 64 * KIB
-# Below this much decoded text the ratio says nothing: a long list of nil fields compresses a thousandfold.
+# The ratio is not looked at below this size: a long list of nil fields compresses a thousandfold.
 _RATIO_FROM: Final = 1 * MIB
 _NOT_COMPRESSED: Final = frozenset({"", "identity"})
 _COMPRESSED: Final = frozenset({"gzip", "x-gzip", "deflate"})

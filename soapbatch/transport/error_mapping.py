@@ -1,4 +1,4 @@
-"""What an exception of the HTTP stack means: one of our errors, and whether the server may have acted.
+"""Map an exception of the HTTP stack to an error of ours, which says whether the server may have acted.
 
 `transport_error` knows the exceptions of httpx, httpcore, h11, anyio, aiohttp, ssl and the operating system; a test
 walks httpx's and shows that none is unmapped.
@@ -52,7 +52,7 @@ _UNSENT: Final = frozenset(
 TLS_ANSWER: Final = "it is TLS"
 """What `httpx.RemoteProtocolError` says when the answer to plain HTTP is TLS."""
 
-# How httpcore, h11 and h2 begin what they say of a connection that ended before the response did.
+# How messages of httpcore, h11 and h2 begin when the connection ended before the response did.
 _BROKEN_OFF: Final = ("Server disconnected", "peer ", "<")
 # In TLS 1.3 the client may send before the server has looked for a certificate; the server reads none of it.
 _CERTIFICATE_REQUIRED: Final = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
@@ -62,7 +62,7 @@ _QUOTED: Final = re.compile(r"(?::| \(expected)? *b(?:ytearray\(b)?['\"]", re.AS
 def transport_error(
     error: Exception, *, phase: str, is_sent: bool, url: str, handled: BaseException | None = None
 ) -> SoapBatchError:
-    """Return the one of our errors that says what `error`, raised by the HTTP stack, means; to be raised.
+    """Return the error of ours for `error`, which the HTTP stack has raised.
 
     Raise it outside of the `except` clause: then nothing but its cause refers to `error`. The cause has no
     traceback, since foreign frames hold the envelope; it is left out where its text may repeat a header or a URL.
@@ -72,7 +72,8 @@ def transport_error(
         phase: what the request was doing.
         is_sent: whether a byte of it may have left.
         url: where it went; messages show host and port of it.
-        handled: what the caller was handling when it sent the request: the context of `error`, but not a part of it.
+        handled: the exception that the caller was handling when it sent the request. Python makes it the context of
+            `error`, but it says nothing about the request, and keeps its traceback.
     """
     if isinstance(error, SoapBatchError):
         return error
@@ -132,8 +133,8 @@ def host_of(url: str) -> str:
 
 
 def parser_words(error: BaseException) -> str:
-    """Return what an HTTP parser says of a response, without the bytes that it quotes: they may repeat a secret."""
-    if _is_aiohttp(error):  # whose words quote headers
+    """Return the message of an HTTP parser, without the bytes that it quotes: they may hold a secret."""
+    if _is_aiohttp(error):  # its messages quote headers
         return type(error).__name__
     return _QUOTED.split(str(error))[0]
 
@@ -184,8 +185,8 @@ def _connect_reason(error: BaseException, names: list[str], chain: list[BaseExce
 
 
 def _tls_alert(error: BaseException) -> str:
-    """Return OpenSSL's name of what went wrong; "" where it has none."""
-    # An SSLError that was not made by OpenSSL has no such attribute.
+    """Return OpenSSL's name of a TLS failure; "" where there is none."""
+    # Only an SSLError that OpenSSL has made has this attribute.
     return (getattr(error, "reason", None) or "") if isinstance(error, ssl.SSLError) else ""
 
 
@@ -210,7 +211,7 @@ def _tls_reason(error: ssl.SSLError) -> str:
 
 
 def _chain(error: BaseException, handled: BaseException | None) -> Iterator[BaseException]:
-    """Yield `error` and everything behind it: causes, contexts, and members of groups; but nothing behind `handled`."""
+    """Yield `error`, its causes and contexts, and the members of groups, but not `handled` and what is behind that."""
     waiting, seen = [error], {id(handled)}
     while waiting:
         link = waiting.pop()
@@ -223,10 +224,10 @@ def _chain(error: BaseException, handled: BaseException | None) -> Iterator[Base
 
 
 def _without_tracebacks(error: Exception, chain: list[BaseException]) -> Exception | None:
-    """Return what of `error` may be chained: without tracebacks, its own and those behind it.
+    """Remove the tracebacks of `chain`, and return the exception that may be the cause of our error, or None.
 
-    Nothing that quotes bytes of the response. Nothing of aiohttp's, nor what repeats it: that shows headers, and the
-    passwords of proxies. There it is the operating system's error behind it, or nothing.
+    That is `error`, unless its text quotes bytes of the response, or comes from aiohttp: aiohttp shows headers and the
+    passwords of proxies. In place of aiohttp's exception, the error of the operating system behind it is returned.
     """
     for link in chain:
         link.__traceback__ = None

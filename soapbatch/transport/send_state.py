@@ -1,4 +1,4 @@
-"""How far a request has come: written by the transport, read by the call when something ends it.
+"""How far a request has come. The transport writes it; the call reads it when something ends the call.
 
 A request carries its `SendState` in `httpx.Request.extensions`. `ConnectionPool` writes it. Other transports do not
 know it: where they report httpcore's trace events, `Trace` writes it from those; where they report nothing, a request

@@ -1,4 +1,4 @@
-"""One envelope out, one response in, over any httpx transport; what fails becomes one of our errors (`error_mapping`).
+"""Send an envelope and read its response, over any httpx transport. Failures become errors of ours (`error_mapping`).
 
 response = await Sender(transport).send(url, headers, body, state)
 while (chunk := await response.read()) is not None: ...
@@ -9,7 +9,7 @@ import contextlib
 import functools
 import re
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol, cast, runtime_checkable
 
 import httpx
@@ -23,7 +23,6 @@ from soapbatch.transport.send_state import EXTENSION, SendState, Trace
 # RFC 9110, sections 5.1 and 5.5, without the obsolete bytes above ASCII.
 _NAME: Final = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 _VALUE: Final = re.compile(r"(?:[!-~](?:[ -~\t]*[!-~])?)?")
-_OF_THE_CONNECTION: Final = frozenset({b"host", b"content-length"})
 
 
 class Sender:
@@ -33,8 +32,8 @@ class Sender:
         """Send through `transport`."""
         self._transport = transport
         self._url = functools.lru_cache(maxsize=64)(_parse_url)
-        # Hosts whose requests the transport reports on by trace events: of others it is only known that they were
-        # handed over.
+        # Hosts for which the transport has reported trace events. A request to any other host counts as sent as soon as
+        # the transport has it.
         self._traced: set[str] = set()
 
     async def send(self, url: str, headers: list[tuple[bytes, bytes]], body: bytes, state: SendState) -> "HttpResponse":
@@ -44,7 +43,7 @@ class Sender:
 
         Args:
             url: absolute, http or https.
-            headers: of the request, as `merged_headers` returns them.
+            headers: of the request, as `merged_headers` returns them. Host is added, unless it is among them.
             body: the envelope.
             state: of the request; transports that know it keep it true.
 
@@ -61,13 +60,15 @@ class Sender:
         try:
             target = self._url(url)
             host = target.netloc.decode("ascii")
+            if all(name.lower() != b"host" for name, _ in headers):
+                headers = [(b"Host", target.netloc), *headers]
             if host not in self._traced:
                 state.phase, state.sent = "waiting", True
             response = await self._transport.handle_async_request(
                 httpx.Request(
                     "POST",
                     target,
-                    headers=[(b"Host", target.netloc), *headers, (b"Content-Length", b"%d" % len(body))],
+                    headers=[*headers, (b"Content-Length", b"%d" % len(body))],
                     stream=httpx.ByteStream(body),
                     extensions={EXTENSION: state, "trace": trace},
                 )
@@ -75,7 +76,7 @@ class Sender:
         except Exception as error:  # noqa: BLE001 - whatever a foreign transport raises becomes ours
             failure = transport_error(error, phase=state.phase, is_sent=state.sent, url=url, handled=handled)
             if trace.is_reused and type(failure) is ProtocolError:
-                failure = stale_response(url)  # it was no malformed head, but the end of an earlier answer
+                failure = stale_response(url)  # the head is the rest of an earlier answer
         else:
             state.phase = "reading"
             received = HttpResponse(response, state, url)
@@ -141,23 +142,23 @@ class HttpResponse:
         self._is_closed = True
         stream = self._response.stream
         if isinstance(stream, PooledStream):
-            await stream.aclose()  # which a cancellation does not disturb
+            await stream.aclose()  # it is finished whatever is cancelled
         else:
             await run_to_completion(_close(self._pieces, cast("httpx.AsyncByteStream", stream)))
 
 
 async def _close(pieces: AsyncIterator[bytes] | None, stream: httpx.AsyncByteStream) -> None:
-    for resource in (pieces, stream):  # an abandoned generator would be left to the garbage collector
-        aclose = getattr(resource, "aclose", None)
-        if aclose is not None:
-            with contextlib.suppress(Exception):  # the connection is gone either way
-                await aclose()
+    with contextlib.suppress(Exception):  # the connection is gone either way
+        if isinstance(pieces, AsyncGenerator):  # without this, the garbage collector would close it
+            await pieces.aclose()
+    with contextlib.suppress(Exception):
+        await stream.aclose()
 
 
 def _parse_url(url: str) -> httpx.URL:
     try:
         return httpx.URL(url)
-    except UnicodeError:  # half of a surrogate pair
+    except UnicodeError:  # a lone surrogate
         raise httpx.InvalidURL("not text") from None
 
 
@@ -182,7 +183,7 @@ class HttpClient(Protocol):
 
 
 class ClientTransport(httpx.AsyncBaseTransport):
-    """Sends through an `httpx.AsyncClient`, or httpx2's, that somebody else made, and closes.
+    """Sends through an `httpx.AsyncClient`, or httpx2's, whose owner closes it.
 
     The client's timeouts, headers, cookies, authentication, proxies, mounts and hooks hold; redirects are not followed,
     whatever the client says. httpx shares its connections through a pool that a cancelled request can spoil (httpx
@@ -206,7 +207,7 @@ class ClientTransport(httpx.AsyncBaseTransport):
             request.method,
             str(request.url),
             content=b"".join([part async for part in cast("httpx.AsyncByteStream", request.stream)]),
-            headers=[(name, value) for name, value in request.headers.raw if name.lower() not in _OF_THE_CONNECTION],
+            headers=request.headers.raw,
             extensions=dict(request.extensions),
         )
         response = await self._client.send(foreign, stream=True, follow_redirects=False)
@@ -215,13 +216,13 @@ class ClientTransport(httpx.AsyncBaseTransport):
             headers = [(name, value) for name, value in headers if name.lower() != b"content-encoding"]
             try:
                 stream = httpx.ByteStream(response.content)
-            except Exception:  # a hook has taken the body away
+            except Exception:  # ResponseNotRead: a hook has read the body without keeping it
                 await run_to_completion(response.aclose())
                 raise
         return httpx.Response(response.status_code, headers=headers, stream=_Foreign(response, stream))
 
     async def aclose(self) -> None:
-        """Do nothing: the client is closed by whoever made it."""
+        """Do nothing: the owner of the client closes it."""
 
 
 class _Foreign(httpx.AsyncByteStream):
@@ -241,7 +242,7 @@ class _Foreign(httpx.AsyncByteStream):
 def merged_headers(own: Mapping[str, str], extra: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     """Return the headers of a request, encoded: `own`, and those of `extra` that do not name the same, in any case.
 
-    Gzip is accepted, unless `extra` says what is. Host and Content-Length are the transport's.
+    Gzip is accepted, unless `extra` says what is. A Content-Length in `extra` is left out: the sender knows it.
 
     Raises:
         UsageError: `extra` is no mapping, or holds a name or a value that HTTP cannot carry.
@@ -249,7 +250,7 @@ def merged_headers(own: Mapping[str, str], extra: Mapping[str, str]) -> list[tup
     headers = [(name.encode(), value.encode()) for name, value in own.items()]
     if not isinstance(extra, Mapping):
         raise UsageError(f"Hooks(headers=) returns a mapping of names to values, not {type(extra).__name__}")
-    names = {name.lower() for name, _ in headers} | _OF_THE_CONNECTION
+    names = {name.lower() for name, _ in headers} | {b"content-length"}
     for name, value in extra.items():
         if not (isinstance(name, str) and _NAME.fullmatch(name)):
             raise UsageError(f"a header cannot be named {name!r}: a name is ASCII letters, digits and hyphens")

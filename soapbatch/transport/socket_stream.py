@@ -69,7 +69,7 @@ class SocketStream(asyncio.Protocol):
         try:
             if not self._is_at_end:  # asyncio would wait for the handshake of a closed connection until it times out
                 transport = await loop.start_tls(self._layers[-1], self, context, server_hostname=_tls_name(host))
-        except ConnectionResetError:  # all that asyncio says of a handshake that the server has ended
+        except ConnectionResetError:  # asyncio's error for a server that ends the handshake
             pass
         except (OSError, ValueError) as error:  # ValueError: no certificate can be issued for such a name
             raise httpx.ConnectError(str(error)) from error
@@ -80,11 +80,11 @@ class SocketStream(asyncio.Protocol):
         self._has_sent = False
 
     async def send(self, data: bytes, state: SendState | None = None, patience: float | None = None) -> None:
-        """Send a whole request, or as much as the server reads before it answers.
+        """Send a whole request, or as much of it as leaves before the server answers.
 
         Args:
             data: the request.
-            state: takes note of what has left; None: the request is not the caller's, but one to a proxy.
+            state: updated as the request leaves; None for a request to a proxy, which is not the caller's.
             patience: seconds that the network may take for each 256 KiB; None: no limit.
 
         Raises:
@@ -130,12 +130,13 @@ class SocketStream(asyncio.Protocol):
         return b""
 
     def is_at_rest(self) -> bool:
-        """Return whether nothing is being sent, nothing has arrived that nobody has read, and neither side has closed.
+        """Return whether the stream is open, every byte sent has left, and every byte that has arrived was read.
 
-        A part of the last request may not have left, although it was answered.
+        A server may answer a request of which a part has not left.
         """
-        is_sending = self._is_cut or any(layer.get_write_buffer_size() > 0 for layer in self._layers)
-        return not (is_sending or self._received or self._is_at_end)
+        if self._is_cut or self._received or self._is_at_end:
+            return False
+        return not any(layer.get_write_buffer_size() for layer in self._layers)
 
     def is_readable(self) -> bool:
         """Return whether something has arrived that the event loop has not looked at yet."""
@@ -147,7 +148,7 @@ class SocketStream(asyncio.Protocol):
         return bool(poll.poll(0))
 
     async def aclose(self) -> None:
-        """Close the socket at once: nothing is left in it that anybody waits for."""
+        """Close the socket at once, without sending what has not left."""
         if self._layers:
             self._layers[0].abort()
             await asyncio.sleep(0)  # in the next turn of the loop it is closed
@@ -187,7 +188,7 @@ class SocketStream(asyncio.Protocol):
         self._wake()
 
     async def _wait_for_room(self) -> None:
-        """Wait until more may be sent; or until something arrives, which ends the sending."""
+        """Wait until more may be sent, or until something arrives: that ends the sending."""
         while self._is_paused and not self._received and not self._is_at_end:
             await self._wait()
 

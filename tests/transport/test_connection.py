@@ -307,7 +307,7 @@ async def test_a_request_that_closes_its_connection() -> None:
 async def test_a_server_that_wants_a_client_certificate(
     name: str, version: ssl.TLSVersion, authority: Authority
 ) -> None:
-    """It is told as that. In TLS 1.3 the request may have left by then, but the server has not read it."""
+    """The error says so. In TLS 1.3 the request may have left by then, but the server has not read it."""
     context = authority.server("none")
     context.verify_mode, context.minimum_version, context.maximum_version = ssl.CERT_REQUIRED, version, version
     listening = socket.create_server(("127.0.0.1", 0))

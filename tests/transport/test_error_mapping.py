@@ -296,7 +296,7 @@ def test_exceptions_of_aiohttp_are_not_chained() -> None:
 
 
 def test_an_unreadable_body_is_a_broken_connection() -> None:
-    """After a head that could be read, what the parser refuses is told as a connection that broke while reading."""
+    """After a head that could be read, what the parser refuses is reported as a connection that broke while reading."""
     error = httpx.RemoteProtocolError("illegal chunk header: bytearray(b'hunter2')")
     failure = transport_error(error, phase="reading", is_sent=True, url=URL)
     assert type(failure) is ConnectionLost
