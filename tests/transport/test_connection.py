@@ -231,6 +231,21 @@ async def test_a_head_that_comes_a_byte_at_a_time() -> None:
         assert await ask(pool, url) == b"ok"
 
 
+async def test_a_banner_that_comes_a_byte_at_a_time() -> None:
+    """It is refused at the first byte that no answer has in this place, although the server keeps the connection."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"<envelope/>")
+        for byte in (b"H", b"T", b"X"):
+            writer.write(byte)
+            await asyncio.sleep(0.001)
+        await reader.read()
+
+    async with serving(serve) as url, using(ConnectionPool()) as pool, asyncio.timeout(5):
+        with pytest.raises(ProtocolError, match="illegal status line"):
+            await ask(pool, url)
+
+
 async def test_a_server_that_switches_to_another_protocol() -> None:
     """A switch that a header asked for is refused: nobody here speaks another protocol."""
     switched = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n"
