@@ -178,9 +178,16 @@ def test_no_module_is_long() -> None:
 
 
 def public(node: ast.Module | ast.ClassDef) -> Iterator[ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]:
-    """Yield the public classes and functions of a module or a class, and those inside its public classes."""
+    """Yield the public classes and functions of a module or a class, and those inside its public classes.
+
+    Overloads are left out: they are signatures for type checkers, and the function itself has the docstring.
+    """
     for child in node.body:
         if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not child.name.startswith("_"):
+            if any(
+                isinstance(decorator, ast.Name) and decorator.id == "overload" for decorator in child.decorator_list
+            ):
+                continue
             yield child
             if isinstance(child, ast.ClassDef):
                 yield from public(child)
