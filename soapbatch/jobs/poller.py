@@ -212,7 +212,7 @@ class WatchedTask:
         self.not_found += 1
         exists_for_sure = self.info is not None or asked_at - self.existed_at <= A_MOMENT
         if exists_for_sure and self.not_found < LOOKS_BEFORE_GONE:
-            self._plan(asked_at, lambda _: LOOK_AGAIN_AFTER)
+            self._plan(asked_at, lambda polling: max(polling.floor, LOOK_AGAIN_AFTER))
             return
         self.info, self.due_at = None, math.inf
         for subscription in self.subscriptions:
