@@ -188,7 +188,7 @@ class Client:
     @property
     def binding(self) -> Binding | None:
         """The form of envelope that it sends; None until the first answer has shown which the server takes."""
-        return self._context.binding
+        return self._context.search.binding
 
     async def ticket(self) -> Ticket:
         """Return a ticket that is valid now, with its expiry, obtaining one if need be: to hand to another process.

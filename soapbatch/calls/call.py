@@ -3,7 +3,7 @@
     call       ─ refused at once if the client is closed
       attempt    ─ a ticket, obtained if need be
         exchange   ─ one request and its response
-               ─ the form refused: once more, as SOAP 1.1
+               ─ the form refused, and no form has worked yet: the other forms, by reads alone
              ─ the ticket refused: once more, with a new one
            ─ anything transient: again, if the operation only reads or nothing of it was sent
 
@@ -17,12 +17,12 @@ from http import HTTPStatus
 from typing import Any, Final, Generic, TypeVar
 
 from soapbatch.auth import IssuedTicket, Provider, TicketManager, TicketStore, refuse_plain_http
+from soapbatch.calls.bindings import BindingSearch, may_refuse_form
 from soapbatch.calls.exchange import Exchange
 from soapbatch.calls.lifetime import Lifetime
 from soapbatch.calls.settings import CallOptions, Settings
 from soapbatch.errors import (
     AccessDenied,
-    BindingRefused,
     ClientClosed,
     Fault,
     OperationFailed,
@@ -30,10 +30,9 @@ from soapbatch.errors import (
     SoapBatchError,
     TransportError,
     UsageError,
-    VersionMismatch,
 )
 from soapbatch.model import AuthenticateResponse, Binding, Secret
-from soapbatch.operations import AuthenticateOperation, Operation
+from soapbatch.operations import GET_BATCH_TASK_INFO, AuthenticateOperation, Operation
 from soapbatch.soap import PreparedRequest, prepare_request
 from soapbatch.system import LOG
 from soapbatch.transport import Sender, SendState
@@ -51,8 +50,7 @@ class CallContext:
         settings: of the client.
         sender: over its transport.
         tickets: what obtains and renews its ticket; None: the client has no credentials.
-        binding: the form of envelope that the server takes; None: not known yet.
-        discovery: held while one call finds that out.
+        search: for the form of envelope that the server takes.
         lifetime: of the client.
     """
 
@@ -65,8 +63,7 @@ class CallContext:
         self.tickets = (
             None if provider is None else TicketManager(provider, self.authenticate, settings.version, store=store)
         )
-        self.binding = settings.binding
-        self.discovery = asyncio.Lock()
+        self.search = BindingSearch(settings.binding, settings.base_url)
         self.lifetime = Lifetime()
 
     def call(
@@ -213,7 +210,7 @@ class Call(Generic[R]):
         tickets = self._context.tickets if self._operation.agent.takes_ticket else None
         if tickets is None:
             return await self._exchange(None)
-        self._prepare(self._context.binding or Binding.DOCUMENTED)  # what cannot be sent costs no login
+        self._prepare(self._context.search.binding or Binding.DOCUMENTED)  # what cannot be sent costs no login
         self._state = SendState(phase="login")
         ticket = await tickets.current()
         try:
@@ -232,30 +229,45 @@ class Call(Generic[R]):
 
     def _exchange(self, ticket: IssuedTicket | None) -> Coroutine[Any, Any, Any]:
         """Exchange in the binding that the server takes; until that is known, one call at a time finds out."""
-        binding = self._context.binding
+        binding = self._context.search.binding
         return self._discover(ticket) if binding is None else self._send(ticket, binding)
 
     async def _discover(self, ticket: IssuedTicket | None) -> Any:
-        """Exchange in the documented form; if the server refuses it before dispatch, in SOAP 1.1 from then on."""
-        context = self._context
+        """Find the binding by a read, this call if it is one, and exchange in that binding."""
+        search = self._context.search
         self._state = SendState()
-        async with context.discovery:
-            if context.binding is None:
+        async with search.lock:
+            if search.binding is None and self._is_repeatable:
+                return await self._try_bindings(ticket)
+            if search.binding is None:
+                probe = Call(self._context, GET_BATCH_TASK_INFO, {"id": 0}, {}, collect=True)
                 try:
-                    result = await self._send(ticket, Binding.DOCUMENTED)
-                except (BindingRefused, VersionMismatch):
-                    context.binding = Binding.SOAP11
-                    LOG.info(
-                        "%s refuses the documented form of envelope: this client speaks SOAP 1.1 from now on",
-                        context.settings.base_url,
-                    )
-                except ServiceError:
-                    context.binding = Binding.DOCUMENTED  # it was read and answered
+                    await probe._try_bindings(ticket)
+                except SoapBatchError as error:
+                    if search.binding is None:
+                        raise error.proven_not_applied(f"{self._operation.name} was not sent")
+        return await self._send(ticket, search.binding or Binding.DOCUMENTED)
+
+    async def _try_bindings(self, ticket: IssuedTicket | None) -> Any:
+        """Exchange in one binding after the other, until the service answers and has seen the ticket."""
+        search = self._context.search
+        refusals: dict[Binding, SoapBatchError] = {}
+        for binding in search.candidates():
+            try:
+                result = await self._send(ticket, binding)
+            except SoapBatchError as error:
+                if may_refuse_form(error):
+                    search.note_refused(binding)
+                elif ticket is None or not _refuses_ticket(error, self._context.settings.session_errors):
                     raise
-                else:
-                    context.binding = Binding.DOCUMENTED
-                    return result
-        return await self._send(ticket, context.binding)
+                refusals[binding] = error
+            else:
+                return result
+        unseen = (error for error in refusals.values() if not may_refuse_form(error))
+        failure = next(unseen, None) or next(iter(refusals.values()))
+        answers = "; ".join(f"{binding.name}: {type(error).__name__}" for binding, error in refusals.items())
+        failure.add_note(f"no binding has worked yet; what each was answered: {answers}")
+        raise failure
 
     async def _send(self, ticket: IssuedTicket | None, binding: Binding) -> Any:
         """Send one request; return the result, or the exchange and the first items of a streamed response."""
@@ -273,14 +285,19 @@ class Call(Generic[R]):
         try:
             exchange.receive(await exchange.send(self._context.sender, self._state))
             if not self._collect:
-                return exchange, await self._next_items(exchange)
+                items = await self._next_items(exchange)
+                self._note_answer(ticket, binding, None)
+                return exchange, items
             while await exchange.read() is not None:
                 pass
             result = exchange.result()
             await exchange.close("ok")
         except BaseException as error:
             await exchange.close(type(error).__name__)
+            if isinstance(error, ServiceError) and not may_refuse_form(error):
+                self._note_answer(ticket, binding, error)
             raise
+        self._note_answer(ticket, binding, None)
         self._report(exchange)
         return result
 
@@ -294,6 +311,18 @@ class Call(Generic[R]):
         return items
 
     # Questions that a call asks.
+
+    @property
+    def _is_repeatable(self) -> bool:
+        """Whether the call may be sent in several bindings: it reads, or logs in."""
+        return self._operation.is_read_only or not self._operation.agent.takes_ticket
+
+    def _note_answer(self, ticket: IssuedTicket | None, binding: Binding, error: SoapBatchError | None) -> None:
+        """Note that the service has answered in `binding`, if the answer shows that it sees the client's ticket."""
+        context = self._context
+        is_seen = ticket is not None or context.tickets is None
+        if is_seen and not (error and _refuses_ticket(error, context.settings.session_errors)):
+            context.search.note_works(binding)
 
     def _prepare(self, binding: Binding) -> PreparedRequest:
         """Return the request without its ticket, built once for each binding."""
@@ -345,11 +374,11 @@ class Call(Generic[R]):
             self._on_header(exchange.header)
 
 
-def _refuses_ticket(error: OperationFailed | Fault | AccessDenied, session_errors: frozenset[str]) -> bool:
+def _refuses_ticket(error: SoapBatchError, session_errors: frozenset[str]) -> bool:
     """Return whether `error` says that the ticket is unknown or has expired, so that nothing was applied."""
     if isinstance(error, AccessDenied):
         return error.status == HTTPStatus.UNAUTHORIZED
-    return error.error_type in session_errors
+    return isinstance(error, OperationFailed | Fault) and error.error_type in session_errors
 
 
 def _secrets(*values: object) -> tuple[Secret, ...]:
