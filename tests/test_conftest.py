@@ -121,7 +121,9 @@ def test_a_test_that_hangs_ends_with_a_message(pytester: pytest.Pytester, monkey
         ["*did not end within 0.2 s*", "*test_waits_for_ever:*", "*await ask()*", "*await answer()*", "*never comes*"]
     )
     result.stdout.fnmatch_lines(["*background:*"])
-    result.stdout.fnmatch_lines(["*UsageError: *turned 1,000 times*", "*test_a_test_that_hangs_ends_with_a_message.py*"])
+    result.stdout.fnmatch_lines(
+        ["*UsageError: *turned 1,000 times*", "*test_a_test_that_hangs_ends_with_a_message.py*"]
+    )
     result.stdout.fnmatch_lines(["*time.sleep(3600)*", "*Failed: Timeout (>2.0s) from pytest-timeout.*"])
 
 

@@ -42,14 +42,27 @@ class BindingSearch:
         self.lock = asyncio.Lock()
         self._base_url = base_url
         self._refused: set[Binding] = set()
+        self._understood: set[Binding] = set()
 
     def candidates(self) -> list[Binding]:
         """Return the forms to try, in order: those that were refused before come last."""
         return sorted(Binding, key=lambda binding: binding in self._refused)
 
+    def is_refused(self, binding: Binding) -> bool:
+        """Return whether the server has refused a form."""
+        return binding in self._refused
+
     def note_refused(self, binding: Binding) -> None:
         """Note that the server has refused a form."""
         self._refused.add(binding)
+
+    def is_understood(self, binding: Binding) -> bool:
+        """Return whether the service has answered a call in a form, whether or not it saw credentials."""
+        return binding in self._understood
+
+    def note_understood(self, binding: Binding) -> None:
+        """Note that the service has answered a call in a form."""
+        self._understood.add(binding)
 
     def note_works(self, binding: Binding) -> None:
         """Note that the service has answered in `binding`: the client stays with it."""
@@ -69,7 +82,7 @@ def may_refuse_form(error: SoapBatchError) -> bool:
     """Return whether an answer may mean that the server does not take the form of the envelope.
 
     Source: recordings of ten SOAP stacks that were sent the documented form. They answered HTTP 415; HTTP 400 or 500,
-    with a fault or without; faults with the codes Sender, Client, Receiver, Server and dotted ones; an empty 200 or 204.
+    with a fault or without; faults of every code; an empty 200 or 204.
     """
     if isinstance(error, BindingRefused | VersionMismatch):
         return True

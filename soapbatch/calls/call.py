@@ -216,7 +216,7 @@ class Call(Generic[R]):
         try:
             result = await self._exchange(ticket)
         except (OperationFailed, Fault, AccessDenied) as error:
-            if not _refuses_ticket(error, self._context.settings.session_errors):
+            if not self._refuses_ticket(error):
                 raise
             error.proven_not_applied()
             self._state = SendState(phase="login")
@@ -239,13 +239,21 @@ class Call(Generic[R]):
         async with search.lock:
             if search.binding is None and self._is_repeatable:
                 return await self._try_bindings(ticket)
+            if search.binding is None and search.is_understood(Binding.DOCUMENTED):
+                # All that is open is whether the server sees the ticket. One that does not has applied nothing.
+                try:
+                    return await self._send(ticket, Binding.DOCUMENTED)
+                except (OperationFailed, Fault, AccessDenied) as error:
+                    if not self._refuses_ticket(error):
+                        raise
             if search.binding is None:
                 probe = Call(self._context, GET_BATCH_TASK_INFO, {"id": 0}, {}, collect=True)
                 try:
                     await probe._try_bindings(ticket)
                 except SoapBatchError as error:
                     if search.binding is None:
-                        raise error.proven_not_applied(f"{self._operation.name} was not sent")
+                        error.proven_not_applied(f"{self._operation.name} was not sent")
+                        raise
         return await self._send(ticket, search.binding or Binding.DOCUMENTED)
 
     async def _try_bindings(self, ticket: IssuedTicket | None) -> Any:
@@ -254,15 +262,13 @@ class Call(Generic[R]):
         refusals: dict[Binding, SoapBatchError] = {}
         for binding in search.candidates():
             try:
-                result = await self._send(ticket, binding)
+                return await self._send(ticket, binding)
             except SoapBatchError as error:
                 if may_refuse_form(error):
                     search.note_refused(binding)
-                elif ticket is None or not _refuses_ticket(error, self._context.settings.session_errors):
-                    raise
+                elif not (binding.is_documented and ticket and self._refuses_ticket(error)):
+                    raise  # the service has read the header blocks
                 refusals[binding] = error
-            else:
-                return result
         unseen = (error for error in refusals.values() if not may_refuse_form(error))
         failure = next(unseen, None) or next(iter(refusals.values()))
         answers = "; ".join(f"{binding.name}: {type(error).__name__}" for binding, error in refusals.items())
@@ -320,9 +326,21 @@ class Call(Generic[R]):
     def _note_answer(self, ticket: IssuedTicket | None, binding: Binding, error: SoapBatchError | None) -> None:
         """Note that the service has answered in `binding`, if the answer shows that it sees the client's ticket."""
         context = self._context
+        context.search.note_understood(binding)
         is_seen = ticket is not None or context.tickets is None
-        if is_seen and not (error and _refuses_ticket(error, context.settings.session_errors)):
+        if error is not None and self._refuses_ticket(error):
+            # A ticket that was refused in a header block was seen. Beside the Body, it may not have been.
+            is_seen = is_seen and not binding.is_documented and context.search.is_refused(Binding.DOCUMENTED)
+        if is_seen:
             context.search.note_works(binding)
+
+    def _refuses_ticket(self, error: SoapBatchError) -> bool:
+        """Return whether `error` says that the ticket is unknown or has expired, so that nothing was applied."""
+        if isinstance(error, AccessDenied):
+            return error.status == HTTPStatus.UNAUTHORIZED
+        if isinstance(error, OperationFailed | Fault):
+            return error.error_type in self._context.settings.session_errors
+        return False
 
     def _prepare(self, binding: Binding) -> PreparedRequest:
         """Return the request without its ticket, built once for each binding."""
@@ -372,13 +390,6 @@ class Call(Generic[R]):
         """Hand out the header blocks of a successful reply, if they are wanted."""
         if self._on_header is not None and exchange.header is not None:
             self._on_header(exchange.header)
-
-
-def _refuses_ticket(error: SoapBatchError, session_errors: frozenset[str]) -> bool:
-    """Return whether `error` says that the ticket is unknown or has expired, so that nothing was applied."""
-    if isinstance(error, AccessDenied):
-        return error.status == HTTPStatus.UNAUTHORIZED
-    return isinstance(error, OperationFailed | Fault) and error.error_type in session_errors
 
 
 def _secrets(*values: object) -> tuple[Secret, ...]:

@@ -69,7 +69,8 @@ async def test_a_server_that_refuses_every_ticket_is_asked_twice() -> None:
     server = NetServer()
     session = ServerException("SuperOffice.Exceptions.SoSessionException", "expired")
     server.intercept("GetBatchTaskInfo", failing(session), times=None)
-    async with in_process(server, credentials=UsernamePassword("demo", "demo")) as client:
+    credentials = UsernamePassword("demo", "demo")
+    async with in_process(server, credentials=credentials, binding=Binding.DOCUMENTED) as client:
         with pytest.raises(OperationFailed) as caught:
             await client.batch.get_batch_task_info(1)
     assert (caught.value.error_type, caught.value.applied) == ("SoSessionException", "no")
