@@ -11,7 +11,7 @@ from soapbatch.calls.settings import Settings
 from soapbatch.errors import ProtocolError, clean_traceback
 from soapbatch.model import ReplyHeader, Secret, parse_retry_after
 from soapbatch.operations import Operation
-from soapbatch.soap import CHUNK, ParsedResponse, Request, ResponseParser, interpret
+from soapbatch.soap import CHUNK, ParsedResponse, Problem, Request, ResponseParser, interpret
 from soapbatch.transport import Decompressor, HttpResponse, Sender, SendState, merged_headers
 
 _READS_IN_A_ROW: Final = 16  # of pieces that are there already, before other tasks get their turn
@@ -60,7 +60,7 @@ class Exchange:
         self._started = asyncio.get_running_loop().time()
         self._response: HttpResponse | None = None
         self._pieces: Iterator[bytes] = iter(())
-        self._problem: ProtocolError | None = None
+        self._problem: Problem | None = None
         self._received = self._reads = 0
         self._shown = b""
         self._is_closed = False
@@ -89,7 +89,7 @@ class Exchange:
         try:
             self._decompressor = Decompressor(response.headers.get("content-encoding", ""), settings.limits)
         except ProtocolError as error:
-            self._problem = error.with_traceback(None)
+            self._problem = Problem.of(error)
 
     async def read(self) -> list[Any] | None:
         """Return the items that the next piece of the response completes; None at its end."""
@@ -109,7 +109,7 @@ class Exchange:
                 self._pieces = self._decompressor.feed(chunk)
                 piece = next(self._pieces, None)
         except ProtocolError as error:
-            self._problem = error.with_traceback(None)
+            self._problem = Problem.of(error)
             return None
         self._received += len(piece)
         if WIRE.isEnabledFor(logging.DEBUG):
@@ -130,7 +130,8 @@ class Exchange:
     def _parsed(self) -> ParsedResponse:
         """Return what was read of the response. No frame that an error passes may keep it: it is not masked."""
         parsed = self._parser.close()
-        parsed.problem = self._problem or parsed.problem
+        if self._problem is not None:
+            parsed.problem, parsed.excerpt = self._problem, ""
         return parsed
 
     async def close(self, outcome: str) -> None:

@@ -15,10 +15,9 @@ from typing import Any, Final, TypeAlias
 import httpx
 import zeep
 
-from soapbatch import Client
+from soapbatch import Client, ConnectionPool
 from soapbatch.operations import GET_BATCH_TASK_INFO
 from soapbatch.soap import Request
-from soapbatch.transport import ConnectionPool, HttpRequest, Progress, Transport
 from tests.bench.case import SOAPBATCH, ZEEP, Case, Plan, Sample, Target
 from tests.bench.inputs import BINDING, TICKET, TOKEN, VERSION, request_for_one
 from tests.bench.peers import batch_wsdl, zeep_headers
@@ -131,30 +130,20 @@ async def _bare(base_url: str, clients: AsyncExitStack) -> Call:
     transport = ConnectionPool()
     clients.push_async_callback(transport.aclose)
     request = request_for_one(_ID)
-    return partial(bare, transport, f"{base_url}{request.path}", request)
+    return partial(bare, transport, httpx.URL(f"{base_url}{request.path}"), request)
 
 
-async def bare(transport: Transport | httpx.AsyncBaseTransport, url: str, request: Request) -> int:
+async def bare(transport: httpx.AsyncBaseTransport, url: httpx.URL, request: Request) -> int:
     """Send a prebuilt request through a transport by hand, and return the bytes of its answer without parsing them."""
+    headers = [("Host", url.netloc.decode()), ("Content-Length", str(len(request.body))), *request.headers.items()]
+    response = await transport.handle_async_request(
+        httpx.Request("POST", url, headers=headers, stream=httpx.ByteStream(request.body))
+    )
+    assert isinstance(response.stream, httpx.AsyncByteStream)
     received = 0
-    if isinstance(transport, httpx.AsyncBaseTransport):
-        headers = [
-            ("Host", httpx.URL(url).netloc.decode()),
-            ("Content-Length", str(len(request.body))),
-            *request.headers.items(),
-        ]
-        response = await transport.handle_async_request(
-            httpx.Request("POST", url, headers=headers, stream=httpx.ByteStream(request.body))
-        )
-        assert isinstance(response.stream, httpx.AsyncByteStream)
-        async for chunk in response.stream:
-            received += len(chunk)
-        await response.stream.aclose()
-        return received
-    reply = await transport.send(HttpRequest(url=url, headers=request.headers, body=request.body), Progress())
-    async for chunk in reply.chunks():
+    async for chunk in response.stream:
         received += len(chunk)
-    await reply.aclose()
+    await response.stream.aclose()
     return received
 
 

@@ -71,7 +71,9 @@ async def test_the_bare_transport_reads_the_whole_answer() -> None:
         return httpx.Response(200, stream=httpx.ByteStream(reply_with_one()))
 
     request = request_for_one(1)
-    assert await bare(httpx.MockTransport(answer), "http://localhost:8000/Batch.svc", request) == len(reply_with_one())
+    assert await bare(httpx.MockTransport(answer), httpx.URL("http://localhost:8000/Batch.svc"), request) == len(
+        reply_with_one()
+    )
     (sent,) = seen
     assert (sent.method, str(sent.url), sent.content) == ("POST", "http://localhost:8000/Batch.svc", request.body)
     assert dict(sent.headers) == {

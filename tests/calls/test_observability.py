@@ -272,13 +272,13 @@ ENCODINGS = ["utf-8", "utf-8-sig", "latin-1", "cp1252", "utf-16", "utf-16-le", "
 
 @pytest.mark.parametrize("declared", ["", '<?xml version="1.0" encoding="utf-8"?>', '<?xml encoding="iso-8859-1"?>'])
 @pytest.mark.parametrize("encoding", ENCODINGS)
-@pytest.mark.parametrize("secret", ["blåbær<&>", "Ã¥Ã¤Ã", "þÿ"])
+@pytest.mark.parametrize("secret", ["blåbær<&>", "Ã¥Ã¤Ã", "þÿþÿ"])
 async def test_an_encoding_hides_no_secret(
     logs: pytest.LogCaptureFixture, encoding: str, declared: str, secret: str
 ) -> None:
     """A secret is masked whole whatever the encoding of an answer is, and is said to be; cut short and damaged, too."""
-    body = f"{declared}<a>{escape(secret)} p&#229; <Password>{escape(secret)}".encode(encoding) + b"\xff\xc3\xc3"
-    client, _ = scripted(Reply(500, {}, [body]), ticket=secret, application_token="på")
+    body = f"{declared}<a>{escape(secret)} p&#229;g&#229; <Password>{escape(secret)}".encode(encoding) + b"\xff\xc3\xc3"
+    client, _ = scripted(Reply(500, {}, [body]), ticket=secret, application_token="pågå")
     async with client:
         with pytest.raises(HttpError):
             await client.batch.start_batch_job(BatchTaskInfo(name="Export"))
@@ -293,6 +293,8 @@ def representatives(encoding: str) -> list[str]:
     A class is a Unicode category and a number of bytes in UTF-8.
     """
     is_unicode = encoding.startswith("utf")
+    if is_unicode and encoding != "utf-8":
+        return representatives("utf-8")
     classes: dict[tuple[str, int], list[str]] = {}
     for character in map(chr, range(0x110000)) if is_unicode else bytes(range(256)).decode(encoding, "ignore"):
         category = unicodedata.category(character)
@@ -305,13 +307,13 @@ def representatives(encoding: str) -> list[str]:
 def test_no_encoding_hides_any_character(encoding: str) -> None:
     """A secret of a character of whatever class is masked whole in each encoding that has it."""
     for character in representatives(encoding):
-        assert masked(f"[{character}]", encoding) == "<***>"
+        assert masked(f"[{character}.]", encoding) == "<***>"
 
 
 @given(st.sampled_from(ENCODINGS), st.data())
 def test_no_encoding_hides_any_characters(encoding: str, data: st.DataObject) -> None:
     """A secret of characters of whatever classes is masked whole in each encoding that has them."""
-    secret = data.draw(st.text(st.sampled_from(representatives(encoding)), max_size=8))
+    secret = data.draw(st.text(st.sampled_from(representatives(encoding)), min_size=2, max_size=8))
     assert masked(f"[{secret}]", encoding) == "<***>"
 
 
