@@ -18,7 +18,7 @@ _READS_IN_A_ROW: Final = 16  # of pieces that are there already, before other ta
 
 
 class Exchange:
-    """A request on its way: `send` it, `receive` and `read` the response, take the `result`, and `close` it in any case.
+    """A request on its way: `send` it, `receive` and `read` the response, take the `result`; `close` it in any case.
 
     Attributes:
         header: the header blocks of the reply, once there is a result.

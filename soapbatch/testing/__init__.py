@@ -35,6 +35,14 @@ Failures, for server.intercept(operation, interceptor, times=1):
     SessionRefused     the ServerException for a ticket that is missing, unknown or expired
     ConnectionDropped  raise it to drop the connection
 
+SuperOffice Online, with the extra soapbatch[online]:
+    Online             an ASGI app: a sign-in host, and tenants on hosts of their own, each with a NetServer
+    OnlineTenant       a tenant, from online.add_tenant: its NetServer, its host, its state
+    RegisteredApp      an app, from online.add_app: its client id, its client secret, its private key
+    Visit              a request to one of the hosts, in online.journal: the host and the names of the secrets in it
+    SigningKey         a key that JWTs are signed with; several tests can share one, because it takes long to make
+    generate_private_key  makes a private key for an app
+
 Time:
     run_virtual        runs a coroutine in a VirtualTimeLoop
     VirtualTimeLoop    an event loop in which waiting takes no time, and a test that would never end raises an error
@@ -63,6 +71,10 @@ from soapbatch.testing.interceptors import (
     lost_request as lost_request,
 )
 from soapbatch.testing.job_definitions import JobDefinition as JobDefinition
+from soapbatch.testing.online import Online as Online
+from soapbatch.testing.online_journal import Visit as Visit
+from soapbatch.testing.online_keys import SigningKey as SigningKey, generate_private_key as generate_private_key
+from soapbatch.testing.online_registry import OnlineTenant as OnlineTenant, RegisteredApp as RegisteredApp
 from soapbatch.testing.requests import Personality as Personality
 from soapbatch.testing.responses import Answer as Answer
 from soapbatch.testing.server import NetServer as NetServer

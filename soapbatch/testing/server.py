@@ -18,7 +18,14 @@ from soapbatch.errors import UsageError
 from soapbatch.model import ARRAY_OF_BATCH_TASK_INFO, MIB, BatchTaskInfo, ReplyHeader, SoCredentials
 from soapbatch.operations import Operation, operation_named
 from soapbatch.testing.clock import WallClock
-from soapbatch.testing.faults import ConnectionDropped, Refusal, ServerException, SessionRefused, fault
+from soapbatch.testing.faults import (
+    SECURITY_EXCEPTION,
+    ConnectionDropped,
+    Refusal,
+    ServerException,
+    SessionRefused,
+    fault,
+)
 from soapbatch.testing.handlers import HANDLERS, Context, without_newer_values
 from soapbatch.testing.interceptors import Call, Interceptor
 from soapbatch.testing.job_definitions import JobDefinition
@@ -31,6 +38,8 @@ from soapbatch.testing.wsdl import wsdl
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 DROP_CONNECTION: Final = "soapbatch.drop"
 """The ASGI extension of `serve`: a coroutine function that drops the connection."""
@@ -62,6 +71,8 @@ class NetServer:
         unknown_task: what GetBatchTaskInfo returns for an unknown id: "nil" or "exception".
         missing: the wire names of operations, and of fields of BatchTaskInfo, that the server does not have. Real
             servers of one service version differ in them.
+        accepts_application_token: whether the server accepts calls with this application token (None: the call has
+            none); None: the server does not look at it, like a server on-site.
         tasks: the tasks, and the jobs that can be started.
         tickets: the users, and the tickets that were issued.
         calls: the latest 100,000 calls that reached an operation, the oldest first.
@@ -81,6 +92,7 @@ class NetServer:
         ticket_refusals: Literal["header", "fault", "401"] = "header",
         unknown_task: Literal["nil", "exception"] = "nil",
         missing: Collection[str] = (),
+        accepts_application_token: Callable[[str | None], bool] | None = None,
     ) -> None:
         """Begin without tasks and tickets.
 
@@ -95,12 +107,14 @@ class NetServer:
             ticket_refusals: see the attribute.
             unknown_task: see the attribute.
             missing: see the attribute.
+            accepts_application_token: see the attribute.
         """
         self.personality = personality
         self.failures: Literal["header", "fault"] = failures
         self.ticket_refusals: Literal["header", "fault", "401"] = ticket_refusals
         self.unknown_task: Literal["nil", "exception"] = unknown_task
         self.missing = frozenset(missing)
+        self.accepts_application_token = accepts_application_token
         self.tasks = TaskStore(clock, WallClock(clock, epoch))
         self.tickets = SessionStore(clock, {user.name: user for user in users})
         self.calls: deque[Call] = deque(maxlen=_CALLS_KEPT)
@@ -157,11 +171,11 @@ class NetServer:
             raise UsageError("the embedded NetServer takes HTTP requests and nothing else")
         self.requests += 1
         try:
-            body = await _read(receive)
+            body = await read_body(receive)
             if body is not None:
-                await _send(await self._answer(scope, body), send)
+                await send_answer(await self._answer(scope, body), send)
         except Refusal as refusal:
-            await _send(refusal.answer, send)
+            await send_answer(refusal.answer, send)
         except ConnectionDropped:
             drop = scope.get("extensions", {}).get(DROP_CONNECTION)
             if drop is None:
@@ -217,6 +231,7 @@ class NetServer:
 
     def _run_operation(self, received: ReceivedCall, call: Call) -> Answer:
         try:
+            self._check_application_token(received)
             context = Context(
                 tasks=self.tasks,
                 tickets=self.tickets,
@@ -233,6 +248,12 @@ class NetServer:
             result = (without_newer_values(received.version, info, self.missing) for info in result)
         call.outcome = "succeeded"
         return success(_form(received), result)
+
+    def _check_application_token(self, received: ReceivedCall) -> None:
+        token = received.header.application_token
+        accepts = self.accepts_application_token
+        if accepts is not None and not accepts(token if isinstance(token, str) else None):
+            raise ServerException(SECURITY_EXCEPTION, "The application token is not valid", "The app is not known")
 
     def _associate_id(self, received: ReceivedCall) -> int:
         if not received.operation.agent.takes_ticket:
@@ -257,7 +278,7 @@ def _form(received: ReceivedCall) -> ResponseForm:
     return ResponseForm(received.operation, received.version, received.binding)
 
 
-async def _read(receive: Receive) -> bytes | None:
+async def read_body(receive: Receive) -> bytes | None:
     """Return the body of a request; None: the client has closed the connection."""
     body = bytearray()
     while (message := await receive())["type"] == "http.request":
@@ -269,7 +290,8 @@ async def _read(receive: Receive) -> bytes | None:
     return None
 
 
-async def _send(answer: Answer, send: Send) -> None:
+async def send_answer(answer: Answer, send: Send) -> None:
+    """Send an answer as ASGI messages."""
     headers = {name.lower(): value for name, value in answer.headers.items()}
     if isinstance(answer.body, tuple):
         headers.setdefault("content-length", str(sum(map(len, answer.body))))

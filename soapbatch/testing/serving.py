@@ -7,17 +7,17 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from soapbatch.errors import UsageError
-from soapbatch.testing.server import DROP_CONNECTION, NetServer, Receive, Scope, Send
+from soapbatch.testing.server import DROP_CONNECTION, App, Receive, Scope, Send
 
 
 @contextlib.asynccontextmanager
-async def serve(app: NetServer, host: str = "127.0.0.1", port: int = 0) -> AsyncGenerator[str]:
+async def serve(app: App, host: str = "127.0.0.1", port: int = 0) -> AsyncGenerator[str]:
     """Serve `app` until the block is left, and yield its base URL, for example `http://127.0.0.1:49152`.
 
     Leaving the block drops the connections of calls that have no answer yet.
 
     Args:
-        app: the embedded server.
+        app: the embedded server: a `NetServer` or an `Online`.
         host: the IPv4 address to listen on. Everybody who can reach the address can use the server.
         port: the port to listen on; 0: any free port.
 
@@ -66,7 +66,7 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _with_drop(app: NetServer) -> Any:
+def _with_drop(app: App) -> Any:
     """Return `app` with the ASGI extension that drops the connection."""
 
     async def with_drop(scope: Scope, receive: Receive, send: Send) -> None:

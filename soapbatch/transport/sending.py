@@ -7,7 +7,7 @@ await response.aclose()
 
 import contextlib
 import functools
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol, cast, runtime_checkable
 
 import httpx
@@ -148,12 +148,14 @@ class HttpClient(Protocol):
         """Whether it was closed."""
         ...
 
-    def build_request(self, method: str, url: Any, **options: Any) -> Any:
-        """Return a request with the client's own headers, cookies and timeouts."""
+    @property
+    def build_request(self) -> Callable[..., Any]:
+        """A method that returns a request with the client's own headers, cookies and timeouts."""
         ...
 
-    async def send(self, request: Any, **options: Any) -> Any:
-        """Send a request and return its response."""
+    @property
+    def send(self) -> Callable[..., Awaitable[Any]]:
+        """A method that sends a request and returns its response."""
         ...
 
 
