@@ -3,9 +3,9 @@
     call       ─ refused at once if the client is closed
       attempt    ─ a ticket, obtained if need be
         exchange   ─ one request and its response
-               ─ the form refused, and no form has worked yet: the other forms, by reads alone
+               ─ the binding not known yet: one after the other, by reads alone
              ─ the ticket refused: once more, with a new one
-           ─ anything transient: again, if the operation only reads or nothing of it was sent
+           ─ anything transient: again, if the operation only reads or logs in, or if nothing of it was sent
 
 Nothing else is ever sent twice.
 """
@@ -17,7 +17,7 @@ from http import HTTPStatus
 from typing import Any, Final, Generic, TypeVar
 
 from soapbatch.auth import IssuedTicket, Provider, TicketManager, TicketStore, refuse_plain_http
-from soapbatch.calls.bindings import BindingSearch, may_refuse_form
+from soapbatch.calls.bindings import BindingSearch, answers_note, is_service_answer, last_answer, may_refuse_form
 from soapbatch.calls.exchange import Exchange
 from soapbatch.calls.lifetime import Lifetime
 from soapbatch.calls.settings import CallOptions, Settings
@@ -26,7 +26,6 @@ from soapbatch.errors import (
     ClientClosed,
     Fault,
     OperationFailed,
-    ServiceError,
     SoapBatchError,
     TransportError,
     UsageError,
@@ -78,7 +77,7 @@ class CallContext:
         self, operation: AuthenticateOperation, arguments: Mapping[str, object]
     ) -> Coroutine[Any, Any, AuthenticateResponse]:
         """Log in for a call that runs already: also while the client is closing."""
-        return Call(self, operation, arguments, {}, collect=True).result()
+        return Call(self, operation, arguments, {}, collect=True, is_login=True).result()
 
     def stream(
         self, operation: Operation[list[T]] | Operation[Any], arguments: Mapping[str, object], options: CallOptions
@@ -105,8 +104,17 @@ class Call(Generic[R]):
         options: CallOptions,
         *,
         collect: bool,
+        is_login: bool = False,
     ) -> None:
-        """Prepare a call; `collect`: its result is wanted as a whole. Nothing is sent yet.
+        """Prepare a call. Nothing is sent yet.
+
+        Args:
+            context: of the client.
+            operation: the operation to call.
+            arguments: of the operation.
+            options: of the call.
+            collect: whether the result is wanted as a whole.
+            is_login: whether the client logs in for other calls. Such a login is repeated as a read is.
 
         Raises:
             UsageError: an option that a call does not take.
@@ -117,6 +125,7 @@ class Call(Generic[R]):
         self._arguments = {k: [*v] if isinstance(v, Iterator) else v for k, v in arguments.items()}
         self._on_header = options.get("on_header")
         self._collect = collect
+        self._is_repeatable = operation.is_read_only or is_login
         self._timeout = self._left = options.get("timeout", context.settings.timeout)
         self._ends: float | None = None
         self._state = SendState()
@@ -234,45 +243,50 @@ class Call(Generic[R]):
 
     async def _discover(self, ticket: IssuedTicket | None) -> Any:
         """Find the binding by a read, this call if it is one, and exchange in that binding."""
-        search = self._context.search
+        search, name = self._context.search, self._operation.name
         self._state = SendState()
         async with search.lock:
-            if search.binding is None and self._is_repeatable:
+            if search.binding is None and (self._is_repeatable or not self._operation.agent.takes_ticket):
                 return await self._try_bindings(ticket)
-            if search.binding is None and search.is_understood(Binding.DOCUMENTED):
-                # All that is open is whether the server sees the ticket. One that does not has applied nothing.
-                try:
-                    return await self._send(ticket, Binding.DOCUMENTED)
-                except (OperationFailed, Fault, AccessDenied) as error:
-                    if not self._refuses_ticket(error):
-                        raise
             if search.binding is None:
-                probe = Call(self._context, GET_BATCH_TASK_INFO, {"id": 0}, {}, collect=True)
+                self._state = SendState(phase="discovering")
+                read = Call(self._context, GET_BATCH_TASK_INFO, {"id": 0}, {}, collect=True)
                 try:
-                    await probe._try_bindings(ticket)
+                    await read._try_bindings(ticket)
                 except SoapBatchError as error:
-                    if search.binding is None:
-                        error.proven_not_applied(f"{self._operation.name} was not sent")
-                        raise
+                    if search.binding is None or self._refuses_ticket(error):
+                        proof = f"{name} was not sent: the read that was to find the binding failed"
+                        raise error.proven_not_applied(proof)  # noqa: B904 - the same error
         return await self._send(ticket, search.binding or Binding.DOCUMENTED)
 
     async def _try_bindings(self, ticket: IssuedTicket | None) -> Any:
-        """Exchange in one binding after the other, until the service answers and has seen the ticket."""
+        """Exchange in one binding after the other, until an answer settles the binding, or none is left."""
         search = self._context.search
-        refusals: dict[Binding, SoapBatchError] = {}
+        answers: dict[Binding, SoapBatchError] = {}
         for binding in search.candidates():
             try:
-                return await self._send(ticket, binding)
+                result = await self._send(ticket, binding)
             except SoapBatchError as error:
+                answers[binding] = error
                 if may_refuse_form(error):
                     search.note_refused(binding)
-                elif not (binding.is_documented and ticket and self._refuses_ticket(error)):
-                    raise  # the service has read the header blocks
-                refusals[binding] = error
-        unseen = (error for error in refusals.values() if not may_refuse_form(error))
-        failure = next(unseen, None) or next(iter(refusals.values()))
-        answers = "; ".join(f"{binding.name}: {type(error).__name__}" for binding, error in refusals.items())
-        failure.add_note(f"no binding has worked yet; what each was answered: {answers}")
+                elif not is_service_answer(error):
+                    raise
+                elif not (binding.is_documented and ticket):
+                    break
+            else:
+                if self._is_seen(ticket, binding):
+                    search.settle(binding)
+                return result
+        last = last_answer(answers)
+        if last is None:
+            failure = next(iter(answers.values()))
+            failure.add_note(answers_note(answers))
+            raise failure
+        binding, failure, is_second = last
+        # A ticket that two forms refuse is a bad ticket, and says nothing about the documented form.
+        if self._is_seen(ticket, binding) and not (is_second and self._refuses_ticket(failure)):
+            search.settle(binding)
         raise failure
 
     async def _send(self, ticket: IssuedTicket | None, binding: Binding) -> Any:
@@ -292,7 +306,7 @@ class Call(Generic[R]):
             exchange.receive(await exchange.send(self._context.sender, self._state))
             if not self._collect:
                 items = await self._next_items(exchange)
-                self._note_answer(ticket, binding, None)
+                self._context.search.note_answer(binding)
                 return exchange, items
             while await exchange.read() is not None:
                 pass
@@ -300,10 +314,10 @@ class Call(Generic[R]):
             await exchange.close("ok")
         except BaseException as error:
             await exchange.close(type(error).__name__)
-            if isinstance(error, ServiceError) and not may_refuse_form(error):
-                self._note_answer(ticket, binding, error)
+            if isinstance(error, SoapBatchError) and is_service_answer(error):
+                self._context.search.note_answer(binding)
             raise
-        self._note_answer(ticket, binding, None)
+        self._context.search.note_answer(binding)
         self._report(exchange)
         return result
 
@@ -318,21 +332,9 @@ class Call(Generic[R]):
 
     # Questions that a call asks.
 
-    @property
-    def _is_repeatable(self) -> bool:
-        """Whether the call may be sent in several bindings: it reads, or logs in."""
-        return self._operation.is_read_only or not self._operation.agent.takes_ticket
-
-    def _note_answer(self, ticket: IssuedTicket | None, binding: Binding, error: SoapBatchError | None) -> None:
-        """Note that the service has answered in `binding`, if the answer shows that it sees the client's ticket."""
-        context = self._context
-        context.search.note_understood(binding)
-        is_seen = ticket is not None or context.tickets is None
-        if error is not None and self._refuses_ticket(error):
-            # A ticket that was refused in a header block was seen. Beside the Body, it may not have been.
-            is_seen = is_seen and not binding.is_documented and context.search.is_refused(Binding.DOCUMENTED)
-        if is_seen:
-            context.search.note_works(binding)
+    def _is_seen(self, ticket: IssuedTicket | None, binding: Binding) -> bool:
+        """Return whether an answer to this call in `binding` shows that the server sees the client's ticket."""
+        return not binding.is_documented or ticket is not None or self._context.tickets is None
 
     def _refuses_ticket(self, error: SoapBatchError) -> bool:
         """Return whether `error` says that the ticket is unknown or has expired, so that nothing was applied."""
@@ -360,14 +362,13 @@ class Call(Generic[R]):
     def _wait_before_repeating(self, error: SoapBatchError) -> float | None:
         """Return the seconds to wait before the next attempt; None: there must be none, or it would not help.
 
-        Reads are repeated after anything transient; what changes something, only if no byte of it has left.
+        Reads and logins are repeated after anything transient; what changes something, only if no byte of it has left.
         """
         retries = self._context.settings.retries
-        is_unsent = isinstance(error, TransportError) and error.applied == "no"
-        if (
-            not error.retryable
-            or self._attempts_made >= retries.attempts
-            or not (self._operation.is_read_only or is_unsent)
+        is_own = error.operation == self._operation.name  # else it is of a login, which has been repeated already
+        is_unsent = error.applied == "no" and (isinstance(error, TransportError) or not self._state.sent)
+        if not (
+            error.retryable and is_own and self._attempts_made < retries.attempts and (self._is_repeatable or is_unsent)
         ):
             return None
         asked = error.retry_after

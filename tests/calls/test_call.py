@@ -150,7 +150,7 @@ async def test_secrets_of_a_call_are_masked_in_what_the_server_says() -> None:
 @virtual
 async def test_an_error_is_raised_anew_for_each_call(failure: SoapBatchError) -> None:
     """Calls that fail one after the other do not share state: the next one succeeds."""
-    client, _ = scripted(failure, replying(START_BATCH_JOB, 7), binding=None)
+    client, _ = scripted(failure, replying(START_BATCH_JOB, 7), binding=Binding.DOCUMENTED)
     async with client:
         if isinstance(failure, ConnectionLost):
             with pytest.raises(ConnectionLost):

@@ -15,6 +15,7 @@ from soapbatch import (
     BatchTaskCancellationBehaviour,
     BatchTaskInfo,
     BatchTaskState,
+    Binding,
     ConnectionLost,
     JobGone,
     LimitExceeded,
@@ -159,7 +160,7 @@ async def test_stopping_what_is_gone(world: World, force: bool) -> None:  # noqa
 async def test_stopping_in_versions_that_know_no_behaviour(world: World) -> None:
     """Before Services88 a task has no `cancellation_behaviour`, so it is not read."""
     job = with_behaviour(world, B.CAN_CANCEL)
-    async with world.other_client(version=ServiceVersion.V87) as client:
+    async with world.other_client(version=ServiceVersion.V87, binding=Binding.DOCUMENTED) as client:
         assert await client.jobs.attach(job.id).stop() is True
     assert world.server.counts == {"StopBatchJob": 1}
 
