@@ -1,4 +1,4 @@
-"""The package `soapbatch.soap.fast` saves time and nothing else. `make test` runs all tests of `soap` without it, too."""
+"""`soapbatch.soap.fast` saves time and nothing else. `make test` runs all tests of `soap` without it, too."""
 
 import contextlib
 import os
