@@ -27,8 +27,7 @@ from soapbatch.errors import (
 from soapbatch.model import Binding
 from soapbatch.system import LOG
 
-_REFUSING_STATUSES = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.INTERNAL_SERVER_ERROR})
-_BUSY_STATUSES = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+_REFUSING_STATUSES = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_ACCEPTABLE, HTTPStatus.INTERNAL_SERVER_ERROR})
 _SHOWN = 200  # characters of each answer in the note about them
 
 
@@ -85,7 +84,7 @@ def may_refuse_form(error: SoapBatchError) -> bool:
     if isinstance(error, BindingRefused | VersionMismatch):
         return True
     if isinstance(error, Fault):
-        return error.exception_info is None and error.status not in _BUSY_STATUSES
+        return error.exception_info is None and not error.retryable
     if isinstance(error, UnreadableResponse):
         return not (error.excerpt or is_service_answer(error))
     return isinstance(error, HttpError) and error.status in _REFUSING_STATUSES

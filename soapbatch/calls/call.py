@@ -7,7 +7,7 @@
              ─ the ticket refused: once more, with a new one
            ─ anything transient: again, if the operation only reads or logs in, or if nothing of it was sent
 
-Nothing else is ever sent twice.
+Nothing else is ever sent twice. HTTP statuses are taken at their word here: see `soapbatch.errors`.
 """
 
 import asyncio
@@ -304,6 +304,7 @@ class Call(Generic[R]):
             attempt=self._attempts_made,
             secrets=_secrets(settings.application_token, value, *self._arguments.values()),
             collect=self._collect,
+            advise_binding=not self._context.search.has_worked,
         )
         try:
             exchange.receive(await exchange.send(self._context.sender, self._state))
