@@ -17,7 +17,7 @@ import httpx
 from soapbatch.errors import ClientClosed, ProtocolError, UsageError
 from soapbatch.system import run_to_completion
 from soapbatch.transport.error_mapping import stale_response, transport_error
-from soapbatch.transport.pool import PooledStream
+from soapbatch.transport.pool import ConnectionPool, PooledStream
 from soapbatch.transport.send_state import EXTENSION, SendState, Trace
 
 # RFC 9110, sections 5.1 and 5.5, without the obsolete bytes above ASCII.
@@ -91,8 +91,11 @@ class Sender:
         raise failure
 
     async def aclose(self) -> None:
-        """Close the transport."""
-        await self._transport.aclose()
+        """Close the transport, unless it is a pool that belongs to a block of its own."""
+        if isinstance(self._transport, ConnectionPool):
+            await self._transport.aclose_with_client()
+        else:
+            await self._transport.aclose()
 
 
 class HttpResponse:
