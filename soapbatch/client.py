@@ -227,7 +227,7 @@ class Client:
     @cached_property
     def jobs(self) -> Jobs:
         """Start jobs, wait for them, watch and stop them, and know what became of each."""
-        return Jobs(self.batch, self.blob, self.version)
+        return Jobs(self.batch, self.blob, self.version, self._context.settings.base_url)
 
     @property
     def version(self) -> ServiceVersion:

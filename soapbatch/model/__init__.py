@@ -53,6 +53,7 @@ from soapbatch.model.retry import Backoff as Backoff, Retries as Retries, parse_
 from soapbatch.model.schema import (
     ARRAY_OF_INT as ARRAY_OF_INT,
     Array as Array,
+    Carrier as Carrier,
     Dictionary as Dictionary,
     Enumeration as Enumeration,
     Field as Field,

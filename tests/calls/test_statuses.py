@@ -77,6 +77,11 @@ STATUSES: dict[int, tuple[type[HttpError], str]] = {
 }
 
 
+async def read_all(client: Client) -> int:
+    """Stream a list, and return its length."""
+    return len([info async for info in client.batch.stream(GET_BATCH_TASK_INFOS_BY_STATE, state="All")])
+
+
 @pytest.mark.parametrize("is_streamed", [False, True], ids=["collected", "streamed"])
 @pytest.mark.parametrize("status", STATUSES)
 @pytest.mark.parametrize("body", BODIES)
@@ -88,11 +93,7 @@ async def test_the_status_decides(body: str, status: int, *, is_streamed: bool) 
     kind, applied = STATUSES[status]
     async with client:
         with pytest.raises(kind) as caught:
-            if is_streamed:
-                async for _ in client.batch.stream(GET_BATCH_TASK_INFOS_BY_STATE, state="All"):
-                    pass
-            else:
-                await client.batch.start_batch_job(JOB)
+            await (read_all(client) if is_streamed else client.batch.start_batch_job(JOB))
     error = caught.value
     assert type(error) is kind
     assert (error.status, error.applied, error.retryable) == (status, applied, kind is ServiceBusy)
