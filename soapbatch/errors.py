@@ -39,6 +39,11 @@
 Every error has `operation`, `version`, `applied` and `retryable`. `applied` answers "may the server have applied the
 call?": "no" (impossible), "unknown", or "yes" (the server said so, and something failed afterwards).
 
+An HTTP status is taken at its word: 401, 403, 404, 413, 415, 421, 429 and some others mean that the request did not
+reach the operation. So `applied` is "no", and a call that got 401 is sent again with a new ticket. A gateway that lets
+the server run a request and then answers 401 in its place (a policy for responses, a sign-in that expires on the way
+back) breaks this rule: a job may then be started twice. Let such a gateway decide before it passes a request on.
+
 An error takes everything that it carries from its constructor, by keyword. Two methods add to it later: `concerning`,
 because the layer that raises an error need not know the operation; and `proven_not_applied`, because such a proof is
 found after the error was raised.
@@ -256,8 +261,9 @@ class DeadlineExceeded(TransportError, TimeoutError):
     """The call's `timeout` ran out.
 
     Attributes:
-        phase: what the call was doing: "queueing", "login", "connecting", "sending", "waiting", "reading", "retrying";
-            or "settling": a start looked for the task that a lost request may have started.
+        phase: what the call was doing: "queueing", "login", "discovering" (a read looks for the binding), "connecting",
+            "sending", "waiting", "reading", "retrying"; or "settling": a start looked for the task that a lost request
+            may have started.
         timeout: seconds that the caller allowed.
     """
 

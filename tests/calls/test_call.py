@@ -71,7 +71,8 @@ async def test_a_server_that_refuses_every_ticket_is_asked_twice() -> None:
     server = NetServer()
     session = ServerException("SuperOffice.Exceptions.SoSessionException", "expired")
     server.intercept("GetBatchTaskInfo", failing(session), times=None)
-    async with in_process(server, credentials=UsernamePassword("demo", "demo")) as client:
+    credentials = UsernamePassword("demo", "demo")
+    async with in_process(server, credentials=credentials, binding=Binding.DOCUMENTED) as client:
         with pytest.raises(OperationFailed) as caught:
             await client.batch.get_batch_task_info(1)
     assert (caught.value.error_type, caught.value.applied) == ("SoSessionException", "no")
@@ -151,7 +152,7 @@ async def test_secrets_of_a_call_are_masked_in_what_the_server_says() -> None:
 @virtual
 async def test_an_error_is_raised_anew_for_each_call(failure: SoapBatchError) -> None:
     """Calls that fail one after the other do not share state: the next one succeeds."""
-    client, _ = scripted(failure, replying(START_BATCH_JOB, 7), binding=None)
+    client, _ = scripted(failure, replying(START_BATCH_JOB, 7), binding=Binding.DOCUMENTED)
     async with client:
         if isinstance(failure, ConnectionLost):
             with pytest.raises(ConnectionLost):

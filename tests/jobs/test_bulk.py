@@ -10,6 +10,7 @@ from soapbatch import (
     BatchTaskCancellationBehaviour,
     BatchTaskInfo,
     BatchTaskState,
+    Binding,
     ConnectionLost,
     HttpError,
     JobGone,
@@ -195,7 +196,7 @@ async def test_stopping_many_by_force_or_in_old_versions_reads_nothing(world: Wo
     ids = tasks(world, 3, state=S.STARTED, cancellation_behaviour=B.CANNOT_CANCEL)
     outcomes = await world.client.jobs.stop_many([*ids, 4711], force=True)
     assert [outcome.result for outcome in outcomes] == [False, False, False, None]
-    async with world.other_client(version=ServiceVersion.V86) as client:
+    async with world.other_client(version=ServiceVersion.V86, binding=Binding.DOCUMENTED) as client:
         outcomes = await client.jobs.stop_many([*ids, 4711])
     assert [outcome.result for outcome in outcomes] == [False, False, False, None]
     assert isinstance(outcomes[3].error, JobGone)

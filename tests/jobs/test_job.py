@@ -17,6 +17,7 @@ from soapbatch import (
     BatchTaskCancellationBehaviour,
     BatchTaskInfo,
     BatchTaskState,
+    Binding,
     ConnectionLost,
     JobFailed,
     JobGone,
@@ -251,7 +252,7 @@ async def test_stopping_what_is_gone(world: World, force: bool) -> None:  # noqa
 async def test_stopping_in_versions_that_know_no_behaviour(world: World) -> None:
     """Before Services88 a task has no `cancellation_behaviour`, so it is not read."""
     job = with_behaviour(world, B.CAN_CANCEL)
-    async with world.other_client(version=ServiceVersion.V87) as client:
+    async with world.other_client(version=ServiceVersion.V87, binding=Binding.DOCUMENTED) as client:
         assert await client.jobs.attach(job.id).stop() is True
     assert world.server.counts == {"StopBatchJob": 1}
 

@@ -12,7 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 import attrs
 import httpx
 
-from soapbatch import BatchTaskInfo, Client, Retries
+from soapbatch import BatchTaskInfo, Binding, Client, Retries
 from soapbatch.jobs.job import Job
 from soapbatch.testing import Answer, Call, Interceptor, NetServer, TaskStore, run_virtual
 from soapbatch.testing.interceptors import Proceed
@@ -79,7 +79,9 @@ async def world() -> AsyncGenerator[World]:
     server = NetServer(clock=asyncio.get_running_loop().time, epoch=EPOCH)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(server)) as http:
         ticket = server.tickets.issue()
-        async with Client("http://127.0.0.1", ticket=ticket, http_client=http, retries=ONCE) as client:
+        async with Client(
+            "http://127.0.0.1", ticket=ticket, binding=Binding.DOCUMENTED, http_client=http, retries=ONCE
+        ) as client:
             yield World(server, http, client)
 
 
