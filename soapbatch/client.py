@@ -12,8 +12,25 @@ from typing import Any, Final, NoReturn, Self
 
 import httpx
 
-from soapbatch.auth import Credentials, Ticket, TicketStore, UsernamePassword, as_provider, check_transport_security
-from soapbatch.calls import BatchAgent, BlobAgent, CallContext, Hooks, PrincipalAgent, Settings
+from soapbatch.auth import (
+    Credentials,
+    SecretSource,
+    Ticket,
+    TicketStore,
+    UsernamePassword,
+    as_provider,
+    check_transport_security,
+)
+from soapbatch.calls import (
+    BatchAgent,
+    BlobAgent,
+    CallContext,
+    Hooks,
+    Location,
+    PrincipalAgent,
+    RateLimit,
+    Settings,
+)
 from soapbatch.errors import UsageError
 from soapbatch.jobs import Jobs
 from soapbatch.model import Address, Binding, Limits, Retries, Secret, ServiceVersion, SoTimeZone, parse_address
@@ -56,16 +73,17 @@ class Client:
 
     def __init__(
         self,
-        base_url: str,
+        base_url: str | Location,
         *,
         ticket: Secret | str | None = None,
         credentials: Credentials | None = None,
-        application_token: Secret | str | None = None,
+        application_token: Secret | str | SecretSource | None = None,
         version: ServiceVersion | int | str | None = None,
         binding: Binding | None = None,
         timeout: float | None = TIMEOUT,
         limits: Limits | None = None,
         retries: Retries | None = None,
+        max_rate: float | RateLimit | None = None,
         hooks: Hooks | None = None,
         on_unknown: UnknownCallback = ignore_unknown,
         time_zone: SoTimeZone | None = None,
@@ -85,11 +103,13 @@ class Client:
 
         Args:
             base_url: everything before `/Remote/...`, for example `https://crm.example.com/SuperOffice`. A URL with
-                `/Remote/Services88/`, `/Batch.svc` or `?wsdl` behind that is understood, too.
+                `/Remote/Services88/`, `/Batch.svc` or `?wsdl` behind that is understood, too. Or what knows the URL of
+                a server that moves; `soapbatch.online` makes such clients.
             ticket: the short form of `credentials=Ticket(ticket)`.
             credentials: where tickets come from: Ticket, UsernamePassword, AccessToken, Implicit, Generic, or any
                 async callable that returns one. Without any, requests carry no ticket: enough for `client.principal`.
-            application_token: the app's client secret; SuperOffice Online requires it.
+            application_token: the app's client secret; SuperOffice Online requires it. An async callable that returns
+                it is asked before each request: it should keep what it has fetched.
             version: of the services to call: a ServiceVersion, 88 or "88". None: the one that `base_url` names, or
                 Services88.
             binding: which form of envelope to send. None: the documented one, and SOAP 1.1 from then on if the
@@ -97,6 +117,8 @@ class Client:
             timeout: seconds for a whole call: queueing, login, connecting, retries, reading, parsing. None: no limit.
             limits: how large a response may be.
             retries: how transient failures are retried, where that is safe.
+            max_rate: requests a second at most; more wait in order. Clients that are given the same `RateLimit` share
+                it. None: no limit.
             hooks: whom to tell of requests and responses, and where further HTTP headers come from.
             on_unknown: called with each element, value and header block that this release does not know.
             time_zone: which zone times without one are in; for Batch, and only with a pinned SOAP11 or SOAP12.
@@ -123,12 +145,13 @@ class Client:
         # No traceback shows a plain secret: each is wrapped in place before anything can raise.
         application_token, ticket = Secret.wrap(application_token), Secret.wrap(ticket)
         _check_types(
-            base_url=(base_url, str),
-            application_token=(application_token, Secret | None),
+            base_url=(base_url, str | Location),
+            application_token=(application_token, Secret | Callable | None),
             binding=(binding, Binding | None),
             timeout=(timeout, int | float | None),
             limits=(limits, Limits | None),
             retries=(retries, Retries | None),
+            max_rate=(max_rate, int | float | RateLimit | None),
             hooks=(hooks, Hooks | None),
             on_unknown=(on_unknown, Callable),
             time_zone=(time_zone, SoTimeZone | None),
@@ -150,7 +173,8 @@ class Client:
         ):
             if is_wrong:
                 raise UsageError(message)
-        address, version = _where(base_url, version)
+        location = base_url if isinstance(base_url, Location) else None
+        address, version = _where(str(base_url), version)
         del base_url  # it may hold a password
         source = credentials if ticket is None else ticket
         provider = None if source is None else as_provider(source)
@@ -162,10 +186,12 @@ class Client:
             transport = ConnectionPool(verify=verify, proxy=proxy, trust_env=trust_env, max_connections=max_connections)
         settings = Settings(
             base_url=address.base_url,
+            location=location,
             path_prefix=next(prefix for prefix in (path_prefix, address.path_prefix, "/Remote") if prefix is not None),
             version=version,
             binding=binding,
             application_token=application_token,
+            max_rate=RateLimit(max_rate) if isinstance(max_rate, int | float) else max_rate,
             time_zone=time_zone,
             timeout=timeout,
             limits=limits or Limits(),
@@ -223,7 +249,8 @@ class Client:
     @cached_property
     def jobs(self) -> Jobs:
         """Start jobs, wait for them, watch and stop them, and know what became of each."""
-        return Jobs(self.batch, self.blob, self.version)
+        location = self._context.settings.location
+        return Jobs(self.batch, self.blob, self.version, shortest_poll=location.shortest_poll if location else 0.0)
 
     @property
     def version(self) -> ServiceVersion:

@@ -254,7 +254,8 @@ class DeadlineExceeded(TransportError, TimeoutError):
     """The call's `timeout` ran out.
 
     Attributes:
-        phase: what the call was doing: "queueing", "login", "connecting", "sending", "waiting", "reading", "retrying".
+        phase: what the call was doing: "queueing", "login", "locating" (asking where an Online
+            tenant lives), "connecting", "sending", "waiting", "reading", "retrying".
         timeout: seconds that the caller allowed.
     """
 

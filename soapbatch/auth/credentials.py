@@ -120,6 +120,8 @@ class Ticket:
 
 TicketSource: TypeAlias = Callable[[], Awaitable[str | Secret | Ticket]]
 """An async callable that returns a ticket: text, a Secret, or a `Ticket` with an expiry."""
+SecretSource: TypeAlias = Callable[[], Awaitable[str | Secret]]
+"""An async callable that returns a secret, for example from a vault."""
 
 
 @attrs.frozen(init=False)
@@ -368,30 +370,54 @@ async def _log_in(
     return Ticket(ticket)
 
 
+async def fetch_secret(source: SecretSource, what: str) -> Secret:
+    """Return the secret that a callable of the user's returns; `what` names it in errors.
+
+    Raises:
+        AuthenticationFailed: the callable raised something that is no SoapBatchError.
+        UsageError: the callable returned something else, or an empty text.
+    """
+    answer = await _answer_of(source, what)
+    secret, kind = _as_secret(answer), type(answer).__name__
+    del answer
+    if secret is None or secret == Secret(""):
+        name = _name_of(source)
+        raise UsageError(f"{name} must return an {what} (a str or a Secret, not empty), and returned {kind}")
+    return secret
+
+
 async def _fetch(source: TicketSource) -> Ticket:
     """Return the ticket that a callable of the user's returns."""
-    name = getattr(source, "__qualname__", type(source).__name__)
-    try:
-        answer = await source()
-    except SoapBatchError:
-        raise
-    except Exception as error:
-        with clean_traceback():
-            raise _fetch_failed(name, error) from error
+    answer = await _answer_of(source, "ticket")
     if isinstance(answer, Ticket):
         return answer
     secret, kind = _as_secret(answer), type(answer).__name__
     del answer
     if secret is None:
-        raise UsageError(f"{name} must return a ticket (a str, a Secret or a Ticket), and returned {kind}")
+        raise UsageError(f"{_name_of(source)} must return a ticket (a str, a Secret or a Ticket), and returned {kind}")
     return Ticket(secret)
 
 
-def _fetch_failed(name: str, error: Exception) -> AuthenticationFailed:
+async def _answer_of(source: Callable[[], Awaitable[object]], what: str) -> object:
+    """Return what a callable of the user's returns, which may be of any type."""
+    try:
+        return await source()
+    except SoapBatchError:
+        raise
+    except Exception as error:
+        with clean_traceback():
+            raise _fetch_failed(_name_of(source), error, what) from error
+
+
+def _name_of(source: object) -> str:
+    return getattr(source, "__qualname__", type(source).__name__)
+
+
+def _fetch_failed(name: str, error: Exception, what: str) -> AuthenticationFailed:
     """Return the error for a callable that raised `error`.
 
     The frames of `error` may hold secrets, and a traceback may show locals. So a note keeps the place as text.
     """
-    failed = AuthenticationFailed(f"{name} gave no ticket: it raised {type(error).__name__}", refused_by="server")
+    failed = AuthenticationFailed(f"{name} gave no {what}: it raised {type(error).__name__}", refused_by="server")
     failed.add_note("".join(["Where it failed:\n", *traceback.format_tb(error.__traceback__)]).rstrip())
     return failed

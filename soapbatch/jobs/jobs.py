@@ -25,9 +25,11 @@ STOP_TIMEOUT: Final = 10.0
 class Jobs:
     """The batch jobs of a server. A method that takes several jobs takes handles and ids alike."""
 
-    def __init__(self, batch: BatchAgent, blob: BlobAgent, version: ServiceVersion) -> None:
-        """Work through these agents. No I/O."""
-        self._context = JobContext(batch, blob, version, Poller(batch))
+    def __init__(
+        self, batch: BatchAgent, blob: BlobAgent, version: ServiceVersion, *, shortest_poll: float = 0.0
+    ) -> None:
+        """Work through these agents. No I/O. `shortest_poll`: the least of `Polling.floor`, whatever a wait says."""
+        self._context = JobContext(batch, blob, version, Poller(batch, shortest_poll=shortest_poll))
 
     def attach(self, id: int) -> Job:
         """Return a handle on a task that any process has started. Sends nothing."""

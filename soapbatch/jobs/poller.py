@@ -203,9 +203,10 @@ class WatchedTask:
 class Poller:
     """Reads watched tasks when they are due, and records each reading on the task."""
 
-    def __init__(self, batch: BatchAgent) -> None:
-        """Read through `batch`. No I/O."""
+    def __init__(self, batch: BatchAgent, *, shortest_poll: float = 0.0) -> None:
+        """Read through `batch`. No I/O. `shortest_poll`: the least of `Polling.floor`, whatever a wait says."""
         self._batch = batch
+        self._shortest_poll = shortest_poll
         self._watched: dict[int, WatchedTask] = {}
         self._polling: asyncio.Task[None] | None = None
         self._grid_origin = 0.0
@@ -232,6 +233,7 @@ class Poller:
             name: the name of its job, if it is known.
             started_at: when this client started the job, by the loop's clock; None: this client did not start it.
         """
+        polling = polling.at_least(self._shortest_poll)
         now = asyncio.get_running_loop().time()
         first_at = now if started_at is None else max(now, started_at + polling.first)
         if self._polling is None:  # Rule 1

@@ -22,7 +22,7 @@ class SendState:
     """How far a request has come.
 
     Attributes:
-        phase: "queueing", "login", "connecting", "sending", "waiting", "reading" or "retrying".
+        phase: "queueing", "login", "locating", "connecting", "sending", "waiting", "reading" or "retrying".
         sent: whether a byte of the request may have left.
     """
 
