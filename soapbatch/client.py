@@ -35,7 +35,7 @@ from soapbatch.errors import UsageError
 from soapbatch.jobs import Jobs
 from soapbatch.model import Address, Binding, Limits, Retries, Secret, ServiceVersion, SoTimeZone, parse_address
 from soapbatch.soap import SESSION_LOST, UnknownCallback, ignore_unknown
-from soapbatch.transport import MAX_CONNECTIONS, ClientTransport, ConnectionPool, HttpClient, Sender, SendState
+from soapbatch.transport import MAX_CONNECTIONS, HttpClient, Sender, SendState, choose_transport
 
 TIMEOUT: Final = 60.0
 """Seconds that a call may take in all, unless said otherwise."""
@@ -46,10 +46,6 @@ _HINTS: Final = {
     "transport": ": for example ConnectionPool() or httpx.ASGITransport(app); an httpx.AsyncClient is for http_client=",
     "http_client": ": an httpx.AsyncClient or an httpx2.AsyncClient; an httpx transport is for transport=",
 }
-_NOT_DEFAULT: Final = (
-    "verify=, proxy=, trust_env= and max_connections= are of the default transport: give them to yours, "
-    "for example transport=ConnectionPool(proxy=...)"
-)
 _NO_TIME_ZONE: Final = (
     "time_zone= needs binding=Binding.SOAP11 or Binding.SOAP12: the documented form has no place for it"
 )
@@ -161,11 +157,8 @@ class Client:
             ticket_store=(ticket_store, TicketStore | None),
             grace=(grace, int | float),
         )
-        is_default = (verify, proxy, trust_env, max_connections) == (True, None, True, MAX_CONNECTIONS)
         for is_wrong, message in (
             (ticket is not None and credentials is not None, "pass ticket= or credentials=, not both"),
-            (transport is not None and http_client is not None, "pass transport= or http_client=, not both"),
-            (not (is_default or (transport is None and http_client is None)), _NOT_DEFAULT),
             (time_zone is not None and (binding is None or binding.is_documented), _NO_TIME_ZONE),
             (not (timeout is None or timeout >= 0), "timeout= is a number of seconds, or None for no limit"),
             ((path_prefix or "/")[0] != "/", 'path_prefix= begins with a slash, or is ""'),
@@ -180,10 +173,13 @@ class Client:
         provider = None if source is None else as_provider(source)
         if provider is not None:
             check_transport_security(address.base_url, provider, allow_insecure=allow_insecure)
-        if http_client is not None:
-            transport = ClientTransport(http_client)
-        elif transport is None:
-            transport = ConnectionPool(verify=verify, proxy=proxy, trust_env=trust_env, max_connections=max_connections)
+        carrier = choose_transport(
+            *(transport, http_client),
+            verify=verify,
+            proxy=proxy,
+            trust_env=trust_env,
+            max_connections=max_connections,
+        )
         settings = Settings(
             base_url=address.base_url,
             location=location,
@@ -202,7 +198,7 @@ class Client:
             allow_insecure=allow_insecure,
         )
 
-        self._context = CallContext(settings, Sender(transport), provider, ticket_store)
+        self._context = CallContext(settings, Sender(carrier), provider, ticket_store)
         self._grace = grace
         self._closing: asyncio.Task[None] | None = None
 
@@ -230,6 +226,60 @@ class Client:
             UsageError: SOAPBATCH_URL is missing, or a variable cannot be used; its value is not shown.
         """
         return cls(**(settings_from(os.environ if environ is None else environ) | options))
+
+    @classmethod
+    def online(
+        cls,
+        tenant: str,
+        *,
+        environment: str,
+        application_token: Secret | str | SecretSource,
+        system_user: Secret | str | None = None,
+        private_key: Any = None,
+        credentials: Any = None,
+        **options: Any,
+    ) -> Self:
+        """Return a client of one tenant of SuperOffice Online. A service with many tenants uses `online.OnlineApp`.
+
+            async with Client.online(
+                "Cust12345",
+                environment="online",
+                application_token=SECRET,
+                system_user="My App-k3J9xQ2mPz",
+                private_key="app.pem",
+            ) as client: ...
+
+        Nothing is opened or sent before the first call. It needs the extra `soapbatch[online]` for system users.
+
+        Args:
+            tenant: its context identifier (customer number).
+            environment: "sod" (development), "stage" or "online" (production).
+            application_token: the app's client secret in this environment; or an async callable that returns it.
+            system_user: the system user token of the app and the tenant.
+            private_key: the app's, for the system user: RSAKeyValue XML or PEM as text, bytes or path, or a
+                `soapbatch.online.PrivateKey`.
+            credentials: in place of a system user: a `soapbatch.online.RefreshToken`, a Ticket, an AccessToken, or an
+                async callable that returns a ticket.
+            options: further arguments of `OnlineApp` (max_rate, domain, transport, proxy, ...) and of `Client`.
+
+        Raises:
+            UsageError: an argument is missing or wrong, or SuperOffice Online cannot do it; see `OnlineApp.client`.
+        """
+        application_token, system_user = Secret.wrap(application_token), Secret.wrap(system_user)
+        credentials = Secret.wrap(credentials)
+        # The wing stands above the client, and makes clients: this is its way into a script.
+        from soapbatch.online import hold, open_online  # noqa: PLC0415 - as above
+
+        private_key = hold(private_key)
+        return open_online(
+            cls,
+            tenant,
+            application_token=application_token,
+            system_user=system_user,
+            private_key=private_key,
+            credentials=credentials,
+            options={"environment": environment, **options},
+        )
 
     @cached_property
     def batch(self) -> BatchAgent:

@@ -85,29 +85,40 @@ class Ticket:
             else unknown.
         sliding: whether each use extends the ticket to 6 hours from that use. True for a ticket, False for an access
             token.
+        renew_at: when a client that can obtain another one does so (aware). None: a few minutes before the end.
     """
 
     value: Secret
     expires_at: datetime | None
     sliding: bool
+    renew_at: datetime | None
 
     sends_password: ClassVar[bool] = False
 
-    def __init__(self, value: str | Secret, *, expires_at: datetime | None = None, sliding: bool = True) -> None:
+    def __init__(
+        self,
+        value: str | Secret,
+        *,
+        expires_at: datetime | None = None,
+        sliding: bool = True,
+        renew_at: datetime | None = None,
+    ) -> None:
         """Wrap a ticket.
 
         Raises:
-            UsageError: the value is empty or not text, or `expires_at` has no time zone.
+            UsageError: the value is empty or not text, or a time has no time zone.
         """
         secret = _as_secret(value)
         del value
         if secret is None or secret == Secret(""):
             raise UsageError("a ticket is a str or a Secret, and not empty")
-        if expires_at is not None and expires_at.utcoffset() is None:
-            raise UsageError("expires_at needs a time zone, for example datetime.now(UTC) + timedelta(hours=6)")
+        for name, time in (("expires_at", expires_at), ("renew_at", renew_at)):
+            if time is not None and time.utcoffset() is None:
+                raise UsageError(f"{name} needs a time zone, for example datetime.now(UTC) + timedelta(hours=6)")
         object.__setattr__(self, "value", secret)
         object.__setattr__(self, "expires_at", expires_at)
         object.__setattr__(self, "sliding", sliding)
+        object.__setattr__(self, "renew_at", renew_at)
 
     def renews(self, _version: ServiceVersion, /) -> bool:
         """Return False: a ticket cannot obtain another ticket."""
@@ -207,7 +218,7 @@ class AccessToken:
         token = Ticket(self.token) if isinstance(self.token, Secret) else await _fetch(self.token)
         if exchanges:
             return await _log_in(authenticate, AUTHENTICATE_WITH_ACCESS_TOKEN, {"access_token": token.value})
-        return Ticket(token.value, expires_at=token.expires_at, sliding=False)
+        return Ticket(token.value, expires_at=token.expires_at, renew_at=token.renew_at, sliding=False)
 
     def _exchanges(self, version: ServiceVersion) -> bool:
         return self.exchange or version < AUTHENTICATE_WITH_ACCESS_TOKEN.since

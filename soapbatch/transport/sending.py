@@ -8,7 +8,7 @@ await response.aclose()
 import contextlib
 import functools
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Final, Protocol, cast, runtime_checkable
+from typing import Any, Final, Literal, Protocol, cast, runtime_checkable
 
 import httpx
 
@@ -32,8 +32,16 @@ class Sender:
         # handed over.
         self._traced: set[str] = set()
 
-    async def send(self, url: str, headers: list[tuple[bytes, bytes]], body: bytes, state: SendState) -> "HttpResponse":
-        """Send one POST and return the head of its response; close the response in a `finally`.
+    async def send(
+        self,
+        url: str,
+        headers: list[tuple[bytes, bytes]],
+        body: bytes,
+        state: SendState,
+        *,
+        method: Literal["GET", "POST"] = "POST",
+    ) -> "HttpResponse":
+        """Send one request and return the head of its response; close the response in a `finally`.
 
         Redirects are not followed. Cancelling leaves nothing behind.
 
@@ -42,6 +50,7 @@ class Sender:
             headers: of the request, as `merged_headers` returns them.
             body: the envelope.
             state: of the request; transports that know it keep it true.
+            method: of HTTP.
 
         Raises:
             ConnectFailed: nothing was sent.
@@ -50,6 +59,7 @@ class Sender:
             UsageError: a URL or a header that cannot be sent.
         """
         trace = Trace(state)
+        lengths = [(b"Content-Length", b"%d" % len(body))] if method == "POST" else []
         host = ""
         try:
             target = self._url(url)
@@ -58,9 +68,9 @@ class Sender:
                 state.phase, state.sent = "waiting", True
             response = await self._transport.handle_async_request(
                 httpx.Request(
-                    "POST",
+                    method,
                     target,
-                    headers=[(b"Host", target.netloc), *headers, (b"Content-Length", b"%d" % len(body))],
+                    headers=[(b"Host", target.netloc), *headers, *lengths],
                     stream=httpx.ByteStream(body),
                     extensions={EXTENSION: state, "trace": trace},
                 )
