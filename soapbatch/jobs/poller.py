@@ -13,7 +13,8 @@ Rule 4. A list also updates watched tasks that it shows although they are not du
 Rule 5. Several readings of a task may be under way at the same time. A reading that began before the latest recorded
         one is ignored.
 Rule 6. Each subscription counts failed readings in a row. A failure that cannot pass ends it at once; a failure that
-        may pass ends it when `Polling.failures` is reached.
+        may pass ends it when `Polling.failures` is reached. A tenant of SuperOffice Online that is said to be in
+        maintenance counts as no failure: the wait goes on until its own timeout.
 Rule 7. A Retry-After delays all readings of the client, not only those of one task.
 Rule 8. Whatever ends the poller also ends every subscription: no wait is left hanging.
 """
@@ -29,7 +30,7 @@ from typing import Final
 import attrs
 
 from soapbatch.calls import BatchAgent
-from soapbatch.errors import ClientClosed, SoapBatchError
+from soapbatch.errors import ClientClosed, SoapBatchError, TenantUnavailable
 from soapbatch.jobs.schedule import (
     GRID_TOLERANCE,
     LONGEST_RETRY_AFTER,
@@ -106,8 +107,10 @@ class Subscription:
 
     def record_failure(self, error: Exception) -> None:
         """Record a reading that failed, and end the subscription by Rule 6."""
-        self._failures += 1
         may_pass = isinstance(error, SoapBatchError) and error.retryable
+        if may_pass and isinstance(error, TenantUnavailable):
+            return
+        self._failures += 1
         if may_pass and self._failures < self.polling.failures:
             return
         end = error.copy() if isinstance(error, SoapBatchError) else error  # a foreign error may not be copyable

@@ -38,6 +38,7 @@ R = TypeVar("R")
 SESSION_LOST: Final = "SoSessionException"
 """The `error_type` with which NetServer refuses a ticket that is unknown or has expired."""
 
+_NOT_ALLOWED: Final = "SoSecurityException"
 _EXCERPT: Final = 200  # characters of an unreadable body that an error shows
 _NAME = re.compile(r"[\w.+`-]+")  # a .NET type (nested and generic ones included), a QName's local part
 
@@ -156,6 +157,8 @@ def _operation_failed(
     if shown is not None:
         reason = shown.message or shown.friendly_text or "no message"
         reason = f"{shown.error_type}: {reason}" if shown.error_type else reason
+    if info is not None and info.error_type == _NOT_ALLOWED:  # inferred: how a wrong application token is answered
+        reason = f"{reason}; check the user's rights, and application_token= (the app's client secret)"
     return OperationFailed(
         f"{operation.name}: {reason}",
         exception_info=shown,
