@@ -78,7 +78,7 @@ class SystemUser:
             SystemUserRefused: the sign-in host gives none.
             TokenNotTrusted: it gave a JWT that fails a check.
             TransportError, ProtocolError: it gives no answer that can be used.
-            UsageError: the app has no private key, or the extra `soapbatch[online]` is missing.
+            UsageError: the extra `soapbatch[online]` is missing.
         """
         try:
             return await self._sign_in(app, tenant)
@@ -90,8 +90,7 @@ class SystemUser:
 
     async def _sign_in(self, app: AppIdentity, tenant: str) -> Ticket:
         host, key = app.host, app.private_key
-        if key is None:
-            raise UsageError("a system user needs a private key: OnlineApp(private_key=PrivateKey.read(...))")
+        assert key is not None  # noqa: S101 - `OnlineApp.client` asks for one
         application_token = await app.client_secret()
         with clean_traceback():
             signed = Secret(sign_system_token(self.token, key, at=host.now()))

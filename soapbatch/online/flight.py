@@ -23,7 +23,7 @@ class SingleFlight(Generic[T]):
         self._name = name
         self._task: asyncio.Task[T] | None = None
         self._is_ahead = False
-        self._waiters = 0
+        self._callers: set[object] = set()  # of the run that is under way
         self._is_closed = False
 
     def start_ahead(self) -> None:
@@ -43,19 +43,18 @@ class SingleFlight(Generic[T]):
             raise ClientClosed.refused(self._name)
         if self._task is None:
             self._is_ahead = False
-            self._waiters = 0
             self._start()
-        task = self._task
+        task, callers, caller = self._task, self._callers, object()
         assert task is not None  # noqa: S101 - `_start` made it
-        self._waiters += 1
+        callers.add(caller)
         try:
             await asyncio.wait([task])
-        finally:
-            if self._task is task:
-                self._waiters -= 1
-                if not (self._waiters or self._is_ahead or task.done()):
-                    self._task = None
-                    await cancel_and_wait([task])
+        except asyncio.CancelledError:
+            callers.remove(caller)
+            if self._task is task and not (callers or self._is_ahead):
+                self._task = None
+                await cancel_and_wait([task])
+            raise
         if task.cancelled():
             raise ClientClosed.ended(self._name)
         error = task.exception()
@@ -71,6 +70,7 @@ class SingleFlight(Generic[T]):
             await cancel_and_wait([task])
 
     def _start(self) -> None:
+        self._callers = set()
         self._task = asyncio.get_running_loop().create_task(self._work(), name=self._name)
         self._task.add_done_callback(self._done)
 

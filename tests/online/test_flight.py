@@ -43,7 +43,7 @@ async def test_callers_share_a_run() -> None:
         await asyncio.sleep(9)
         return await work.flight.run()
 
-    assert await asyncio.gather(work.flight.run(), work.flight.run(), late()) == [1, 1, 1]
+    assert {*await asyncio.gather(work.flight.run(), work.flight.run(), late())} == {1}
     assert now() == 10
     assert await work.flight.run() == 2
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from itertools import pairwise
@@ -34,7 +35,15 @@ from soapbatch import (
 from soapbatch.auth import MemoryTicketStore
 from soapbatch.online import TENANT_STATES, RefreshToken, SystemUser
 from soapbatch.operations import GET_BATCH_TASK_INFOS_BY_STATE
-from soapbatch.testing import Answer, ConnectionDropped, answering, delayed, generate_private_key, lost_reply
+from soapbatch.testing import (
+    Answer,
+    ConnectionDropped,
+    answering,
+    delayed,
+    generate_private_key,
+    lost_reply,
+    run_virtual,
+)
 from tests.support.clients import now, virtual
 from tests.support.online import TENANT, Lines, Service, raised, read_vector, service
 
@@ -374,6 +383,29 @@ async def test_an_address_that_is_not_the_tenants_is_sent_nothing(endpoint: str)
         assert raising.value.applied == "no"
         assert {visit.host for visit in here.online.journal} == {SOD}
         assert here.online.counts["tenant"] == 0
+
+
+def test_a_whole_path_is_logged_without_secrets(caplog: pytest.LogCaptureFixture) -> None:
+    """Sign-in, calls, a move and a refresh: at DEBUG, with the envelopes, no secret is shown."""
+    caplog.set_level(logging.DEBUG, "soapbatch")
+    secrets = list[str]()
+
+    async def main() -> None:
+        async with service() as here:
+            secrets.extend(here.online._registry.names._names)
+            token = here.online.issue_refresh_token(here.registered, here.tenant)
+            refresh = RefreshToken(token, client_id=here.registered.client_id)
+            async with here.client() as one, here.client(refresh) as two:
+                await one.batch.start_batch_job(EXPORT)
+                here.online.move(TENANT, SOD3)
+                await two.batch.get_batch_task_info(1)
+                await one.batch.get_batch_task_info(1)
+            secrets.extend(here.online._registry.names._names)
+
+    run_virtual(main())
+    assert len({*secrets}) >= 5
+    assert [secret for secret in secrets if secret in caplog.text] == []
+    assert f"tenant {TENANT} has moved to https://{SOD3}/{TENANT}" in caplog.text
 
 
 # --- 6: states ---------------------------------------------------------------------------------------------------

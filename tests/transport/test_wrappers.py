@@ -1,5 +1,7 @@
 """The transports around others: shared ones, and one that leads everything to one server."""
 
+from typing import Any
+
 import httpx
 import pytest
 
@@ -56,10 +58,11 @@ async def test_everything_goes_to_one_server() -> None:
 def test_the_transport_that_is_chosen() -> None:
     """The one that is given, one around a client, or a pool."""
     inner = Recording()
+    client: Any = httpx.AsyncClient()
     assert choose_transport(inner) is inner
-    assert isinstance(choose_transport(http_client=httpx.AsyncClient()), ClientTransport)
+    assert isinstance(choose_transport(http_client=client), ClientTransport)
     assert isinstance(choose_transport(max_connections=3), ConnectionPool)
     with pytest.raises(UsageError, match="not both"):
-        choose_transport(inner, httpx.AsyncClient())
+        choose_transport(inner, client)
     with pytest.raises(UsageError, match="of the default transport"):
         choose_transport(inner, trust_env=False)
