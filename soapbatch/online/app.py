@@ -127,8 +127,8 @@ class OnlineApp:
             trust_env=trust_env,
             max_connections=max_connections,
         )
-        sender = Sender(self._transport)
-        host = SignInHost(Environment.named(environment, domain=domain), sender, timeout=timeout, now=now)
+        self._sender = Sender(self._transport)
+        host = SignInHost(Environment.named(environment, domain=domain), self._sender, timeout=timeout, now=now)
         self._identity = AppIdentity(
             host=host,
             keys=PublishedKeys(host, signing_keys),
@@ -190,7 +190,7 @@ class OnlineApp:
         for tenant in self._tenants.values():
             await tenant.aclose()
         await self._identity.keys.aclose()
-        await self._transport.aclose()
+        await self._sender.aclose()
 
     async def __aenter__(self) -> Self:
         """Return the app itself."""
