@@ -39,6 +39,7 @@ R = TypeVar("R")
 SESSION_LOST: Final = "SoSessionException"
 """The `error_type` with which NetServer refuses a ticket that is unknown or has expired."""
 
+_NOT_ALLOWED: Final = "SoSecurityException"
 _EXCERPT: Final = 200  # characters of an unreadable body that an error shows
 _NAME = re.compile(r"[\w.+`-]+")  # a .NET type (nested and generic ones included), a QName's local part
 
@@ -238,6 +239,8 @@ def _operation_failed(about: _Exchange, info: ExceptionInfo | None) -> Operation
         reason = f"{shown.error_type}: {reason}" if shown.error_type else reason
         if advice := about.advice(_UNSEEN_CREDENTIALS, is_refused=_is_about_credentials(info)):
             reason = f"{reason.rstrip('.')}."
+    if info is not None and info.error_type == _NOT_ALLOWED:  # inferred: how a wrong application token is answered
+        reason = f"{reason}; check the user's rights, and application_token= (the app's client secret)"
     common = about.common
     if _is_session_lost(info):
         common["applied"] = "no"
