@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from soapbatch import AuthenticationFailed, Client, OperationFailed, Secret, UsageError
+from soapbatch import AuthenticationFailed, Binding, Client, OperationFailed, Secret, UsageError
 from soapbatch.calls import RateLimit
 from soapbatch.operations import GET_BATCH_TASK_INFO
 from soapbatch.testing import NetServer, ServerException, failing
@@ -114,7 +114,7 @@ async def test_the_calls_of_a_client_keep_to_it() -> None:
     """Each request counts: logins and repeated ones, too."""
     server = NetServer(clock=asyncio.get_running_loop().time)
     server.intercept("GetBatchTaskInfo", failing(ServerException("My.Exception", "no")))
-    async with in_process(server, max_rate=2) as client:
+    async with in_process(server, max_rate=2, binding=Binding.SOAP11) as client:
         with pytest.raises(OperationFailed):
             await client.batch.get_batch_task_info(1)
         server.tickets.revoke_all()
