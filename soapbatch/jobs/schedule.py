@@ -73,7 +73,7 @@ class Polling:
 
 
 def next_delay(polling: Polling, *, age: float, changed: bool, remaining: float | None, jitter: float) -> float:
-    """Return the seconds until the next reading.
+    """Return the seconds to wait before the task is read from the server again.
 
     Args:
         polling: the bounds.

@@ -79,14 +79,14 @@ class SignInHost:
     def __init__(
         self, environment: Environment, sender: Sender, *, timeout: float, now: Callable[[], datetime] = utc_now
     ) -> None:
-        """Send through `sender`; each request may take `timeout` seconds. No I/O."""
+        """Keep `sender`, through which requests go, and the seconds that each request may take in all. No I/O."""
         self.environment = environment
         self.now = now
         self._sender = sender
         self._timeout = timeout
 
     async def send(self, request: SignInRequest) -> SignInResponse:
-        """Send a request and return the response, whatever its status.
+        """Send a request and return the response, also one with an error status.
 
         Raises:
             TransportError: there is no response.

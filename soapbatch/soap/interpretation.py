@@ -184,7 +184,7 @@ class _Exchange:
         return {"applied": applied, "retryable": retryable, "retry_after": self.retry_after}
 
     def advice(self, text: str, *, is_refused: bool) -> str:
-        """Return `text` as a sentence to add to a message, if advice about bindings is wanted and fits."""
+        """Return `text` behind a space, to be added to a message; "" where advice about bindings is out of place."""
         return f" {text}" if is_refused and self.advise_binding else ""
 
 

@@ -49,7 +49,7 @@ class Sender:
         *,
         method: Literal["GET", "POST"] = "POST",
     ) -> "HttpResponse":
-        """Send one request and return the head of its response; close the response in a `finally`.
+        """Send one request and return its response, whose body is still to be read. The caller closes it.
 
         Redirects are not followed. Cancelling leaves nothing behind.
 
