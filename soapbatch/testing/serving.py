@@ -1,23 +1,30 @@
-"""Serving an embedded server on a socket, with uvicorn in the running event loop. Needs the extra `soapbatch[demo]`."""
+"""Serving an embedded server on a socket, with uvicorn: in the running event loop, or in a thread.
+
+Needs the extra `soapbatch[testing]`.
+"""
 
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncGenerator
-from typing import Any
+import threading
+from collections.abc import AsyncGenerator, Generator
+from concurrent.futures import Future
+from typing import Any, TypeAlias
 
 from soapbatch.errors import UsageError
-from soapbatch.testing.server import DROP_CONNECTION, NetServer, Receive, Scope, Send
+from soapbatch.testing.server import DROP_CONNECTION, AsgiApp, Receive, Scope, Send
+
+_Started: TypeAlias = tuple[str, asyncio.AbstractEventLoop, asyncio.Event]
 
 
 @contextlib.asynccontextmanager
-async def serve(app: NetServer, host: str = "127.0.0.1", port: int = 0) -> AsyncGenerator[str]:
+async def serve(app: AsgiApp, host: str = "127.0.0.1", port: int = 0) -> AsyncGenerator[str]:
     """Serve `app` until the block is left, and yield its base URL, for example `http://127.0.0.1:49152`.
 
     Leaving the block drops the connections of calls that have no answer yet.
 
     Args:
-        app: the embedded server.
+        app: the embedded server, or an ASGI app around it.
         host: the IPv4 address to listen on. Everybody who can reach the address can use the server.
         port: the port to listen on; 0: any free port.
 
@@ -27,7 +34,7 @@ async def serve(app: NetServer, host: str = "127.0.0.1", port: int = 0) -> Async
     try:
         import uvicorn  # noqa: PLC0415 - uvicorn belongs to an extra
     except ImportError:
-        raise UsageError("serving on a socket needs uvicorn: install soapbatch[demo]") from None
+        raise UsageError("serving on a socket needs uvicorn: install soapbatch[testing]") from None
 
     config = uvicorn.Config(
         _with_drop(app),
@@ -52,6 +59,34 @@ async def serve(app: NetServer, host: str = "127.0.0.1", port: int = 0) -> Async
             await server.shutdown(sockets=[listening])
 
 
+@contextlib.contextmanager
+def serve_in_thread(app: AsgiApp, host: str = "127.0.0.1", port: int = 0) -> Generator[str]:
+    """Serve `app` in an event loop of a thread until the block is left, and yield its base URL.
+
+    For programs without an event loop, and for those that run one event loop after the other. Arguments and errors
+    are those of `serve`. The server may be changed while it runs, as from its own thread.
+    """
+    started: Future[_Started] = Future()
+
+    async def main() -> None:
+        try:
+            async with serve(app, host, port) as url:
+                until = asyncio.Event()
+                started.set_result((url, asyncio.get_running_loop(), until))
+                await until.wait()
+        except UsageError as error:
+            started.set_exception(error)
+
+    thread = threading.Thread(target=asyncio.run, args=(main(),), name="soapbatch embedded NetServer", daemon=True)
+    thread.start()
+    url, loop, until = started.result()
+    try:
+        yield url
+    finally:
+        loop.call_soon_threadsafe(until.set)
+        thread.join()
+
+
 def _listen(host: str, port: int) -> socket.socket:
     # Not socket.create_server: asyncio turns Nagle's algorithm off only for a socket with the protocol IPPROTO_TCP.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -66,7 +101,7 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _with_drop(app: NetServer) -> Any:
+def _with_drop(app: AsgiApp) -> Any:
     """Return `app` with the ASGI extension that drops the connection."""
 
     async def with_drop(scope: Scope, receive: Receive, send: Send) -> None:
