@@ -1,7 +1,6 @@
 """What the fixtures of the pytest plugin do."""
 
 import contextlib
-import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
@@ -13,6 +12,7 @@ from soapbatch.auth import UsernamePassword
 from soapbatch.client import Client
 from soapbatch.errors import UsageError
 from soapbatch.model import Secret, ServiceVersion
+from soapbatch.testing.control import DrivenClock
 from soapbatch.testing.job_definitions import JobDefinition
 from soapbatch.testing.recordings import Recorder, Replayer, has_recording
 from soapbatch.testing.requests import Personality
@@ -23,7 +23,7 @@ from soapbatch.transport import ConnectionPool
 
 RecordMode: TypeAlias = Literal["none", "once", "all"]
 
-_OWN_OPTIONS: Final = ("jobs", "version", "allow_unused")
+_OWN_OPTIONS: Final = ("jobs", "speed", "version", "allow_unused")
 _SERVER_OPTIONS: Final = (
     "failures",
     "missing",
@@ -42,11 +42,13 @@ class MarkedOptions:
     Attributes:
         server: keyword arguments of `NetServer`.
         jobs: the jobs to define, by name.
+        speed: seconds of the server's clock in a real second.
         allow_unused: whether interceptors need not be used.
     """
 
     server: Mapping[str, Any]
     jobs: Mapping[str, JobDefinition]
+    speed: float
     allow_unused: bool
 
 
@@ -74,8 +76,9 @@ def marked_options(markers: Iterable[tuple[tuple[Any, ...], Mapping[str, Any]]])
     if "version" in options:
         options["version"] = ServiceVersion(options["version"])
     allow_unused = bool(options.pop("allow_unused", False))
+    speed = float(options.pop("speed", 1.0))
     options.pop("jobs", None)
-    return MarkedOptions(options, jobs, allow_unused)
+    return MarkedOptions(options, jobs, speed, allow_unused)
 
 
 @attrs.define
@@ -94,10 +97,10 @@ class ServerThread:
         """Return the server as a test wants it: with nothing left of an earlier test.
 
         Args:
-            clock: see `NetServer`; None: real time.
+            clock: see `NetServer`; None: real time, at the speed of the options.
             options: what the test's markers say.
         """
-        self.server.reset(clock=clock or time.monotonic, **options.server)
+        self.server.reset(clock=clock or DrivenClock(options.speed), **options.server)
         for name, job in options.jobs.items():
             self.server.define_job(name, job)
         return self.server

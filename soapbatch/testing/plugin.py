@@ -16,6 +16,7 @@ The marker configures `netserver`; markers of a class and a module are read firs
     @pytest.mark.netserver(jobs={"Export": {"duration": 1800}}, failures="fault", personality="MONO", version=85)
 
     jobs               what `NetServer.define_job` takes: a JobDefinition, or a mapping of its fields, by name
+    speed              seconds of the server's clock in a real second, where no netserver_clock is asked for
     version            the newest service version of the server, which is also the version of `netserver_client`
     allow_unused       True: interceptors that no call came to do not fail the test
     and the arguments of NetServer: failures, missing, path_prefix, personality, ticket_refusals, unknown_task, users
