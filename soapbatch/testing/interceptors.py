@@ -101,7 +101,7 @@ def failing(error: Exception) -> Interceptor:
     return intercept
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Interception:
     """An interceptor that waits for its calls.
 
@@ -111,7 +111,6 @@ class Interception:
         left: for how many calls it is left; None: for all.
         optional: whether it need not be used.
         step: its place in a script, such as "step 2 of 3"; "": it does not belong to one.
-        is_used: whether a call has come to it.
     """
 
     operation: str | None
@@ -119,7 +118,6 @@ class Interception:
     left: int | None
     optional: bool
     step: str = ""
-    is_used: bool = False
 
     def __str__(self) -> str:
         """Return what it is and what it waits for."""
@@ -132,19 +130,21 @@ class Interception:
 class Interceptions:
     """The interceptors of a server, in the order in which they were added."""
 
-    _added: list[Interception] = attrs.field(init=False, factory=list)
     _waiting: list[Interception] = attrs.field(init=False, factory=list)
+    _unused: list[Interception] = attrs.field(init=False, factory=list)
 
     def add(self, interception: Interception) -> None:
         """Add an interceptor behind the others."""
-        self._added.append(interception)
         self._waiting.append(interception)
+        if not interception.optional:
+            self._unused.append(interception)
 
     def take(self, operation: str) -> Interceptor | None:
         """Return the first interceptor that waits for a call of `operation`, or None, and count the call."""
         for interception in self._waiting:
             if interception.operation in {None, operation}:
-                interception.is_used = True
+                if interception in self._unused:
+                    self._unused.remove(interception)
                 if interception.left is not None:
                     interception.left -= 1
                     if not interception.left:
@@ -154,9 +154,9 @@ class Interceptions:
 
     def unused(self) -> list[Interception]:
         """Return those that no call has come to, although one should have."""
-        return [interception for interception in self._added if not (interception.is_used or interception.optional)]
+        return [*self._unused]
 
     def clear(self) -> None:
         """Forget all."""
-        self._added.clear()
         self._waiting.clear()
+        self._unused.clear()

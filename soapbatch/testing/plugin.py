@@ -29,6 +29,7 @@ The options of the command line:
     --netserver-record    none (the default): replay; once: record where there is no recording yet; all: record anew
 """
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,17 +137,23 @@ def netserver_recording(request: pytest.FixtureRequest) -> Callable[..., "httpx.
         async with Client("https://crm.example.com/SuperOffice", ticket=..., transport=transport) as client: ...
 
     The arguments of the function:
-        folder: where the recording is; None: the folder `recordings/<module>/<test>` beside the test's file.
+        folder: where the recording is; None: the folder `recordings/<module>/<test>` beside the test's file. Each
+            transport needs one of its own.
         make_transport: makes the transport that requests are recorded through; None: `ConnectionPool`.
         secrets: texts that are masked in recordings, beside those that the library recognises.
     """
     from soapbatch.testing.fixtures import recording
 
     mode: Any = request.config.getoption("--netserver-record")
-    beside = request.path.parent / "recordings" / request.path.stem / request.node.name
+    beside = request.path.parent / "recordings" / request.path.stem / re.sub(r"[^\w.-]+", "_", request.node.name)
+    used: set[Path] = set()
 
     def make(folder: Path | str | None = None, **options: Any) -> "httpx.AsyncBaseTransport":
-        return recording(mode, Path(folder or beside), **options)
+        chosen = Path(folder or beside)
+        if chosen in used:
+            raise pytest.UsageError(f"{chosen} has the recording of another transport of this test: pass folder=")
+        used.add(chosen)
+        return recording(mode, chosen, **options)
 
     return make
 

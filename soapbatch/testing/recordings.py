@@ -4,8 +4,9 @@
     Client(url, transport=Replayer("recordings/nightly"), ...)                       # in tests, from then on
 
 A recording is a folder with one file an exchange, such as `0001-StartBatchJob.http`: the request, a line of dashes,
-the response. Secrets are masked, and the server's host is replaced, before anything is written. The files are UTF-8,
-whatever the server sent, and may be edited.
+the response. Secrets are masked, and the server's host is replaced, before anything is written; so are the values of
+dictionaries, such as the parameters of a job. Names, results and outputs of jobs are written as they are. The files
+are UTF-8, whatever the server sent, and may be edited.
 
 How a request finds its response. Requests are compared as the files show them: masked, without the host and what
 stands before `/Remote`, and without the markers of `Jobs.start`. Equal requests get their recorded responses one
@@ -36,6 +37,8 @@ _REQUEST_HEADERS: Final = ("content-type", "soapaction")
 _RESPONSE_HEADERS: Final = ("content-type", "retry-after", "www-authenticate")
 _SERVICE_PATH: Final = re.compile(r"(?:/Remote)?/Services\d\d/.*", re.IGNORECASE | re.DOTALL)
 _SECRETS: Final = re.compile(r"<(?:[\w.-]+:)?(?:ApplicationToken|Ticket|Password|AccessToken)(?:\s[^<>]*)?>([^<]+)<")
+_VALUES: Final = re.compile(r"<(?:[\w.-]+:)?Value(?:\s[^<>]*)?>([^<]+)<")
+_SHORTEST_VALUE: Final = 4  # characters; shorter ones would be masked all over the texts
 _QUOTES: Final = {"&quot;": '"', "&apos;": "'"}
 _MARKER: Final = re.compile(r"\[soapbatch:[0-9a-f]+\]")
 _ENCODING: Final = re.compile(r"""(<\?xml[^>]*?encoding\s*=\s*["'])[\w.-]+""")
@@ -196,15 +199,16 @@ class _Mask:
 
     def learn(self, text: str) -> None:
         """Remember the secrets that elements of an envelope hold."""
-        found = (unescape(value, _QUOTES) for value in _SECRETS.findall(text))
-        self._secrets |= {Secret(value) for value in found if value.strip(MASK + " ")}
+        found = _SECRETS.findall(text)
+        if "AuthenticateGeneric" in text:  # whose values are secrets by names that only the server knows
+            found += [value for value in _VALUES.findall(text) if len(value) >= _SHORTEST_VALUE]
+        self._secrets |= {Secret(unescape(value, _QUOTES)) for value in found if value.strip(MASK + " ")}
 
     def __call__(self, text: str, url: httpx.URL) -> str:
         """Return a text without secrets and without the host of `url`."""
         masked = redact_envelope(text, self._secrets)
-        for name in (url.netloc.decode("ascii"), url.host):
-            if name:
-                masked = re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", HOST, masked, flags=re.IGNORECASE)
+        for name in filter(None, (url.netloc.decode("ascii"), url.host)):
+            masked = re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", HOST, masked, flags=re.IGNORECASE)
         return masked
 
 

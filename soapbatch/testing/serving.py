@@ -69,15 +69,18 @@ def serve_in_thread(app: AsgiApp, host: str = "127.0.0.1", port: int = 0) -> Gen
     started: Future[_Started] = Future()
 
     async def main() -> None:
+        async with serve(app, host, port) as url:
+            until = asyncio.Event()
+            started.set_result((url, asyncio.get_running_loop(), until))
+            await until.wait()
+
+    def run() -> None:
         try:
-            async with serve(app, host, port) as url:
-                until = asyncio.Event()
-                started.set_result((url, asyncio.get_running_loop(), until))
-                await until.wait()
-        except UsageError as error:
+            asyncio.run(main())
+        except Exception as error:  # noqa: BLE001 - raised in the thread that waits for the start
             started.set_exception(error)
 
-    thread = threading.Thread(target=asyncio.run, args=(main(),), name="soapbatch embedded NetServer", daemon=True)
+    thread = threading.Thread(target=run, name="soapbatch embedded NetServer", daemon=True)
     thread.start()
     url, loop, until = started.result()
     try:

@@ -123,6 +123,7 @@ def test_the_command_ends_with_its_standard_input(monkeypatch: pytest.MonkeyPatc
     """Handlers of signals are as before afterwards."""
     before = signal.getsignal(signal.SIGTERM)
     reading, writing = os.pipe()
+    os.write(writing, b"what comes through it is not read")
     threading.Timer(0.3, os.close, [writing]).start()
     with os.fdopen(reading) as stdin:
         status, output = served(["--control"], monkeypatch, stdin)

@@ -1,5 +1,6 @@
 """The guide to testing: each of its ten tests is a file that passes, under pytest-asyncio and under anyio."""
 
+import ast
 import os
 import re
 import subprocess
@@ -35,6 +36,12 @@ def test_the_page_has_ten_tests() -> None:
         assert len(re.findall(r"^    (?:async )?def test_", section, re.MULTILINE)) == 1, title
         compile(code_of(section), title, "exec")
     assert max(map(len, PAGE.splitlines())) <= 120
+
+
+def test_a_page_is_text() -> None:
+    """The modules of the guide hold a docstring and nothing else."""
+    for file in Path(testing.__file__).parent.glob("*.py"):
+        assert [type(node).__name__ for node in ast.parse(file.read_text(encoding="utf-8")).body] == ["Expr"]
 
 
 def test_the_page_names_what_exists() -> None:

@@ -87,9 +87,12 @@ def test_the_url_alone(netserver_url):
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_with_anyio(anyio_backend, netserver_client):
+async def test_with_anyio(anyio_backend, netserver, netserver_client):
     async with netserver_client() as client:
         assert await client.batch.get_batch_task_info(42) is None
+    async with netserver_client(ticket=netserver.tickets.issue()) as client:
+        assert await client.batch.get_batch_task_info(42) is None
+    assert netserver.tickets.logins == 1
 """
 
 
@@ -140,6 +143,21 @@ def test_own(netserver, netserver_client):
 """,
         passed=2,
     )
+
+
+def test_the_clock_may_run_fast(project: pytest.Pytester) -> None:
+    """With `speed`, hours pass on the server in a moment."""
+    tests = """
+import time
+import pytest
+
+@pytest.mark.netserver(speed=1e6)
+def test_it(netserver):
+    begin = netserver._clock()
+    time.sleep(0.01)
+    assert netserver._clock() - begin >= 1e4
+"""
+    run(project, tests, passed=1)
 
 
 @pytest.mark.parametrize(
@@ -295,14 +313,18 @@ def test_loopback(netserver_client):
 TESTS_OF_RECORDINGS = """
 import asyncio
 import httpx
+import pytest
 from soapbatch import Client
 from soapbatch.testing import NetServer
 
-def test_it(netserver_recording):
+@pytest.mark.parametrize("case", ["a/b"])
+def test_it(case, netserver_recording):
     server = NetServer(clock=lambda: 0.0)
     def real():
         return httpx.ASGITransport(server)
     transport = netserver_recording(make_transport=real)
+    with pytest.raises(pytest.UsageError, match="pass folder="):
+        netserver_recording()
     async def main():
         async with Client("http://localhost", ticket=server.tickets.issue(), transport=transport) as client:
             return await client.batch.get_batch_task_info(7)
@@ -314,7 +336,7 @@ def test_it(netserver_recording):
 def test_recording_follows_the_option(project: pytest.Pytester) -> None:
     """none: replay; once: record where there is nothing; all: record anew. The recording lies beside the test."""
     file = project.makepyfile(TESTS_OF_RECORDINGS)
-    recorded = file.parent / "recordings" / file.stem / "test_it"
+    recorded = file.parent / "recordings" / file.stem / "test_it_a_b_"
 
     def requests(mode: str) -> str:
         result = project.runpytest_inprocess("-s", *([] if mode == "" else [f"--netserver-record={mode}"]))

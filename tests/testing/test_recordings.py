@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from soapbatch import Binding, Client, Marker, UsageError, UsernamePassword
+from soapbatch import AuthenticationFailed, Binding, Client, Generic, Marker, UsageError, UsernamePassword
 from soapbatch.errors import ConnectionLost, HttpError, OperationFailed
 from soapbatch.testing import NetServer, NotRecorded, Recorder, Replayer, ServerException, User, answering, failing
 from tests.support.clients import names, virtual
@@ -97,6 +97,18 @@ async def test_secrets_and_the_host_reach_no_file(tmp_path: Path) -> None:
     assert "Cust12345/Remote" not in written
     assert "Host: netserver.invalid" in written
     assert "POST /Remote/Services88/Batch.svc" in written
+
+
+async def test_the_values_of_a_generic_login_are_secrets(tmp_path: Path) -> None:
+    """They are masked wherever the server repeats them; short ones are only masked where they stand as values."""
+    server = new_server()
+    server.intercept("AuthenticateGeneric", failing(ServerException("a.b", "no: pin-90210, or 1")))
+    credentials = Generic({"pin": "pin-90210", "slot": "1"})
+    async with client(Recorder(httpx.ASGITransport(server), tmp_path), credentials=credentials) as service:
+        with pytest.raises(AuthenticationFailed):
+            await service.ticket()
+    assert "<Message>no: ***, or 1</Message>" in text_of(tmp_path)
+    assert "<Value>***</Value>" in text_of(tmp_path)
 
 
 def test_a_file_is_readable(tmp_path: Path) -> None:
