@@ -5,7 +5,11 @@ INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench soak format clean
+.PHONY: help demo check test lint bench soak format clean
+
+# A worker for each core. "worksteal" gives each worker neighbouring tests, so that the fixtures of a module are mostly
+# made once, and lets a worker that has finished take tests from another: "loadscope" ends with one worker at work.
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
 help: ## show this list
 	@echo "soapbatch: what make can do (PYTHON=/path/to/python3 chooses another interpreter for .venv)"
@@ -15,29 +19,37 @@ help: ## show this list
 demo: $(INSTALLED) ## run a batch job on an embedded NetServer and watch it, over a loopback socket
 	@$(BIN)/soapbatch demo
 
-test: $(INSTALLED) ## run every check: ruff, mypy, basedpyright, and the tests with branch coverage
-	@echo "== ruff check: every rule, each exception explained in pyproject.toml"
-	@$(BIN)/ruff check .
-	@echo "== ruff format --check: layout ('make format' mends it)"
-	@$(BIN)/ruff format --check .
-	@echo "== mypy --strict: types of the package and its tests"
-	@$(BIN)/mypy
-	@echo "== basedpyright: types of the package again, by another judge"
-	@$(BIN)/basedpyright
-	@echo "== pytest: the tests, with branch coverage of the package"
-	@$(BIN)/python -m pytest --cov
+check: lint ## run ruff, both type checkers and the fast tests, in under a minute: while you work
+	@echo "== pytest: the tests that are not marked slow"
+	@$(PYTEST) -m "not slow"
 
-bench: $(INSTALLED) ## measure against zeep, lxml and plain httpx; writes a table, JSON and a picture
+test: lint ## run ruff, both type checkers and all tests with branch coverage: before you hand in
+	@echo "== pytest: the tests of soap, with soapbatch/soap/fast switched off"
+	@SOAPBATCH_FAST=off $(PYTEST) tests/soap -q
+	@echo "== pytest: all tests, with branch coverage of the package"
+	@$(PYTEST) --cov --durations 15 --durations-min 1
+
+lint: $(INSTALLED) ## run ruff and both type checkers, without the tests
+	@echo "== ruff check: every rule; pyproject.toml gives a reason for each exception"
+	@$(BIN)/ruff check .
+	@echo "== ruff format --check: layout ('make format' corrects it)"
+	@$(BIN)/ruff format --check .
+	@echo "== mypy --strict (package and tests) and basedpyright (package), side by side"
+	@report=$$(mktemp); $(BIN)/basedpyright >"$$report" & pyright=$$!; \
+	    $(BIN)/mypy; mypy=$$?; wait $$pyright; pyright=$$?; \
+	    cat "$$report"; rm -f "$$report"; exit $$((mypy | pyright))
+
+bench: $(INSTALLED) ## measure against zeep, lxml and httpx; write tables, JSON and a picture to .bench
 	@$(BIN)/python -m tests.bench
 
-soak: $(INSTALLED) ## run the long soak: thousands of calls with faults injected, counted and checked for leaks
+soak: $(INSTALLED) ## make 20,000 calls with injected faults, and check their outcomes and what they leave behind
 	@$(BIN)/python -m tests.soak
 
-format: $(INSTALLED) ## lay out the code, and mend what ruff can mend by itself
+format: $(INSTALLED) ## format the code, and fix what ruff can fix by itself
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
 
-clean: ## remove .venv and everything else that a command here made
+clean: ## remove .venv and everything else that these commands create
 	rm -rf .bench .venv .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist htmlcov
 	find soapbatch tests -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -32,7 +32,10 @@ from soapbatch.errors import (
     ServiceError as ServiceError,
     SoapBatchError as SoapBatchError,
     StartOutcomeUnknown as StartOutcomeUnknown,
+    SystemUserRefused as SystemUserRefused,
     TenantMoved as TenantMoved,
+    TenantUnavailable as TenantUnavailable,
+    TokenNotTrusted as TokenNotTrusted,
     TransportError as TransportError,
     UnexpectedResponse as UnexpectedResponse,
     UnreadableResponse as UnreadableResponse,
@@ -55,4 +58,5 @@ from soapbatch.model import (
     ServiceVersion as ServiceVersion,
 )
 from soapbatch.soap import build_request as build_request, parse_response as parse_response
+from soapbatch.tenants import Tenants as Tenants
 from soapbatch.transport import ConnectionPool as ConnectionPool

@@ -18,12 +18,15 @@
     │   │   └── ServiceBusy        429, 503; `retry_after` if the server gave one
     │   ├── UnreadableResponse     empty, not XML, truncated, a forbidden DOCTYPE, a wrong encoding
     │   ├── UnexpectedResponse     a SOAP envelope that does not answer the operation
-    │   └── LimitExceeded          larger than `Limits` allows; `limit` names the attribute
+    │   ├── LimitExceeded          larger than `Limits` allows; `limit` names the attribute
+    │   └── TokenNotTrusted        the JWT for a system user fails a check; `check` names it
     ├── ServiceError               the service's owner: the service answered, and refused
     │   ├── Fault                  a SOAP fault
     │   │   └── VersionMismatch    a fault about the envelope's version: the server refused the form
     │   ├── OperationFailed        Succeeded=false or a filled ExceptionInfo in the response's header
-    │   └── AuthenticationFailed   no ticket for these credentials
+    │   ├── AuthenticationFailed   no ticket for these credentials
+    │   │   └── SystemUserRefused  Online gives no ticket for a system user; `reason` says why
+    │   └── TenantUnavailable      the Online tenant does not run; `state` and `valid_until` say more
     └── JobError                   the job's owner: every call worked, and the job did not
         ├── JobFailed              the job ended as Failed
         ├── JobGone                the server does not know the job (any more)
@@ -49,6 +52,11 @@ from typing import Literal, Self, TypeAlias, TypedDict, Unpack
 from soapbatch.model import BatchTaskInfo, ExceptionInfo, ServiceVersion
 
 Applied: TypeAlias = Literal["no", "unknown", "yes"]
+
+TokenCheck: TypeAlias = Literal[
+    "form", "algorithm", "key", "signature", "issuer", "audience", "lifetime", "tenant", "ticket"
+]
+"""The checks of a system user's JWT, in the order in which they are made."""
 
 
 class Common(TypedDict, total=False):
@@ -303,11 +311,11 @@ class ServiceBusy(HttpError):
 
 
 class UnreadableResponse(ProtocolError):
-    """The body is empty, not XML, truncated, in a wrong encoding, or holds a DOCTYPE."""
+    """The body is empty, not XML or JSON, truncated, in a wrong encoding, or holds a DOCTYPE."""
 
 
 class UnexpectedResponse(ProtocolError):
-    """A SOAP envelope that does not answer the operation, or that holds a value of the wrong type."""
+    """A response that does not answer the request, or that holds a value of the wrong type."""
 
 
 class LimitExceeded(ProtocolError):
@@ -329,6 +337,29 @@ class LimitExceeded(ProtocolError):
         """Take the message and the attributes."""
         super().__init__(message, status=status, excerpt=excerpt, **common)
         self.limit = limit
+
+
+class TokenNotTrusted(ProtocolError):
+    """The JWT that SuperOffice Online sent for a system user fails a check: its ticket is not used.
+
+    Attributes:
+        check: the check that failed. After "key" (no known key fits), the key set may be out of date.
+    """
+
+    applied: Applied = "no"
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        check: TokenCheck = "form",
+        status: int | None = None,
+        excerpt: str = "",
+        **common: Unpack[Common],
+    ) -> None:
+        """Take the message and the attributes."""
+        super().__init__(message, status=status, excerpt=excerpt, **common)
+        self.check: TokenCheck = check
 
 
 class ServiceError(SoapBatchError):
@@ -424,6 +455,50 @@ class AuthenticationFailed(ServiceError):
         """Take the message and the attributes."""
         super().__init__(message, **common)
         self.user, self.refused_by = user, refused_by
+
+
+class SystemUserRefused(AuthenticationFailed):
+    """The sign-in host of SuperOffice Online gives no JWT for a system user.
+
+    Attributes:
+        reason: the vendor's name of the reason, for example "Revoked" or "InvalidTimestamp", as far as the server's
+            text shows one; else None. It is a hint: the texts are not documented.
+        text: the server's own text, redacted; "" where there is none.
+        status: the HTTP status of the answer.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        reason: str | None = None,
+        text: str = "",
+        status: int | None = None,
+        user: str | None = None,
+        refused_by: Literal["flag", "server"] = "server",
+        **common: Unpack[Common],
+    ) -> None:
+        """Take the message and the attributes."""
+        super().__init__(message, user=user, refused_by=refused_by, **common)
+        self.reason, self.text, self.status = reason, text, status
+
+
+class TenantUnavailable(ServiceError):
+    """The tenant of SuperOffice Online is not running. `retryable` says whether it may run again soon.
+
+    Attributes:
+        state: the name of its state, for example "OfflineMaintenance".
+        valid_until: until when the state is said to hold (aware), or None.
+    """
+
+    applied: Applied = "no"
+
+    def __init__(
+        self, message: str = "", *, state: str = "", valid_until: datetime | None = None, **common: Unpack[Common]
+    ) -> None:
+        """Take the message and the attributes."""
+        super().__init__(message, **common)
+        self.state, self.valid_until = state, valid_until
 
 
 class JobError(SoapBatchError):

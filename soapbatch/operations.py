@@ -1,7 +1,7 @@
-"""The contract on one screen: every operation, its parameters, its result, and since when.
+"""The contract on one screen: every operation, its parameters, its result, and the first version that has it.
 
-Adding an operation is one row here and one method in `agents`. `reads` marks the operations that change
-nothing on the server: only those may be repeated when it is unknown whether they were applied.
+A new operation takes one row here and one method in `calls.agents`. `is_read_only` marks the operations that change
+nothing on the server. Only those are repeated when it is unknown whether the first attempt was applied.
 
 Source: 777 published documentation pages and the WSDLs of Services75 to Services88.
 """
@@ -48,7 +48,7 @@ def snake_case(name: str) -> str:
 
 
 def parameter(name: str, type: WireType, *, empty: object = None) -> Field:
-    """Return the row of a parameter; its Python name is the snake_case of its wire name."""
+    """Return the row of a parameter. Its Python name is its wire name in snake_case."""
     return Field(name, type, attribute=snake_case(name), empty=empty)
 
 
@@ -61,16 +61,16 @@ class Operation(Generic[R_co]):
     """One operation; `R_co` is what it returns.
 
     Attributes:
-        name: as it stands on the wire, for example `GetBatchTaskInfo`.
+        name: the wire name, for example `GetBatchTaskInfo`.
         parameters: in wire order.
         result: the wire type of the result; None where there is none.
-        agent: the service it belongs to.
+        agent: the service that has the operation.
         since: the first version that has it.
-        reads: whether it changes nothing on the server.
-        sends_password: whether it must not cross plain HTTP to another host.
+        is_read_only: whether the operation changes nothing on the server.
+        sends_password: whether the request must not go to another host over plain HTTP.
         result_name: the element of the result inside the response element; "" where that itself is the result.
         response_name: the response element; by default the operation's name and `Response`.
-        allow_nil: whether a nil or absent result is an answer (None, or an empty list) and not a defect.
+        nullable: whether the result may be nil or absent (None, or an empty list); otherwise that is a defect.
     """
 
     name: str
@@ -86,19 +86,16 @@ class Operation(Generic[R_co]):
 
     @property
     def python_name(self) -> str:
-        """The name of its method, for example `get_batch_task_info`."""
+        """The name of the operation's method, for example `get_batch_task_info`."""
         return snake_case(self.name)
 
     def check_version(self, version: ServiceVersion) -> None:
         """Raise NotInVersion if `version` lacks the operation."""
         if not isinstance(version, ServiceVersion):
             raise UsageError("version must be a ServiceVersion, for example ServiceVersion.V88")
-        if version >= self.since:
-            return
-        message = f"{self.name} came with {self.since}; this client speaks {version}"
-        error = NotInVersion(f"{message}. Use version=ServiceVersion.{self.since.name} or later if the server has it.")
-        error.operation, error.version, error.since = self.name, version, self.since
-        raise error
+        if version < self.since:
+            advice = f"use version=ServiceVersion.{self.since.name} or later if the server has it"
+            raise NotInVersion.lacks(version, self.name, self.since, advice).concerning(self.name, version)
 
 
 _ID = parameter("Id", INT)
@@ -180,7 +177,7 @@ OPERATIONS: Final[dict[str, Operation[Any]]] = {
 
 
 def operation_named(operation: Operation[Any] | str) -> Operation[Any]:
-    """Return the row itself, or the row of a wire name."""
+    """Return the row of an operation, which is given as the row or by its wire name."""
     if isinstance(operation, Operation):
         return operation
     try:

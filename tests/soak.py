@@ -262,14 +262,19 @@ class Soak:
         if not self.memory and self.made * 4 >= self.calls:
             self.memory.append(memory())
         violations = f", {len(self.violations)} VIOLATIONS" if self.violations else ""
-        self.show(f"{self.made:>7,} of {self.calls:,} calls, {memory() // 2**20} MiB{violations}")
+        self.show(f"{self.made:>7,} of {self.calls:,} calls, {resident() // 2**20} MiB{violations}")
 
 
 def memory() -> int:
-    """Return the resident bytes of this process, without what its allocator only keeps, where the system tells."""
+    """Return the resident bytes of this process after a collection, without what its allocator only keeps."""
     gc.collect()
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)  # of glibc
+    return resident()
+
+
+def resident() -> int:
+    """Return the resident bytes of this process; 0 where the system does not say."""
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     except OSError:

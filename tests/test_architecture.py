@@ -30,6 +30,8 @@ WINGS: list[dict[str, str]] = [
     {"calls": "put envelope, ticket and transport together"},
     {"jobs": "are built on the typed operations alone"},
     {"client": "puts everything together"},
+    {"tenants": "holds many clients"},
+    {"online": "finds tenants and signs in to SuperOffice Online, for clients"},
     {"testing": "answers with soap's builder, for users' tests"},
     {"cli": "is a user of everything"},
     {"__main__": "is the command line by another name"},
@@ -46,6 +48,8 @@ FOREIGN = {
     "pytest": ("testing",),
     "rich": ("cli",),
     "uvicorn": ("testing",),
+    "cryptography": ("online", "testing"),
+    "jwt": ("online", "testing"),
 }
 
 # The names that DESIGN fixes, beside every error.

@@ -171,7 +171,9 @@ def test_a_version_that_lacks_the_operation_is_refused(name: str, since: int, ve
         OPERATIONS[name].check_version,
         lambda version: build_request(name, {}, version=version),
     ):
-        with pytest.raises(NotInVersion, match=rf"{name} came with Services{since}; .* Services{version}\b") as caught:
+        with pytest.raises(
+            NotInVersion, match=rf"{name} came with Services{since}; Services{version} does not have it"
+        ) as caught:
             ask(ServiceVersion(version))
         assert isinstance(caught.value, UsageError)
         assert (caught.value.operation, caught.value.version, caught.value.since) == (name, version, since)

@@ -19,6 +19,7 @@ from soapbatch import BatchTaskInfo, Client, ServiceVersion, UsernamePassword
 from soapbatch.operations import OPERATIONS
 from soapbatch.soap.interpretation import interpret
 from soapbatch.testing import NetServer
+from tests.support.clients import virtual
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -50,6 +51,7 @@ def test_operation_table_is_made_from_the_rows() -> None:
     assert found[2].strip() == operation_table(), "run: python -m tests.test_readme"
 
 
+@pytest.mark.slow
 def test_first_example_runs_as_it_stands(tmp_path: Path) -> None:
     """Saved to a file and run as the README says, the first example ends with the output of the job."""
     example = tmp_path / "example.py"
@@ -67,6 +69,7 @@ def test_first_example_runs_as_it_stands(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("example", [pytest.param(text, id=f"example-{i}") for i, text in enumerate(EXAMPLES[1:], 2)])
+@virtual
 async def test_further_examples_run(example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every other example runs on an embedded NetServer, line for line."""
     monkeypatch.chdir(tmp_path)
@@ -74,8 +77,11 @@ async def test_further_examples_run(example: str, tmp_path: Path, monkeypatch: p
     async with httpx.AsyncClient(transport=httpx.ASGITransport(server)) as http_client:
         client = Client("http://localhost", credentials=UsernamePassword("demo", "demo"), http_client=http_client)
         names: dict[str, Any] = {
+            "Client": Client,
             "client": client,
+            "credentials": UsernamePassword("demo", "demo"),
             "show": repr,
+            "url": "http://localhost",
         }
         async with client:
             for _ in range(42):

@@ -1,10 +1,11 @@
-"""One typed, documented method for each operation; `client.batch`, `client.principal`, `client.blob`.
+"""One typed, documented method for each operation: `client.batch`, `client.principal`, `client.blob`.
 
-Every method takes the call's options (`timeout`, `on_header`) as further keyword arguments (`stream` takes them as
-`options={...}`, beside the operation's own), and raises what
-`soapbatch.errors` draws: a UsageError before anything is sent (NotInVersion where the service version lacks the
-operation), a TransportError where there is no answer, a ProtocolError where the answer cannot be read, and a
-ServiceError where the service says no. Only what differs from that is said below.
+Every method takes the options of a call (`timeout`, `on_header`) as keyword arguments after the operation's own
+parameters; `stream` takes them as `options={...}`.
+
+Every method raises a UsageError before anything is sent (NotInVersion where the service version lacks the operation), a
+TransportError where there is no response, a ProtocolError where the response cannot be read, and a ServiceError where
+the service refuses. The docstrings below name only the exceptions to that.
 
 Source: the documentation pages of the operations, Services75 to Services88.
 """

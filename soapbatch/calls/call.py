@@ -159,6 +159,7 @@ class Call(Generic[R]):
         outcome = "abandoned"
         try:
             while items is not None:
+                self._note_time()
                 with self._context.lifetime.paused(exchange):
                     for item in items:
                         yield item
@@ -177,15 +178,15 @@ class Call(Generic[R]):
 
     # Down the call: each of these adds one concern to the one below it.
 
-    async def _within_timeout(self, step: Awaitable[T]) -> T:
-        """Await `step` within what is left of the call's timeout."""
-        loop = asyncio.get_running_loop()
-        self._ends = None if self._left is None else loop.time() + self._left
-        try:
-            return await self._context.lifetime.within(self._left, step, self._ended)
-        finally:
-            if self._ends is not None:
-                self._left = max(0.0, self._ends - loop.time())
+    def _within_timeout(self, step: Awaitable[T]) -> Coroutine[Any, Any, T]:
+        """Return what awaits `step` within what is left of the call's timeout."""
+        self._ends = None if self._left is None else asyncio.get_running_loop().time() + self._left
+        return self._context.lifetime.within(self._left, step, self._ended)
+
+    def _note_time(self) -> None:
+        """Note what is left of the timeout: it does not run while the consumer of a stream is busy."""
+        if self._ends is not None:
+            self._left = max(0.0, self._ends - asyncio.get_running_loop().time())
 
     async def _attempts(self) -> Any:
         """Try until it works, or until a failure must not or need not be tried again."""
@@ -270,7 +271,7 @@ class Call(Generic[R]):
             collect=self._collect,
         )
         try:
-            await exchange.send(self._context.sender, self._state)
+            exchange.receive(await exchange.send(self._context.sender, self._state))
             if not self._collect:
                 return exchange, await self._next_items(exchange)
             while await exchange.read() is not None:

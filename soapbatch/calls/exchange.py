@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -11,14 +11,14 @@ from soapbatch.calls.settings import Settings
 from soapbatch.errors import ProtocolError, clean_traceback
 from soapbatch.model import ReplyHeader, Secret, parse_retry_after
 from soapbatch.operations import Operation
-from soapbatch.soap import CHUNK, ParsedResponse, Request, ResponseParser, interpret
+from soapbatch.soap import CHUNK, ParsedResponse, Problem, Request, ResponseParser, interpret
 from soapbatch.transport import Decompressor, HttpResponse, Sender, SendState, merged_headers
 
 _READS_IN_A_ROW: Final = 16  # of pieces that are there already, before other tasks get their turn
 
 
 class Exchange:
-    """A request on its way: `send` it, `read` until None, take the `result`, and `close` it whatever happened.
+    """A request on its way: `send` it, `receive` and `read` the response, take the `result`; `close` it in any case.
 
     Attributes:
         header: the header blocks of the reply, once there is a result.
@@ -60,19 +60,24 @@ class Exchange:
         self._started = asyncio.get_running_loop().time()
         self._response: HttpResponse | None = None
         self._pieces: Iterator[bytes] = iter(())
-        self._problem: ProtocolError | None = None
+        self._problem: Problem | None = None
         self._received = self._reads = 0
         self._shown = b""
         self._is_closed = False
         self.header: ReplyHeader | None = None
 
-    async def send(self, sender: Sender, state: SendState) -> None:
-        """Send the request and wait for the head of the response."""
+    def send(self, sender: Sender, state: SendState) -> Coroutine[Any, Any, HttpResponse]:
+        """Send the request and return the head of the response, for `receive`."""
         settings, request = self._settings, self._request
         log_request(settings.hooks, self._event, request, self._secrets)
         hook = settings.hooks.headers
         headers = merged_headers(request.headers, hook() if hook is not None else {})
-        self._response = response = await sender.send(self._event.url, headers, request.body, state)
+        return sender.send(self._event.url, headers, request.body, state)
+
+    def receive(self, response: HttpResponse) -> None:
+        """Take the head of the response, and prepare to read its body."""
+        settings = self._settings
+        self._response = response
         self._parser = ResponseParser(
             self._operation,
             settings.version,
@@ -84,7 +89,7 @@ class Exchange:
         try:
             self._decompressor = Decompressor(response.headers.get("content-encoding", ""), settings.limits)
         except ProtocolError as error:
-            self._problem = error.with_traceback(None)
+            self._problem = Problem.of(error)
 
     async def read(self) -> list[Any] | None:
         """Return the items that the next piece of the response completes; None at its end."""
@@ -104,7 +109,7 @@ class Exchange:
                 self._pieces = self._decompressor.feed(chunk)
                 piece = next(self._pieces, None)
         except ProtocolError as error:
-            self._problem = error.with_traceback(None)
+            self._problem = Problem.of(error)
             return None
         self._received += len(piece)
         if WIRE.isEnabledFor(logging.DEBUG):
@@ -125,7 +130,8 @@ class Exchange:
     def _parsed(self) -> ParsedResponse:
         """Return what was read of the response. No frame that an error passes may keep it: it is not masked."""
         parsed = self._parser.close()
-        parsed.problem = self._problem or parsed.problem
+        if self._problem is not None:
+            parsed.problem, parsed.excerpt = self._problem, ""
         return parsed
 
     async def close(self, outcome: str) -> None:

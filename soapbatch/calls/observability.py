@@ -1,8 +1,8 @@
-"""What a call shows of itself: log records and hooks, all with the same redacted data.
+"""Log records and hooks: what a call shows, with secrets masked.
 
-Logger `soapbatch`: one DEBUG record for each request that got an answer or an error, with operation, version,
-attempt, milliseconds, bytes and outcome; INFO where the client decides something for its whole life. Logger
-`soapbatch.wire`: the envelopes, redacted, and only when it is enabled for DEBUG.
+Logger `soapbatch` has one DEBUG record for each request that ended: operation, version, attempt, outcome, status,
+milliseconds, bytes. It has INFO records for retries and for what the client decides for its whole life. Logger
+`soapbatch.wire` has the envelopes, if it is enabled for DEBUG.
 """
 
 import codecs
@@ -17,10 +17,11 @@ from soapbatch.soap import Request
 from soapbatch.system import LOG
 
 WIRE: Final = LOG.getChild("wire")
-_SHOWN: Final = 64 * KIB  # of an answer
-_MASKING_MARGIN: Final = 16 * KIB  # behind that: what a secret might begin in that goes on where the answer is cut
+_SHOWN: Final = 64 * KIB  # of a response
+# Extra bytes kept after the shown part, so that a secret that crosses the cut is still found and masked.
+_MASKING_MARGIN: Final = 16 * KIB
 LOGGED_BYTES: Final = _SHOWN + _MASKING_MARGIN
-"""Bytes of an answer that `conclude` wants to see."""
+"""Bytes of a response that `log_response` takes."""
 
 
 @attrs.frozen(kw_only=True)
@@ -46,13 +47,13 @@ class RequestEvent:
 
 @attrs.frozen(kw_only=True)
 class ResponseEvent:
-    """A request got an answer, or none. Holds no secrets.
+    """A request has ended, with or without a response. Holds no secrets.
 
     Attributes:
-        request: the event that announced it.
-        status: the HTTP status, or None where there was no answer.
-        bytes_received: of the body, decompressed, as far as it was read.
-        milliseconds: since the request was announced.
+        request: the event of the request.
+        status: the HTTP status, or None where there was no response.
+        bytes_received: bytes of the body, decompressed, that were read.
+        milliseconds: from the request event to the end.
         outcome: "ok", or the name of the error's class.
     """
 
@@ -70,13 +71,14 @@ HeaderHook: TypeAlias = Callable[[], Mapping[str, str]]
 
 @attrs.frozen(kw_only=True)
 class Hooks:
-    """Whom a client tells.
+    """Functions that a client calls.
 
-    What `on_request` and `headers` raise ends the call before anything is sent; what `on_response` raises is logged.
+    An exception of `on_request` or `headers` ends the call before anything is sent. An exception of `on_response` is
+    logged.
 
     Attributes:
         on_request: called before each request is sent.
-        on_response: called after each request has ended, however it did.
+        on_response: called after each request has ended, in whatever way.
         headers: returns HTTP headers to add to each request, for example a W3C `traceparent`.
     """
 
@@ -123,7 +125,7 @@ def log_response(
         )
         try:
             hooks.on_response(event)
-        except Exception:  # a hook must not cost the caller what the server has done
+        except Exception:  # noqa: BLE001 - a hook must not cost the caller what the server has done
             LOG.exception("the on_response hook failed")
 
 

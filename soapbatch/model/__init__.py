@@ -1,10 +1,11 @@
-"""The values: service versions and their bindings, XSD types, carriers, secrets and limits.
+"""The values: service versions and bindings, XSD types, carriers, secrets, limits and the retry policy.
 
-This wing knows nothing of the others. A carrier is a frozen attrs class whose fields say how they stand on the wire;
-`batch`, `headers` and `principal` hold the carriers, `schema` and `xsd` what their fields are made of, `services` the
-versions, agents, bindings and namespaces.
+This wing imports no other wing. A carrier is a frozen attrs class; each field names its element and wire type. `batch`,
+`headers` and `principal` hold the carriers, `schema` and `xsd` the wire types, `services` the versions, agents,
+bindings and namespaces.
 """
 
+from soapbatch.model.address import Address as Address, parse_address as parse_address
 from soapbatch.model.batch import (
     ALL_ASSOCIATES as ALL_ASSOCIATES,
     ALL_USER_TASKS as ALL_USER_TASKS,

@@ -1,7 +1,7 @@
-"""Batch tasks: the carrier that crosses the wire, its enumerations, and the filters that have a meaning of their own.
+"""Batch tasks: the carrier, its enumerations, and the special values of `associate_ids`.
 
-All are frozen, slotted and keyword-only, and every field defaults to None: on writing "not written", on
-reading "nil or absent". An empty element is the empty string. Fields stand in wire order. An enum value that
+Carriers are frozen, slotted and keyword-only. Every field defaults to None, which means "not written" in a request and
+"nil or absent" in a response; an empty element is the empty string. Fields are in wire order. An enumeration value that
 this release does not know stays the text that the server sent, hence `BatchTaskState | str`.
 
 Source: the Services75 to Services88 WSDLs; meanings from the published documentation pages.
@@ -22,13 +22,13 @@ _V88 = ServiceVersion.V88
 
 
 class AssociateFilter(tuple[int, ...]):
-    """A value of `associate_ids` with a meaning of its own, made on purpose."""
+    """A special value of `associate_ids`."""
 
     __slots__ = ()
 
 
 ALL_ASSOCIATES: Final = AssociateFilter()
-"""`associate_ids` for every task. Any other empty list is refused: it would mean the same by accident."""
+"""`associate_ids` for every task. Any other empty list is refused, because it could be empty by accident."""
 SYSTEM_TASKS: Final = AssociateFilter((0,))
 """`associate_ids` for the tasks of the system itself."""
 ALL_USER_TASKS: Final = AssociateFilter((-1,))
@@ -36,23 +36,23 @@ ALL_USER_TASKS: Final = AssociateFilter((-1,))
 
 
 class BatchTaskState(StrEnum):
-    """Where a task stands. Path: NEW, ACQUIRED, STARTED, then one of the terminal three; a restart is possible."""
+    """The state of a task: NEW, ACQUIRED, STARTED, then one of the three terminal states; a restart begins again."""
 
     UNKNOWN = "Unknown"
     NEW = "New"
     ACQUIRED = "Aquired"
-    """A server has taken the task. The wire's spelling is its own (sic)."""
+    """A server has taken the task. The wire spelling is "Aquired" (sic)."""
     STARTED = "Started"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
     SUCCEEDED_MANUAL_CLEANUP = "SucceededManualCleanup"
     """Succeeded; the output stays until `CleanupBatchTask`. Since Services88."""
     ALL = "All"
-    """No state filter; never a task's state."""
+    """For filters: any state. No task has this state."""
 
     @property
     def is_terminal(self) -> bool:
-        """Whether a task in this state has ended, well or badly; a task leaves such a state only by a restart."""
+        """Whether a task in this state has ended, successfully or not. Only a restart changes such a state."""
         return self in _TERMINAL
 
 
@@ -73,30 +73,30 @@ BATCH_TASK_CANCELLATION_BEHAVIOUR = enumeration("BatchTaskCancellationBehaviour"
 
 @attrs.frozen(kw_only=True)
 class BatchTaskInfo:
-    """A batch task: what `start_batch_job` takes and what every reading operation returns.
+    """A batch task. `start_batch_job` takes one, and every operation that reads tasks returns them.
 
-    To start a job only `name`, usually `description` and `parameter_object`, matter. `update_batch_task`
-    saves `state`, `description`, `response` and `request` and nothing else.
+    The start of a job needs `name`, and usually `description` and `parameter_object`. `update_batch_task` saves only
+    `state`, `description`, `response` and `request`.
     """
 
     id: int | None = element("Id", INT)
     """The server's number for the task."""
     name: str | None = element("Name", STRING)
-    """The name of a job that is defined on the server."""
+    """The name of the job, which is defined on the server."""
     associate_id: int | None = element("AssociateId", INT)
-    """Whose task it is."""
+    """The associate who owns the task."""
     details_table: int | None = element("DetailsTable", SHORT)
-    """The table of a record that the task is about, with `details_record`."""
+    """The table of the record that the task is about; `details_record` is the record's id."""
     details_record: int | None = element("DetailsRecord", INT)
     is_system_task: bool | None = element("IsSystemTask", BOOLEAN)
     is_internal_task: bool | None = element("IsInternalTask", BOOLEAN)
     parameter_object: Mapping[str, str | None] | None = element("ParameterObject", STRING_DICTIONARY)
-    """The job's parameters, as the job defines them."""
+    """The parameters of the job. Each job defines its own."""
     last_started: datetime | None = element("LastStarted", DATE_TIME)
-    """None: never."""
+    """None: the task has not been started."""
     created: datetime | None = element("Created", DATE_TIME)
     start_count: int | None = element("StartCount", INT)
-    """How often the task was started; a restart makes it grow."""
+    """How often the task was started, restarts included."""
     database_serial_number: str | None = element("DatabaseSerialNumber", STRING)
     context: str | None = element("Context", STRING)
     result: str | None = element("Result", STRING)
@@ -112,11 +112,11 @@ class BatchTaskInfo:
     progress_percent: int | None = element("ProgressPercent", SHORT, highest=100)
     """0 to 100."""
     file_name: str | None = element("FileName", STRING, since=_V88, max_length=260)
-    """What to call the output. At most 260 characters. Since Services88; older Services88 servers lack it."""
+    """The file name of the output. At most 260 characters. Since Services88; older Services88 servers lack it."""
     cancellation_behaviour: BatchTaskCancellationBehaviour | str | None = element(
         "CancellationBehaviour", BATCH_TASK_CANCELLATION_BEHAVIOUR, since=_V88
     )
-    """Whether it may be stopped. Since Services88; older Services88 servers lack it."""
+    """Whether the task may be stopped. Since Services88; older Services88 servers lack it."""
 
 
 BATCH_TASK_INFO = Record("BatchTaskInfo", BatchTaskInfo)

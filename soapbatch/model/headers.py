@@ -1,4 +1,4 @@
-"""The header blocks of requests and replies: tokens and tickets, the time zone, and why an operation failed.
+"""The header blocks of requests and responses: tokens, tickets, the time zone, and why an operation failed.
 
 As in `batch`, every class is frozen, slotted and keyword-only, and every field defaults to None.
 
@@ -16,7 +16,7 @@ from soapbatch.model.xsd import BOOLEAN, INT, STRING
 
 @attrs.frozen(kw_only=True)
 class SoTimeZone:
-    """The header block `TimeZone`: which zone times without one are in."""
+    """The header block `TimeZone`: the zone of times that name none."""
 
     so_time_zone_id: int | None = element("SoTimeZoneId", INT)
     so_time_zone_location_code: str | None = element("SoTimeZoneLocationCode", STRING)
@@ -28,7 +28,7 @@ TIME_ZONE = Record("SoTimeZone", SoTimeZone)
 
 @attrs.frozen(kw_only=True)
 class SoCredentials:
-    """A ticket, as a header block of a request or in the reply of an Authenticate operation."""
+    """A ticket: a header block of a request, or part of the response of an Authenticate operation."""
 
     ticket: Secret | str | None = element("Ticket", STRING, secret=True)
     """`7T:` and base64; or, from Services86 on, an OAuth access token. Masked in repr."""
@@ -39,12 +39,12 @@ CREDENTIALS = Record("SoCredentials", SoCredentials)
 
 @attrs.frozen(kw_only=True)
 class ExceptionInfo:
-    """What NetServer says of a failure, in the reply header block `ExceptionInfo` or in a fault's detail."""
+    """NetServer's description of a failure: a response's header block `ExceptionInfo`, or the detail of a fault."""
 
     message: str | None = element("Message", STRING)
     stack_trace: str | None = element("StackTrace", STRING)
     friendly_text: str | None = element("FriendlyText", STRING)
-    """For the eyes of a user."""
+    """A message for the user."""
     exception_type: str | None = element("ExceptionType", STRING)
     """The full .NET name, for example `SuperOffice.Exceptions.SoSessionException`."""
     source: str | None = element("Source", STRING)
@@ -55,7 +55,7 @@ class ExceptionInfo:
 
     @property
     def error_type(self) -> str | None:
-        """The last dotted part of `exception_type`: what to match on (`SoSessionException`)."""
+        """The last dotted part of `exception_type`, for example `SoSessionException`. Match on this."""
         return self.exception_type.rpartition(".")[2] if self.exception_type else None
 
 
@@ -64,7 +64,7 @@ EXCEPTION_INFO = Record("SoExceptionInfo", ExceptionInfo)
 
 @attrs.frozen(kw_only=True)
 class RequestHeader:
-    """The header blocks of a request; those that are None are not sent."""
+    """The header blocks of a request. A block that is None is not sent."""
 
     application_token: Secret | str | None = element("ApplicationToken", STRING, secret=True)
     """The app's client secret: required by SuperOffice Online, unchecked on-site."""
@@ -74,7 +74,7 @@ class RequestHeader:
 
 @attrs.frozen(kw_only=True)
 class ReplyHeader:
-    """The header blocks of a reply; nil and absent ones are None."""
+    """The header blocks of a response. A nil or absent block is None."""
 
     exception_info: ExceptionInfo | None = element("ExceptionInfo", EXCEPTION_INFO)
     """Why the operation failed."""
@@ -82,7 +82,7 @@ class ReplyHeader:
         "ExtraInfo", Dictionary("SoExtraInfo", "ExtraInfoNameValuePair")
     )
     succeeded: bool | None = element("Succeeded", BOOLEAN)
-    """False: the operation failed, whatever HTTP and the body say."""
+    """False: the operation failed, even if the HTTP status and the body look like success."""
     time_zone: SoTimeZone | None = element("TimeZone", TIME_ZONE)
 
 

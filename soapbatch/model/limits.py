@@ -8,19 +8,19 @@ MIB = 1024 * KIB
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """What a response may cost; exceeding one raises LimitExceeded with the attribute's name.
+    """How large a response may be. A response that exceeds a limit raises LimitExceeded, which names the attribute.
 
-    The defaults hold a response that is collected in memory to what a service can bear. Reading task by task
-    or to a file (`stream`, `save_output`) costs constant memory and is bounded by `streamed_bytes` instead.
+    The defaults keep a collected response to an amount of memory that a service can spare. Reading task by task or into
+    a file (`stream`, `save_output`) takes constant memory; there, `streamed_bytes` replaces `bytes`.
 
     Attributes:
         bytes: of the body of a collected response, after decompression.
         streamed_bytes: of the body of a streamed response, after decompression.
         expansion: how many times larger than its compressed form a body may become.
         depth: of nested elements; the deepest documented response needs 8, and libxml2 reads no more than 256.
-        items: in one list that is collected, nil ones and strangers among them included.
+        items: in one collected list, nil items and foreign elements included.
         tags: in a response, and between two items of its list.
-        text_length: bytes between two `<`: the text of one element, or everything inside one tag.
+        text_length: bytes from one `<` to the next: the text of one element, or all of one tag.
     """
 
     bytes: int = 64 * MIB

@@ -1,6 +1,6 @@
-"""The attrs classes and enums of the SoPrincipal service: who a ticket stands for, and what the server is.
+"""The carriers and enumerations of the SoPrincipal service: the user of a ticket, and the server itself.
 
-The rules of `carriers` hold here too. Field names and order are the WSDL's; it documents no more than they say.
+The rules of `batch` apply here, too. Field names and order are those of the WSDL, which documents nothing else.
 
 Source: SoPrincipal75.wsdl to SoPrincipal88.wsdl.
 """

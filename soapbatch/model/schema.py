@@ -1,7 +1,7 @@
-"""How a value is laid out as elements: arrays, dictionaries, records and open enumerations.
+"""The layout of values as elements: arrays, dictionaries, records and open enumerations.
 
-A wire type is one of these or a `xsd.Scalar`; rows in `carriers` and `operations` are made of them, the
-builder writes them and the parser reads them. A namespace of None is the service version's own (`tns`).
+A wire type is one of these or an `xsd.Scalar`. The rows in `operations` and the fields of carriers have wire types; the
+builder writes them and the parser decodes them. A namespace of None means that of the service version (`tns`).
 
     Record BatchTaskInfo   <Batch:BatchTaskInfo><Batch:Id>1</Batch:Id> ...
     Array ArrayOfint       <Batch:BatchTaskIds><int xmlns="…/Arrays">1</int> ...
@@ -23,9 +23,9 @@ E = TypeVar("E", bound=Enum)
 
 @attrs.frozen(eq=False)
 class Enumeration(Scalar[Any]):
-    """An open enumeration: known values become members, unknown ones stay text (servers are newer than clients).
+    """An open enumeration: known values become members. Unknown values stay text, since a server may be newer.
 
-    `since` says which values came later than V75.
+    `since` holds the first version of each value that V75 lacks.
     """
 
     members: Mapping[str, Enum] = attrs.field(factory=dict[str, Enum])
@@ -47,7 +47,7 @@ def enumeration(name: str, members: type[Enum], since: Mapping[str, ServiceVersi
 
 @attrs.frozen
 class Array:
-    """A list of items under one element. Nil items are dropped on reading."""
+    """A list of items under one element. The decoder drops nil items."""
 
     name: str
     item_name: str
@@ -66,7 +66,7 @@ class Dictionary:
 
 @attrs.frozen(eq=False, slots=False)
 class Record:
-    """A carrier: an attrs class whose fields were made with `wire`, in wire order."""
+    """A carrier: an attrs class whose fields are made by `element`, in wire order."""
 
     name: str
     carrier: type[Any]
@@ -88,13 +88,13 @@ class Field:
 
     Attributes:
         name: of the element.
-        type: how the value is laid out.
+        type: the wire type of the value.
         since: the first service version that has it.
-        max_length: in characters, for strings that the server's database bounds.
-        highest: for numbers that must lie between 0 and this.
+        max_length: characters that the server's database keeps of a string; None: no limit is known.
+        highest: for numbers from 0 to this one.
         namespace: of the element; None: the service version's own.
-        attribute: of the attrs class, or the name of the argument.
-        empty: for a list that must not be empty by accident, the one object that stands for "empty on purpose".
+        attribute: of the attrs class, or the Python name of the parameter.
+        empty: for a list that must not be empty by accident: the one object that means "empty on purpose".
     """
 
     name: str
@@ -117,7 +117,7 @@ def element(
     namespace: str | None = None,
     secret: bool = False,
 ) -> Any:
-    """Return an attrs field that crosses the wire as the element `name`; None means "not written"."""
+    """Return an attrs field that is the element `name` on the wire; None means "not written"."""
     row = Field(name, type, since, max_length, highest, namespace)
     return attrs.field(default=None, repr=_masked if secret else True, metadata={"wire": row})
 
@@ -127,7 +127,7 @@ def _masked(value: object) -> str:
 
 
 ITSELF = Record("", object)
-"""Stands for the record that a field belongs to (an exception's inner exception)."""
+"""The wire type of a field that holds the record to which the field belongs (an inner exception)."""
 ARRAY_OF_INT = Array("ArrayOfint", "int", INT, ARRAYS)
 ARRAY_OF_STRING = Array("ArrayOfstring", "string", STRING, ARRAYS)
 STRING_DICTIONARY = Dictionary("StringDictionary", "StringKeyValuePair")

@@ -1,4 +1,12 @@
-"""Values that must not be seen: a wrapper that masks itself, and the masking of text that may repeat one."""
+"""Secrets: a wrapper that masks itself, and the masking of texts that may repeat a secret.
+
+Rule 1. A mask is for what is shown. Decisions are made on the unmasked text.
+Rule 2. A text is masked by shape: tickets, access tokens and JWTs, known or not.
+Rule 3. A text is masked by value: each known secret of at least 4 characters. A shorter value occurs by chance in
+        nearly every text ("t" in "Ticket"). Masking such a value makes the text unreadable, and a reader who knows the
+        text sees the secret in the gaps. A secret that short protects nothing anyway.
+Rule 4. An envelope is also masked by element: the content of the elements that hold secrets, of any length.
+"""
 
 import re
 import sys
@@ -8,20 +16,21 @@ from typing import Final, NoReturn, TypeVar
 T = TypeVar("T")
 
 MASK: Final = "***"
+_SHORTEST: Final = 4  # characters of a secret that is masked by value; see rule 3
 
-# What a NetServer ticket (7T:), an OAuth access token (8A:) and a JWT look like, wherever they stand in a text.
+# The shapes of a NetServer ticket (7T:), an OAuth access token (8A:) and a JWT, anywhere in a text.
 _TOKEN_SHAPES = re.compile(
     r"(?:7T:|8A:)(?:[A-Za-z0-9+/=._~-]|&(?:amp;)*#[A-Za-z0-9]+;)+"
-    # A JWT is looked for once in each run of its characters: from every "eyJ" on, that would take quadratic time.
+    # A JWT is searched once in each run of its characters: a search from each "eyJ" would take quadratic time.
     r"|(?<![A-Za-z0-9_-])((?:(?!eyJ)[A-Za-z0-9_-])*+)eyJ[A-Za-z0-9_-]++(?:\.[A-Za-z0-9_-]*+){2,}"
 )
-# Elements that hold a secret, by name, in any prefix: their content goes, CDATA included.
+# Elements that hold a secret, with any prefix. All their content is masked, CDATA included.
 _SECRET_ELEMENTS = re.compile(
     r"(<(?:[\w.-]+:)?(?:ApplicationToken|Ticket|Password|AccessToken|Value)(?:\s[^<>]*)?(?<!/)>)"
     r"(?:[^<]|<!\[CDATA\[(?s:.*?)(?:\]\]>|\Z))*"
 )
-# A character of a secret may stand in XML as a reference: writers differ in which of these they escape, and how; and a
-# fault that repeats a request escapes it once more.
+# A character of a secret may be a reference in XML. XML writers differ in which characters they escape, and how; and a
+# fault that repeats a request escapes it a second time.
 _AMPERSAND: Final = "&(?:(?:amp|#0*38|#[xX]0*26);)*"
 _ENTITIES: Final = {"<": "lt", ">": "gt", '"': "quot", "'": "apos"}
 _CHARACTERS: Final = {entity: character for character, entity in _ENTITIES.items()}
@@ -31,7 +40,7 @@ _REFERENCE = re.compile(rf"{_AMPERSAND}(?:#0*([0-9]{{1,7}})|#[xX]0*([0-9a-fA-F]{
 class Secret:
     """A ticket, token or password. `repr` and `str` are masked, and it cannot be pickled.
 
-    `reveal()` is called where a value is written to an envelope and nowhere else that could show it.
+    The library calls `reveal()` only to write the value to an envelope, or to mask it in a text.
     """
 
     __slots__ = ("_value",)
@@ -42,14 +51,14 @@ class Secret:
 
     @classmethod
     def wrap(cls, value: "str | Secret | T") -> "Secret | T":
-        """Return text wrapped, and anything else as it is. Raises nothing.
+        """Return a text as a Secret, and any other value as it is. Raises nothing.
 
-        A constructor wraps its secrets first and forgets the plain values: a traceback may show its locals.
+        Wrap a secret before anything can fail: a traceback may show the locals of a frame.
         """
         return cls(value) if isinstance(value, str) else value
 
     def reveal(self) -> str:
-        """Return the value itself. Keep it out of locals that a traceback could show."""
+        """Return the value itself. Keep it out of local variables, which a traceback may show."""
         return self._value
 
     def __repr__(self) -> str:
@@ -69,18 +78,21 @@ class Secret:
         return hash(self._value)
 
     def __reduce__(self) -> NoReturn:
-        """Refuse to be pickled: a pickle shows its value to whoever finds it."""
+        """Raise TypeError: a pickle would hold the plain value."""
         raise TypeError("a Secret cannot be pickled; pass the value itself through a channel that you trust")
 
 
 def redact(text: str, secrets: Iterable[Secret] = ()) -> str:
-    """Return `text` with every known secret, plain or escaped for XML, and everything shaped like a token, masked.
+    """Return `text` with known secrets masked by value, and tokens masked by shape.
 
-    Escaped is a character as an entity or a numeric reference (`&#229;`, `&#x00E5;`), itself escaped or not.
+    A secret is found plain or escaped for XML: with characters as entities or numeric references (`&#229;`,
+    `&#x00E5;`), which may be escaped again. Secrets of less than 4 characters are not masked by value.
     """
     referred = _referred(text)
-    # The longest first: one secret may begin with, or hold, another.
-    for value in sorted({secret.reveal() for secret in secrets} - {""}, key=len, reverse=True):
+    # The longest first, as one secret may contain another.
+    for value in sorted({secret.reveal() for secret in secrets}, key=len, reverse=True):
+        if len(value) < _SHORTEST:
+            break
         if referred.isdisjoint(value):
             text = text.replace(value, MASK)
         else:
@@ -89,7 +101,7 @@ def redact(text: str, secrets: Iterable[Secret] = ()) -> str:
 
 
 def _referred(text: str) -> set[str]:
-    """Return the characters for which references stand in `text`: a pattern with alternatives for all is slow."""
+    """Return the characters that `text` holds as references. A pattern with alternatives for all others is slow."""
     if "&" not in text:
         return set()
     found = {"&"}
@@ -100,7 +112,7 @@ def _referred(text: str) -> set[str]:
 
 
 def _written(character: str) -> str:
-    """Return a pattern of all the ways in which a character may stand in XML."""
+    """Return a pattern of all the ways to write a character in XML."""
     if character == "&":
         return _AMPERSAND
     code = ord(character)
@@ -110,5 +122,5 @@ def _written(character: str) -> str:
 
 
 def redact_envelope(text: str, secrets: Iterable[Secret] = ()) -> str:
-    """Return the XML `text` with the content of secret elements masked too, by name."""
+    """Return the XML `text` masked like `redact` does, and with the content of secret elements masked, too."""
     return redact(_SECRET_ELEMENTS.sub(rf"\1{MASK}", text), secrets)

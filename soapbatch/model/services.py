@@ -1,6 +1,6 @@
-"""Where a service lives and how it is addressed: versions, agents and bindings, as values.
+"""Service versions, agents and bindings, with their paths, actions and namespaces.
 
-A version is a value, never a code path; a binding is a row, never a branch.
+These are values: no code branches on a version or a binding.
 
 Source: the published pages and WSDLs of NetServer Services75 to Services88.
 """
@@ -20,7 +20,7 @@ XSI = "http://www.w3.org/2001/XMLSchema-instance"
 
 
 class ServiceVersion(IntEnum):
-    """A published version of the NetServer services; ordered, `V88` the newest.
+    """A published version of the NetServer services. Versions are ordered; `V88` is the newest.
 
     `V88` is a rolling version: an older Services88 server may lack its newest operations and fields.
     """
@@ -36,13 +36,26 @@ class ServiceVersion(IntEnum):
     V87 = 87
     V88 = 88
 
+    @classmethod
+    def of(cls, version: "ServiceVersion | int | str") -> "ServiceVersion":
+        """Return the version that is meant by a member, a number (88), or a text ("88", "Services88").
+
+        Raises:
+            ValueError: there is no such version.
+        """
+        number = version.lower().removeprefix("services") if isinstance(version, str) else version
+        try:
+            return cls(int(number))
+        except (TypeError, ValueError):
+            raise ValueError(f"there is no such version; there are {', '.join(map(str, cls))}") from None
+
     @property
     def namespace(self) -> str:
-        """The XML namespace of this version's operations and types (the WSDLs call it `tns`)."""
+        """The XML namespace of this version's operations and types: `tns` in the WSDLs."""
         return f"http://www.superoffice.net/ws/crm/NetServer/Services{self:d}"
 
     def __str__(self) -> str:
-        """Return the name the services carry in their URLs, for example `Services88`."""
+        """Return the version's name in URLs, for example `Services88`."""
         return f"Services{self:d}"
 
 
@@ -51,8 +64,8 @@ class Agent:
     """One SOAP service of NetServer.
 
     Attributes:
-        name: as it stands in the endpoint path, the action, and the documented prefix.
-        namespaces: what the documented envelopes declare beside it: prefix suffix and URI, in page order.
+        name: in the endpoint path, the action, and the documented prefix.
+        namespaces: further declarations in documented envelopes: prefix suffix and URI, in the order of the pages.
         takes_ticket: whether its requests carry `Credentials`.
         takes_time_zone: whether its requests may carry `TimeZone`.
     """
@@ -78,7 +91,7 @@ AGENTS = (BATCH, SO_PRINCIPAL, BLOB)
 
 
 class Binding(Enum):
-    """How an envelope is laid out and announced over HTTP.
+    """The layout of an envelope, and its HTTP headers.
 
     Columns: envelope namespace, whether header blocks stand inside a `Header` element, whether the
     envelope looks exactly like the documented examples (indented, with xsi:type), media type, and whether
@@ -98,7 +111,7 @@ class Binding(Enum):
         media_type: str,
         has_soap_action: bool,  # noqa: FBT001 - a column
     ) -> None:
-        """Spread one row over named attributes."""
+        """Set one attribute for each column."""
         self.label = label
         self.envelope = envelope
         self.has_header = has_header
@@ -107,7 +120,7 @@ class Binding(Enum):
         self.has_soap_action = has_soap_action
 
     def http_headers(self, action: str) -> dict[str, str]:
-        """Return the HTTP headers that announce an envelope of this binding."""
+        """Return the HTTP headers of a request in this binding."""
         content_type = f"{self.media_type}; charset=utf-8"
         if self.has_soap_action:
             return {"Content-Type": content_type, "SOAPAction": f'"{action}"'}

@@ -1,8 +1,8 @@
 r"""Python value <-> XSD text, with ranges and legal characters checked.
 
-Each `Scalar` is one XSD simple type as NetServer uses it. `encode` takes a Python value to the text of an
-element, unescaped; `decode` takes the text of an element to a Python value. Both raise `ValueError` with a
-reason that never repeats a string value (it may be a secret); whoever knows the parameter adds where.
+Each `Scalar` is one XSD simple type as NetServer uses it. `encode` returns the text of an element, unescaped, for a
+Python value; `decode` returns the Python value for the text of an element. Both raise `ValueError` with a
+reason that never repeats a string value, which may be a secret. The caller adds the path of the value.
 
     INT.encode(42) == "42"            INT.decode(" 42 ") == 42
     BOOLEAN.encode(True) == "true"    BOOLEAN.decode("1") is True
@@ -38,7 +38,7 @@ _NEVER = "0001-01-01T00:00:00"
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _MAX_OFFSET = timedelta(hours=14)  # XML Schema Part 2, 3.2.7.3
 _MIDNIGHT_AT_END_OF_DAY = "24:00:00"
-_TIME_OF_DAY = len("2024-02-29T")  # where it begins
+_TIME_OF_DAY = len("2024-02-29T")  # index at which the time begins
 
 
 @attrs.frozen
@@ -61,11 +61,11 @@ def _integer(name: str, bits: int) -> Scalar[int]:
             raise ValueError(f"must lie between {lowest} and {highest}, got {value:d}")
         return f"{value:d}"
 
-    surely = len(str(highest)) - 1  # digits that are within the range whatever they are
+    safe_digits = len(str(highest)) - 1  # a number of so many digits is always within the range
 
     def decode(text: str) -> int:
         if text.isdecimal() and text.isascii():
-            if len(text) <= surely:
+            if len(text) <= safe_digits:
                 return int(text)  # the common case
         elif not _INTEGER.fullmatch(text := text.strip(_WHITE_SPACE)):
             raise ValueError(f"not a valid {name}")
@@ -92,7 +92,7 @@ def _decode_boolean(text: str) -> bool:
 
 
 def encode_string(value: str | Secret) -> str:
-    """Return the text of `value` once it is known to hold only characters that XML 1.0 can carry."""
+    """Return the text of `value`, unescaped. ValueError: it holds a character that XML 1.0 cannot carry."""
     if isinstance(value, Secret):
         value = value.reveal()
     if not isinstance(value, str):
@@ -109,7 +109,7 @@ def _encode_date_time(value: datetime) -> str:
         raise ValueError(f"needs a datetime, got {type(value).__name__}")
     offset = value.utcoffset()
     if offset is not None and (offset % timedelta(minutes=1) or abs(offset) > _MAX_OFFSET):
-        # XSD writes offsets in whole minutes up to 14 hours; the same instant in UTC loses nothing.
+        # XSD has offsets in whole minutes up to 14 hours. The same instant in UTC is equal.
         try:
             value = value.astimezone(UTC)
         except OverflowError:
@@ -131,7 +131,7 @@ def _decode_date_time(text: str) -> datetime | None:
                 return datetime.fromisoformat(f"{date}T00:00:00{zone}") + timedelta(days=1)
             except OverflowError:
                 raise ValueError("a dateTime past the year 9999") from None
-    # .NET writes seven fraction digits, Python keeps six: cut, never round (9999-12-31T23:59:59.9999999).
+    # .NET writes seven fraction digits, Python keeps six. It cuts the seventh: 9999-12-31T23:59:59.9999999 stays valid.
     value = datetime.fromisoformat(text)
     return None if value.year == 1 and _means_never(value) else value
 
@@ -149,7 +149,7 @@ def _encode_base64(value: bytes) -> str:
 def _decode_base64(text: str) -> bytes:
     try:
         return binascii.a2b_base64(text.translate(_NO_WHITE_SPACE), strict_mode=True)
-    except ValueError:  # binascii.Error is one; so is a character outside ASCII
+    except ValueError:  # binascii.Error is a ValueError, and so is the error for a character outside ASCII
         raise ValueError("not base64Binary") from None
 
 
@@ -164,13 +164,13 @@ BASE64: Scalar[bytes] = Scalar("base64Binary", _encode_base64, _decode_base64)
 
 
 needs_escaping: Final = re.compile("[\0-\x08\x0b-\x1f&<>\ud800-\udfff\ufffe\uffff]").search
-"""Finds a character that XML cannot carry, or not as it is."""
+"""Finds a character that must be escaped, or that XML cannot carry."""
 
 
 def escape_text(value: Secret | str) -> str:
-    """Return a string as it stands between two tags; ValueError: XML cannot carry it."""
+    """Return a string as it is written between two tags. ValueError: XML cannot carry it."""
     if type(value) is str and not needs_escaping(value):
         return value
-    # As lxml serialises text. Four replacements take a fraction of the time of one translation.
+    # Escaped as lxml does it. Four replacements take less time than one str.translate.
     text = encode_string(value)
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")

@@ -1,8 +1,9 @@
-"""Values to envelope bytes, and bytes back to values or to the one error that says why not. Pure: no socket, no clock.
+"""Values -> envelope bytes, and response bytes -> values, or one error. Pure: no socket, no clock.
 
-`template` lays an envelope out, `builder` fills it, `constraints` checks the values. `xml_input` takes bytes safely to
-lxml, `parser` reads a response as it arrives, `decoders` turn elements into values, `interpret` decides what the whole
-response means. `fast` holds what is fast because it is clever; everything works without it.
+Requests: `template` lays out an envelope, `constraints` checks the values, `builder` fills the envelope in.
+Responses: `xml_input` feeds bytes to lxml safely, `decoders` turn elements into values, `parser` drives both while the
+response arrives, and `interpretation` decides what the whole response means: a result, or the one error to raise.
+`fast` holds code that is fast because it is clever. Everything works without it.
 """
 
 from soapbatch.soap.builder import (
@@ -26,5 +27,10 @@ from soapbatch.soap.interpretation import (
     interpret as interpret,
     parse_response as parse_response,
 )
-from soapbatch.soap.parser import CHUNK as CHUNK, ParsedResponse as ParsedResponse, ResponseParser as ResponseParser
+from soapbatch.soap.parser import (
+    CHUNK as CHUNK,
+    ParsedResponse as ParsedResponse,
+    Problem as Problem,
+    ResponseParser as ResponseParser,
+)
 from soapbatch.soap.xml_input import SafeXmlParser as SafeXmlParser, Utf8Transcoder as Utf8Transcoder

@@ -1,10 +1,10 @@
-"""Operation and values -> envelope bytes: a template compiled once, filled many times.
+"""Operation and values -> envelope bytes. A template is compiled once and filled by each call.
 
-For each (operation, version, binding) the template's pieces become a small tree of writers: a scalar's writer
-is `open + text + close`, a record's walks its fields, an array's joins its items. A call then only encodes,
-escapes and joins. The bytes equal what lxml would serialise for the same values; a test holds both together.
+For each (operation, version, binding) the template becomes a small tree of writers: the writer of a scalar joins start
+tag, text and end tag; the writer of a record calls those of its fields; the writer of an array joins its items. A call
+only encodes, escapes and joins. A test compares the bytes with what lxml serialises for the same values.
 
-The embedded NetServer writes its responses with the same writers, in the other direction.
+The embedded NetServer builds its responses with the same writers.
 """
 
 from collections.abc import Callable, Iterable, KeysView, Mapping
@@ -40,28 +40,28 @@ from soapbatch.model import (
     escape_text,
 )
 from soapbatch.operations import Operation, operation_named
+from soapbatch.soap import fast
 from soapbatch.soap.constraints import Writer, as_list, reject_newer_values, with_constraints
-from soapbatch.soap.fast.scalar_writers import fast_writer
 from soapbatch.soap.template import Pieces, is_hole, template
 
 R = TypeVar("R")
 
 _ValuesWriter: TypeAlias = Callable[[Iterable[object]], str]
 
-_PLAIN = (INT, SHORT, BOOLEAN, DATE_TIME, BASE64)  # their text never needs escaping
+_PLAIN = (INT, SHORT, BOOLEAN, DATE_TIME, BASE64)  # types whose text never needs escaping
 
 
 @attrs.frozen
 class Request:
-    """One call, ready to be sent: nothing in it depends on a socket or a clock.
+    """The request of one call, ready to be sent. Nothing in it depends on a socket or a clock.
 
     Attributes:
         path: of the endpoint below the base URL, for example `/Remote/Services88/Batch.svc`.
-        headers: the HTTP headers that announce the envelope.
-        body: the envelope. It holds the credentials, so it is not in the repr, and a Request is not pickled.
+        headers: the HTTP headers that go with the envelope: Content-Type, and SOAPAction in SOAP 1.1.
+        body: the envelope. It holds the credentials: the repr leaves it out, and a Request cannot be pickled.
         operation: the wire name.
         version: the service version.
-        binding: how it is laid out.
+        binding: the layout of the envelope.
     """
 
     path: str
@@ -72,8 +72,8 @@ class Request:
     binding: Binding
 
     def __reduce__(self) -> NoReturn:
-        """Refuse to be pickled: the body holds credentials."""
-        raise TypeError("a Request holds credentials and is not pickled; build it again where it is needed")
+        """Raise TypeError: the body holds credentials."""
+        raise TypeError("a Request holds credentials and cannot be pickled; build it again where it is needed")
 
 
 def build_request(
@@ -91,20 +91,20 @@ def build_request(
 
     Args:
         operation: a row of `soapbatch.operations`, or its wire name.
-        arguments: by parameter name in snake_case; all of them, and no others.
-        version: of the services to address.
-        binding: how to lay out the envelope.
+        arguments: the value of each parameter, by its name in snake_case. None may be missing, none added.
+        version: of the services that are called.
+        binding: the layout of the envelope.
         application_token: the app's client secret; None: no such header block.
-        ticket: None: no `Credentials`. SoPrincipal takes none, so it is not sent there.
-        time_zone: for Batch only; the documented layout has no place for it.
-        path_prefix: what stands between the base URL and `Services88`; empty on a NetServer without `Remote`.
+        ticket: None: no `Credentials` block. SoPrincipal takes no ticket, so none is sent there.
+        time_zone: sent to Batch only; the documented layout has no place for it.
+        path_prefix: the path from the base URL to `Services88`; empty on a NetServer without `Remote`.
 
     Raises:
         NotInVersion: the version lacks the operation, or a field or value that is not None.
-        EncodeError: a value cannot be written; its `path` says which.
+        EncodeError: a value cannot be written; its `path` names the value.
         UsageError: an unknown operation, a missing or unknown argument, an accidentally empty `associate_ids`.
     """
-    # Wrapped before anything can fail: a traceback may show the locals of this frame.
+    # Wrap the secrets before anything can fail: a traceback may show the locals of this frame.
     ticket = Secret.wrap(ticket)
     prepared = prepare_request(
         operation,
@@ -128,9 +128,9 @@ def prepare_request(
     time_zone: SoTimeZone | None,
     path_prefix: str,
 ) -> "PreparedRequest":
-    """Check and encode everything of a request but its ticket; arguments and errors are those of `build_request`.
+    """Check and encode everything of a request but its ticket. Arguments and errors are those of `build_request`.
 
-    A ticket costs a login. A request that cannot be sent must cost none.
+    A ticket may cost a login. So a request that cannot be built fails before there is a ticket.
     """
     row = operation_named(operation)
     row.check_version(version)
@@ -145,7 +145,7 @@ def prepare_request(
 
 @attrs.frozen
 class PreparedRequest:
-    """A request without its ticket."""
+    """A request that lacks its ticket only."""
 
     _operation: Operation[Any]
     _version: ServiceVersion
@@ -157,7 +157,7 @@ class PreparedRequest:
     _time_zone: SoTimeZone | None
 
     def with_ticket(self, ticket: Secret | None) -> Request:
-        """Return the whole request; `ticket`: None: no `Credentials`. SoPrincipal takes none."""
+        """Return the whole request. `ticket`: None: no `Credentials` block. SoPrincipal takes no ticket."""
         row, template = self._operation, self._template
         credentials = SoCredentials(ticket=ticket) if ticket is not None and row.agent.takes_ticket else None
         with clean_traceback(row.name, self._version):
@@ -167,10 +167,10 @@ class PreparedRequest:
 
 
 def _problem_of(arguments: Mapping[str, object], binding: Binding, time_zone: SoTimeZone | None) -> str | None:
-    """Return why a request cannot be built of these, or None."""
+    """Return why no request can be built, or None."""
     if not isinstance(binding, Binding):
         return "binding must be a Binding, for example Binding.SOAP11"
-    if not isinstance(arguments, dict | Mapping):  # a dict is told ten times as fast
+    if not isinstance(arguments, dict | Mapping):  # isinstance takes ten times as long for Mapping as for dict
         return "arguments must be a mapping by parameter name"
     if time_zone is not None and binding.is_documented:
         return "the documented envelope has no place for a time zone: use Binding.SOAP11 or Binding.SOAP12"
@@ -185,14 +185,14 @@ def build_response(
     binding: Binding = Binding.DOCUMENTED,
     header: ReplyHeader | None = None,
 ) -> bytes:
-    """Build the envelope with which a server answers `operation`. Pure.
+    """Build the envelope of a server's response to `operation`. Pure.
 
     Args:
         operation: the row.
-        result: what it returned; None: the result element is absent.
+        result: of the operation; None: the result element is absent.
         version: of the services that answer.
-        binding: how to lay out the envelope.
-        header: the reply's header blocks; None: no Header element.
+        binding: the layout of the envelope.
+        header: the header blocks; None: no Header element.
     """
     if operation.result_name:
         values: Mapping[str, object] = {"result": result} if operation.result else {}
@@ -205,7 +205,7 @@ def build_response(
 
 @attrs.frozen
 class _Template:
-    """A compiled envelope, and how it is announced."""
+    """A compiled envelope, with its path and HTTP headers."""
 
     before: str
     header: "_Fields"
@@ -214,7 +214,7 @@ class _Template:
     http_headers: Mapping[str, str]
 
     def encode_call(self, values: Mapping[str, object]) -> str:
-        """Return the elements of the operation with these values, by parameter name."""
+        """Return the elements of the operation, for values by parameter name."""
         names = self.call.names
         if names != values.keys():
             wrong = [*(f"{name} is missing" for name in names - values.keys())]
@@ -223,19 +223,19 @@ class _Template:
         return self.call.write(map(values.__getitem__, names))
 
     def fill(self, header: Iterable[object] | None, call: str) -> bytes:
-        """Return the envelope: the values of its header blocks, None for none of them, and the encoded operation."""
+        """Return the envelope: the values of its header blocks (None: it has none), and what `encode_call` returned."""
         blocks = "" if header is None else self.header.write(header)
         return f"{self.before}{blocks}{call}".encode()
 
 
 @attrs.frozen
 class _Fields:
-    """A run of optional elements."""
+    """A sequence of optional elements."""
 
     names: KeysView[str]
     writers: tuple[Writer, ...]
     write: "_ValuesWriter"
-    """Takes values in the order of `names` to the elements, between the literals before and behind them."""
+    """Returns the elements of values, in the order of `names`, with the literal text before and after them."""
 
     def values_of(self) -> Callable[[object], Iterable[object]]:
         """Return a function from a carrier to the values of its fields."""
@@ -249,19 +249,18 @@ def _check_kind(value: object, carrier: type[object]) -> None:
 
 
 def _values_writer(names: Iterable[str], writers: Iterable[Writer], head: str, tail: str) -> _ValuesWriter:
-    """Return what writes the values of `names`, None for "not written", between two literals."""
+    """Return a writer of the values of `names` between two literals; it does not write a value that is None."""
     rows = tuple(zip(names, writers, strict=True))
 
     def write(values: Iterable[object]) -> str:
         parts = [head]
         name = ""
         try:
-            for (name, write_value), value in zip(rows, values):  # noqa: B007, B905 - for errors; equally long
+            for (name, write_value), value in zip(rows, values):  # noqa: B007, B905 - the name is for errors; both are equally long
                 if value is not None:
                     parts.append(write_value(value))
         except EncodeError as error:
-            error.path = f"{name}{'' if error.path.startswith('[') else '.'}{error.path}"
-            raise
+            raise error.under(name) from None
         except ValueError as error:
             raise EncodeError(str(error), name) from None
         parts.append(tail)
@@ -285,13 +284,13 @@ def _response_template(operation: Operation[Any], version: ServiceVersion, bindi
     elif operation.result_name:
         rows = (Field(operation.result_name, operation.result, attribute="result"),)
     else:
-        assert isinstance(operation.result, Record)  # noqa: S101 - the only type without an element of its own
+        assert isinstance(operation.result, Record)  # noqa: S101 - no other type lacks an element of its own
         rows = operation.result.fields
     pieces = template(operation, version, binding, REPLY_HEADER.fields, rows, is_response=True)
     return _compile(pieces, version, REPLY_HEADER, rows, "", binding.http_headers(""))
 
 
-def _compile(  # noqa: PLR0917 - what the two kinds of template have in common
+def _compile(  # noqa: PLR0917 - what templates of requests and responses have in common
     pieces: Pieces,
     version: ServiceVersion,
     header: Record,
@@ -307,14 +306,14 @@ def _compile(  # noqa: PLR0917 - what the two kinds of template have in common
 
 @attrs.frozen
 class _Compiler:
-    """Turns the pieces of one template into writers, taking them in document order."""
+    """Turns the pieces of one template into writers. It takes the pieces in document order."""
 
     pieces: Pieces
     version: ServiceVersion
     enclosing: dict[Record, list[_Fields]] = attrs.field(factory=dict, init=False)
 
     def fields(self, rows: tuple[Field, ...]) -> _Fields:
-        """Compile a run of optional elements: head, element, glue (always empty), element, ..., tail."""
+        """Compile a sequence of optional elements: head, element, an empty piece, element, ..., tail."""
         head = next(self.pieces)
         tail = ""
         writers: list[Writer] = []
@@ -325,12 +324,12 @@ class _Compiler:
         return _Fields(names, tuple(writers), _values_writer(names, writers, head, tail))
 
     def field(self, row: Field) -> Writer:
-        """Compile one optional element with the rules of its row."""
+        """Compile one optional element, with the constraints of its row."""
         if not isinstance(row.type, Scalar):
             return with_constraints(row, self.version, self.writer(row.type))
         open_, close = next(self.pieces), next(self.pieces)
         general = with_constraints(row, self.version, self.scalar(row.type, open_, close))
-        return fast_writer(row, self.version, open_, close, general)
+        return fast.fast_writer(row, self.version, open_, close, general) if fast.IS_ON else general
 
     def writer(self, type_: WireType) -> Writer:
         """Compile one optional element from the pieces between its two outer cuts."""
@@ -394,26 +393,15 @@ class _Compiler:
                     parts.append(write_item(item))
                     index += 1
             except EncodeError as error:
-                error.path = f"[{index}].{error.path}"
-                raise
+                raise EncodeError(error.reason, f"[{index}].{error.path}") from None
             except ValueError as error:
                 raise EncodeError(str(error), f"[{index}]") from None
             parts.append(tail)
             return "".join(parts)
 
-        if type_.item is not INT:
-            return write
-        start, end = write_item(0).split(">0<")  # with its brackets: the prefix of Services80 holds a 0 of its own
-        open_, close = f"{start}>", f"<{end}"
-
-        def write_ints(value: object) -> str:
-            items = as_list(value)
-            if set(map(type, items)) != {int} or not -(2**31) <= min(items) <= max(items) < 2**31:
-                return write(items)
-            # One C call formats all of them: a list of genuine ints prints as "[1, 2, 3]".
-            return f"{head}{open_}{str(items)[1:-1].replace(', ', f'{close}{open_}')}{close}{tail}"
-
-        return write_ints
+        if type_.item is INT and fast.IS_ON:
+            return fast.fast_int_list_writer(head, write_item, tail, write)
+        return write
 
     def dictionary(self) -> Writer:
         head, open_pair, open_key, close_key, open_value = (next(self.pieces) for _ in range(5))

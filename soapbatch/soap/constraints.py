@@ -1,4 +1,4 @@
-"""What a row says about its values beyond their type: since when, how long, how high, and never empty by accident."""
+"""The constraints of a field beyond its type: first version, longest text, highest number, no accidental empty list."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn, TypeAlias, cast
@@ -7,11 +7,11 @@ from soapbatch.errors import NotInVersion, UsageError
 from soapbatch.model import Enumeration, Field, ServiceVersion
 
 Writer: TypeAlias = Callable[[Any], str]
-"""Takes a value to its text on the wire, or raises ValueError or UsageError."""
+"""Returns the text of a value on the wire. Raises ValueError or UsageError."""
 
 
 def with_constraints(row: Field, version: ServiceVersion, writer: Writer) -> Writer:
-    """Add to a field's writer the rule that its row states."""
+    """Return a field's writer with the constraint that its row states."""
     if row.since > version:
         return _reject_newer_field(row, version)
     if row.max_length is not None:
@@ -25,10 +25,7 @@ def with_constraints(row: Field, version: ServiceVersion, writer: Writer) -> Wri
 
 def _reject_newer_field(row: Field, version: ServiceVersion) -> Writer:
     def write(_: object) -> NoReturn:
-        message = f"{row.name} came with {row.since}; {version} has no such field: leave {row.attribute} None"
-        error = NotInVersion(message)
-        error.since = row.since
-        raise error
+        raise NotInVersion.lacks(version, row.name, row.since, f"leave {row.attribute} None")
 
     return write
 
@@ -66,23 +63,20 @@ def _reject_accidental_empty(row: Field, writer: Writer) -> Writer:
 
 
 def reject_newer_values(version: ServiceVersion, type_: Enumeration) -> Writer:
-    """Return the encoder of an enumeration that refuses the values that came after `version`."""
+    """Return the encoder of an enumeration, which refuses the values that came after `version`."""
     encode = type_.encode
 
     def known(value: Any) -> str:
         text = encode(value)
         if (since := type_.since.get(text, version)) > version:
-            message = f"{text} came with {since}; {version} has no such {type_.name}"
-            error = NotInVersion(message)
-            error.since = since
-            raise error
+            raise NotInVersion.lacks(version, f"{type_.name} {text}", since, "use another value")
         return text
 
     return known
 
 
 def as_list(value: Any) -> list[Any]:
-    """Return the items of any iterable but a text or a mapping, as a list."""
+    """Return the items of an iterable as a list. ValueError: it is a text, a mapping, or not iterable."""
     kind = cast(type[object], type(value))
     if issubclass(kind, str | bytes | Mapping) or not issubclass(kind, Iterable):
         raise ValueError(f"needs a list, got {kind.__name__}")

@@ -1,8 +1,8 @@
-"""Elements -> values: the other direction of the builder's writers.
+"""Elements -> values, the reverse of the builder's writers.
 
-A reader is compiled once for each (wire type, namespace). Reading is lenient where servers differ (any order,
-any prefix, missing or unknown elements, `TableRight` and `FieldProperties` of the base type) and strict where
-guessing would begin (a value that is not of its type raises `BadValue` with its path).
+A decoder is compiled once for each (wire type, namespace). It accepts what differs between servers: any order, any
+prefix, missing and unknown elements, `TableRight` and `FieldProperties` of the base type. It never guesses: a value
+that is not of its type raises `BadValue` with its path.
 
     <Response><Id>42</Id><State>Aquired</State><LastStarted>0001-01-01T00:00:00</LastStarted></Response>
     -> BatchTaskInfo(id=42, state=BatchTaskState.ACQUIRED, last_started=None)
@@ -35,12 +35,12 @@ from soapbatch.model import (
 
 @attrs.frozen
 class UnknownItem:
-    """Something in a response that this release does not know and passed over.
+    """Something in a response that this release does not know and has skipped.
 
     Attributes:
         kind: "element", "value" (of an enumeration, kept as text), "header block", or "nil item" (dropped).
-        name: of the element or value.
-        where: the type or element that holds it.
+        name: of the element, or the value itself.
+        where: the type or element that holds the item.
     """
 
     kind: Literal["element", "value", "header block", "nil item"]
@@ -49,7 +49,7 @@ class UnknownItem:
 
 
 class BadValue(ValueError):
-    """A value that is not of its type, with the path of its element."""
+    """A value is not of its type. `path` names its element."""
 
     def __init__(self, reason: str, path: str) -> None:
         """Say what is wrong (`reason`) at `path`."""
@@ -61,17 +61,18 @@ class BadValue(ValueError):
         return f"{self.path}: {self.reason}"
 
     def under(self, step: str) -> "BadValue":
-        """Return the same, seen from one level further up."""
+        """Return the same error with a path that begins one level higher."""
         return BadValue(self.reason, f"{step}{'.' if self.path and self.path[0] != '[' else ''}{self.path}")
 
     def at(self, index: int) -> "BadValue":
-        """Return the same, seen from the list that holds it as an item."""
+        """Return the same error with a path that begins at the list of which the value is an item."""
         return self.under(f"[{index}]")
 
 
 Element: TypeAlias = etree._Element  # noqa: SLF001 - it has no public name
 UnknownCallback: TypeAlias = Callable[[UnknownItem], None]
 Decoder: TypeAlias = Callable[[Element, UnknownCallback], Any]
+_Row: TypeAlias = tuple[str, Callable[[str], Any] | None, Decoder]
 FieldsDecoder: TypeAlias = Callable[[Iterable[Element], UnknownCallback], dict[str, Any]]
 
 _XML_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
@@ -98,12 +99,12 @@ def local_name(element: Element) -> str:
 
 
 def ignore_unknown(_: UnknownItem) -> None:
-    """Pass over what is not known without telling anybody: the default of `on_unknown`."""
+    """Do nothing. This is the default of `on_unknown`."""
 
 
 @cache
 def decoder_for(type_: WireType, namespace: str) -> Decoder:
-    """Return the reader of a wire type in a service version's `namespace`; nil is the caller's to see."""
+    """Return the decoder of a wire type in a service version's `namespace`. The caller handles nil elements."""
     match type_:
         case Record():
             return _record_decoder(type_, namespace)
@@ -125,114 +126,119 @@ def _text(element: Element) -> str:
 
 
 def _enumeration_decoder(type_: Enumeration) -> Decoder:
-    def read(element: Element, report: UnknownCallback) -> Any:
+    def decode(element: Element, on_unknown: UnknownCallback) -> Any:
         text = _text(element)
         if text not in type_.members:
-            report(UnknownItem("value", text, type_.name))
+            on_unknown(UnknownItem("value", text, type_.name))
         return type_.decode(text)
 
-    return read
+    return decode
 
 
-def _rows_by_tag(
-    fields: tuple[Field, ...], namespace: str, enclosing: Record | None
-) -> dict[str, tuple[str, Callable[[str], Any] | None, Decoder]]:
-    """Return what to do with each element: attribute, decoder of a plain text if it is one, reader."""
-    rows: dict[str, tuple[str, Callable[[str], Any] | None, Decoder]] = {}
+def _rows_by_tag(fields: tuple[Field, ...], namespace: str, enclosing: Record | None) -> dict[str, _Row]:
+    """Return a row for each tag: the attribute, the decoder of the text if the type is a plain scalar, the decoder."""
+    rows: dict[str, _Row] = {}
     for field in fields:
         type_ = field.type
-        decode = None if isinstance(type_, Record | Array | Dictionary | Enumeration) else type_.decode
-        # A record inside itself finds its reader when it is needed, not while that is being compiled.
-        read = partial(_decode_recursive, type_, namespace) if type_ is enclosing else decoder_for(type_, namespace)
+        decode_text = None if isinstance(type_, Record | Array | Dictionary | Enumeration) else type_.decode
+        # A record inside itself gets its decoder at the first call: it does not exist while it is being compiled.
+        decode = partial(_decode_recursive, type_, namespace) if type_ is enclosing else decoder_for(type_, namespace)
+        row = field.attribute, decode_text, decode
         # Some stacks leave the namespace out inside a fault's detail.
-        rows[f"{{{field.namespace or namespace}}}{field.name}"] = rows[field.name] = (field.attribute, decode, read)
+        rows[f"{{{field.namespace or namespace}}}{field.name}"] = rows[field.name] = row
     return rows
 
 
-def _decode_recursive(type_: WireType, namespace: str, element: Element, report: UnknownCallback) -> Any:
-    return decoder_for(type_, namespace)(element, report)
+def _decode_recursive(type_: WireType, namespace: str, element: Element, on_unknown: UnknownCallback) -> Any:
+    return decoder_for(type_, namespace)(element, on_unknown)
 
 
 def _record_decoder(type_: Record, namespace: str) -> Decoder:
     carrier = type_.carrier
-    read_fields = fields_decoder(type_.fields, namespace, type_.name, type_)
-    return lambda element, report: carrier(**read_fields(element, report))
+    decode_fields = fields_decoder(type_.fields, namespace, type_.name, type_)
+    return lambda element, on_unknown: carrier(**decode_fields(element, on_unknown))
 
 
-def fields_decoder(  # noqa: C901 - one pass over the children, which is where the time goes
+def fields_decoder(  # noqa: C901 - one pass over the children, where most of the time goes
     fields: tuple[Field, ...], namespace: str, where: str, enclosing: Record | None = None
 ) -> FieldsDecoder:
-    """Return a reader of the children of an element, given by itself, by attribute; nil and absent ones are left out.
+    """Return a decoder of the children of an element (or of a list of them) into a dict by attribute.
 
-    `enclosing` is the record that the fields make up, if they do. Making a reader takes longer than reading: keep it.
+    The dict lacks nil and absent fields. Making a decoder takes longer than decoding, so keep the decoder.
+
+    Args:
+        fields: the rows of the children.
+        namespace: of the service version.
+        where: the type or element that holds the children, for reports.
+        enclosing: the record that the fields make up, if they do.
     """
     rows = _rows_by_tag(fields, namespace, enclosing)
     ignored = {f"{{{namespace}}}{name}" for name in BASE_TYPE_ELEMENTS}
-    text_decoder = STRING.decode
+    decode_string = STRING.decode
 
-    def report_unknown(child: Element, report: UnknownCallback) -> None:
+    def report_unknown(child: Element, on_unknown: UnknownCallback) -> None:
         if child.tag not in ignored:
-            report(UnknownItem("element", local_name(child), where))
+            on_unknown(UnknownItem("element", local_name(child), where))
 
-    def read(children: Iterable[Element], report: UnknownCallback) -> dict[str, Any]:
+    def decode(children: Iterable[Element], on_unknown: UnknownCallback) -> dict[str, Any]:
         values: dict[str, Any] = {}
         for child in children:
-            row = rows.get(child.tag)  # type: ignore[arg-type]  # comments and instructions are gone, so it is a string
+            row = rows.get(child.tag)  # type: ignore[arg-type]  # lxml drops comments and instructions, so it is a string
             if row is None:
-                report_unknown(child, report)
+                report_unknown(child, on_unknown)
                 continue
-            attribute, decode, read_child = row
+            attribute, decode_text, decode_child = row
             text = child.text
             if text is None and child.keys() and is_nil(child):
                 continue
             try:
-                if decode is None:
-                    values[attribute] = read_child(child, report)
+                if decode_text is None:
+                    values[attribute] = decode_child(child, on_unknown)
                 elif text is None or len(child):
-                    values[attribute] = decode(_text(child))
-                elif decode is text_decoder:
+                    values[attribute] = decode_text(_text(child))
+                elif decode_text is decode_string:
                     values[attribute] = text
                 else:
-                    values[attribute] = decode(text)
+                    values[attribute] = decode_text(text)
             except BadValue as error:
                 raise error.under(local_name(child)) from None
             except ValueError as error:
                 raise BadValue(str(error), local_name(child)) from None
         return values
 
-    return read
+    return decode
 
 
 def _array_decoder(type_: Array, namespace: str) -> Decoder:
     tag = f"{{{type_.namespace or namespace}}}{type_.item_name}"
-    read_item = decoder_for(type_.item, namespace)
+    decode_item = decoder_for(type_.item, namespace)
 
-    def read(element: Element, report: UnknownCallback) -> tuple[Any, ...]:
+    def decode(element: Element, on_unknown: UnknownCallback) -> tuple[Any, ...]:
         items: list[Any] = []
         for index, child in enumerate(element):
             if child.tag != tag:
-                report(UnknownItem("element", local_name(child), type_.name))
+                on_unknown(UnknownItem("element", local_name(child), type_.name))
             elif is_nil(child):
-                report(UnknownItem("nil item", type_.item_name, type_.name))
+                on_unknown(UnknownItem("nil item", type_.item_name, type_.name))
             else:
                 try:
-                    items.append(read_item(child, report))
+                    items.append(decode_item(child, on_unknown))
                 except BadValue as error:
                     raise error.at(index) from None
                 except ValueError as error:
                     raise BadValue(str(error), f"[{index}]") from None
         return tuple(items)
 
-    return read
+    return decode
 
 
 def _dictionary_decoder(type_: Dictionary, namespace: str) -> Decoder:
     key_tag, value_tag = (f"{{{type_.namespace or namespace}}}{name}" for name in ("Key", "Value"))
 
-    def read(element: Element, report: UnknownCallback) -> dict[str, str | None]:
+    def decode(element: Element, on_unknown: UnknownCallback) -> dict[str, str | None]:
         pairs: dict[str, str | None] = {}
         for pair in element:
-            # Nearly always it is two texts in this order.
+            # Nearly every pair is two texts in this order.
             children = [*pair]
             if len(children) == 2 and children[0].tag == key_tag and children[1].tag == value_tag:  # noqa: PLR2004 - two
                 key, value = children
@@ -240,14 +246,14 @@ def _dictionary_decoder(type_: Dictionary, namespace: str) -> Decoder:
                 if key_text and text and not len(key) and not len(value):
                     pairs[key_text] = text
                     continue
-            _read_pair(pair, local_name(element), pairs, report)
+            _decode_pair(pair, local_name(element), pairs, on_unknown)
         return pairs
 
-    return read
+    return decode
 
 
-def _read_pair(pair: Element, where: str, pairs: dict[str, str | None], report: UnknownCallback) -> None:
-    """Read a pair of the dictionary `where`, in any order and namespace, with anything else in it."""
+def _decode_pair(pair: Element, where: str, pairs: dict[str, str | None], on_unknown: UnknownCallback) -> None:
+    """Decode a pair of the dictionary `where`: in any order and namespace, with any other elements in it."""
     key: str | None = None
     value: str | None = None
     for child in pair:
@@ -257,16 +263,16 @@ def _read_pair(pair: Element, where: str, pairs: dict[str, str | None], report: 
         elif name == "Value":
             value = None if child.text is None and is_nil(child) else _text(child)
         else:
-            report(UnknownItem("element", name, local_name(pair)))
+            on_unknown(UnknownItem("element", name, local_name(pair)))
     if key is None:
-        report(UnknownItem("nil item", local_name(pair), where))
+        on_unknown(UnknownItem("nil item", local_name(pair), where))
     else:
         pairs[key] = value
 
 
 @attrs.frozen
 class FaultBlock:
-    """What a SOAP fault says, in either version's terms; see `errors.Fault` for the meanings."""
+    """The content of a SOAP fault of either version; `errors.Fault` documents the attributes."""
 
     code: str = ""
     subcode: str | None = None
@@ -281,26 +287,26 @@ def _header_decoder(namespace: str) -> FieldsDecoder:
     return fields_decoder(REPLY_HEADER.fields, namespace, REPLY_HEADER.name, REPLY_HEADER)
 
 
-def read_header(blocks: Element | list[Element], namespace: str, report: UnknownCallback) -> ReplyHeader:
-    """Read the header blocks of a reply; unknown ones are reported as such."""
+def decode_header(blocks: Element | list[Element], namespace: str, on_unknown: UnknownCallback) -> ReplyHeader:
+    """Decode the header blocks of a response; unknown ones are reported as header blocks."""
 
-    def report_block(unknown: UnknownItem) -> None:
-        is_block = unknown.where == REPLY_HEADER.name
-        report(UnknownItem("header block", unknown.name, "Header") if is_block else unknown)
+    def report_block(item: UnknownItem) -> None:
+        is_block = item.where == REPLY_HEADER.name
+        on_unknown(UnknownItem("header block", item.name, "Header") if is_block else item)
 
     try:
         values = _header_decoder(namespace)(blocks, report_block)
         if len(values) != len(blocks) and any(
             local_name(block) == "Succeeded" and block.text in _FALSE for block in blocks
         ):
-            values["succeeded"] = False  # whatever a second one says
+            values["succeeded"] = False  # even if a second Succeeded is true
         return ReplyHeader(**values)
     except BadValue as error:
         raise error.under(REPLY_HEADER.name) from None
 
 
-def read_fault(fault: Element, namespace: str) -> FaultBlock:
-    """Read a SOAP fault by local names: stacks put 1.2's children into 1.1's Fault and the other way round."""
+def decode_fault(fault: Element, namespace: str) -> FaultBlock:
+    """Decode a SOAP fault by local names: some stacks put children of one SOAP version into a Fault of the other."""
     code = subcode = actor = detail = None
     reasons: dict[str, str] = {}
     exception_info: ExceptionInfo | None = None
@@ -321,13 +327,13 @@ def read_fault(fault: Element, namespace: str) -> FaultBlock:
                 actor = actor or text
             case "detail" | "Detail":
                 detail = " ".join(" ".join(child.itertext()).split()) or None
-                exception_info = _read_exception_info(child, namespace)
+                exception_info = _decode_exception_info(child, namespace)
             case _:
                 pass
     return FaultBlock(_local(code) or "", _local(subcode), reasons, actor, detail, exception_info)
 
 
-def _read_exception_info(detail: Element, namespace: str) -> ExceptionInfo | None:
+def _decode_exception_info(detail: Element, namespace: str) -> ExceptionInfo | None:
     for child in detail:
         if local_name(child) in {"SoExceptionInfo", "ExceptionInfo"}:
             try:

@@ -1,13 +1,13 @@
-"""An envelope with holes: the lxml tree of an operation, built once, serialised, and cut where values go.
+"""The envelope of an operation as literal pieces of text, with cuts where values go.
 
-`<?cut here?>` marks stand in the tree wherever a value, an optional element or a repeated item begins or ends.
-Serialising the tree and splitting it at the marks gives the literal pieces in document order; a `Pieces`
-reader hands them out in that same order. Layout is decided here and nowhere else:
+An lxml tree is built once for each operation. It has a `<?cut here?>` mark at the start and the end of each value,
+optional element and repeated item. The tree is serialised and split at the marks; `Pieces` yields the pieces in
+document order. This module alone decides on the layout:
 
 - DOCUMENTED: exactly like the published examples. One namespace declaration a line; header blocks indented 2
   and 4 below the envelope; Body 1; the operation 3 (in a response 2) and each level below it one more; an
-  xsi:type on every parameter and field but not on pairs; after a request's operation one blank line.
-- the others: no white space, no xsi:type, the service's namespace as the default one.
+  xsi:type on every parameter and field but not on pairs; one blank line after the operation of a request.
+- the other bindings: no white space, no xsi:type, the service's namespace as default namespace.
 """
 
 from collections.abc import Container, Iterator
@@ -48,13 +48,13 @@ class Pieces(Iterator[str]):
 
 
 def is_hole(type_: WireType, enclosing: Container[WireType]) -> bool:
-    """Return whether a value goes in as one text: a scalar, or a record inside itself, written by recursion."""
+    """Return whether a value is inserted as one text: a scalar, or a record inside itself, which recursion writes."""
     return isinstance(type_, Scalar) or type_ in enclosing
 
 
 @attrs.frozen
 class _Layout:
-    """Where elements go: namespaces and prefixes of an (agent, version, binding), and the white space between."""
+    """The layout for an (agent, version, binding): namespaces, prefixes, and the white space between elements."""
 
     binding: Binding
     tns: str
@@ -69,7 +69,7 @@ class _Layout:
         return f"{prefix}:{name}"
 
     def line(self, parent: etree._Element, depth: int) -> None:
-        """Add a line break's worth of white space before whatever comes next at `depth`."""
+        """Indent the next tag to `depth`."""
         if self.binding.is_documented:
             _add_text(parent, " " * depth)
 
@@ -100,7 +100,7 @@ class _Layout:
 
     def content(self, element: etree._Element, type_: WireType, depth: int, step: int, *, typed: bool) -> None:
         if is_hole(type_, self.enclosing):
-            if isinstance(type_, Record):  # its fields keep the indent of the ones that it stands among
+            if isinstance(type_, Record):  # its fields have the same indent as the record's own
                 self.end_line(element)
             _add_cut(element)
             if isinstance(type_, Record):
@@ -124,7 +124,7 @@ class _Layout:
         self.line(element, depth)
 
     def pair(self, parent: etree._Element, type_: Dictionary, depth: int, step: int, *, typed: bool) -> None:
-        """Add a key-value pair: a repeated item whose value is either a text or nil."""
+        """Add a pair: a repeated item with a key, and a value that is a text or nil."""
         _add_cut(parent)
         pair = self.open(parent, depth, type_.namespace, type_.pair_name)
         self.end_line(pair)
@@ -157,11 +157,11 @@ def template(
 
     Args:
         operation: the row.
-        version: whose namespace to use.
-        binding: which layout.
+        version: the version of the namespace.
+        binding: the layout.
         header: the rows of the header blocks, in wire order.
         body: the rows of the elements inside the operation's element.
-        is_response: whether the body holds the response element.
+        is_response: whether the envelope is a response.
     """
     agent, documented = operation.agent, binding.is_documented
     service = {f"NetServer{version}{suffix}": uri for suffix, uri in agent.namespaces}

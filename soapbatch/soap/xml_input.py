@@ -1,10 +1,10 @@
-"""Response bytes -> lxml events, safely: encodings sorted out, limits kept, nothing fetched, nothing expanded.
+"""Response bytes -> lxml events, safely: the encoding is known, limits hold, nothing is fetched or expanded.
 
-Stages that are fed chunk by chunk. `Utf8` decides on the encoding (byte order mark, then the charset of the
-Content-Type, then the XML declaration; RFC 7303) and hands on UTF-8. `XmlFeed` refuses a DOCTYPE before libxml2
-sees it, and turns everything that lxml raises into one of our errors. `Base64` decodes a text that is kept from lxml.
+Each stage is fed piece by piece. `Utf8Transcoder` finds out the encoding (from the byte order mark, then the charset of
+the Content-Type, then the XML declaration; RFC 7303) and returns UTF-8. `SafeXmlParser` refuses a DOCTYPE before
+libxml2 sees it, and turns every lxml error into an error of ours. `Base64Decoder` decodes a text that lxml never gets.
 
-Read: UTF-8, UTF-16, US-ASCII, ISO-8859-1, Windows-1252. Refused: everything else, UTF-7 and UTF-32 among it.
+Supported: UTF-8, UTF-16, US-ASCII, ISO-8859-1, Windows-1252. Refused: every other encoding, such as UTF-7 and UTF-32.
 """
 
 import binascii
@@ -14,12 +14,14 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from email.message import Message
 from functools import cache, cached_property, lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from lxml import etree
 
 from soapbatch.errors import LimitExceeded, UnreadableResponse
 from soapbatch.model import Limits, redact
+
+Events: TypeAlias = list[tuple[str, etree._Element]]  # noqa: SLF001 - it has no public name
 
 _KNOWN_ENCODINGS: Final = {
     "utf-8": "utf-8",
@@ -30,7 +32,7 @@ _KNOWN_ENCODINGS: Final = {
     "utf-16-le": "utf-16-le",
     "utf-16-be": "utf-16-be",
 }
-# The longest first: UTF-32's mark begins like UTF-16's.
+# The longest first: the mark of UTF-32 begins with the mark of UTF-16.
 _MARKS: Final = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -46,15 +48,15 @@ _ANY_MARK: Final = tuple(mark for mark, _ in _MARKS)
 _DECLARED = re.compile(rb"""\s*<\?xml[^>]*?\sencoding\s*=\s*["']([A-Za-z][A-Za-z0-9._-]*)["']""")
 NOT_BASE64: Final = "not base64Binary"
 _BASE64_GROUP: Final = 4
-_LONGEST_REST: Final = 8  # bytes: an unfinished group, and an unfinished reference to the end of a line
+_LONGEST_REST: Final = 8  # bytes of an unfinished group and an unfinished reference to a line end
 _LINE_END_REFERENCES: Final = (b"&#xD;", b"&#13;", b"&#xA;", b"&#10;", b"&#xd;", b"&#xa;")
-_SMALL: Final = 1000  # tags of a document that may wait for the garbage collector
-_UNDECLARED = re.compile(rb".{0,8}\Z|(?:\xef\xbb\xbf)?<\?xml[^>]*\Z", re.DOTALL)  # may yet name an encoding
+_SMALL: Final = 1000  # tags of a document that the garbage collector may free later
+_UNDECLARED = re.compile(rb".{0,8}\Z|(?:\xef\xbb\xbf)?<\?xml[^>]*\Z", re.DOTALL)  # the encoding may still follow
 _PROLOG = re.compile(rb"(?:\s++|<\?.*?\?>|<!--.*?-->)*+", re.DOTALL)
-_UNDECIDED = re.compile(rb"<?|<!-?|<\?.*|<!--.*", re.DOTALL)  # begins what may yet turn out to belong to the prolog
-# No network, no entities, no DTD, no recovery, no huge documents. Comments and processing instructions go, so that the
-# text of an element is one piece.
-_SAFE: Final[Mapping[str, Any]] = {
+_UNDECIDED = re.compile(rb"<?|<!-?|<\?.*|<!--.*", re.DOTALL)  # an unfinished token of the prolog
+# No network, no entities, no DTD, no recovery, no huge documents. lxml drops comments and processing instructions, so
+# that the text of an element is one piece.
+SAFE_OPTIONS: Final[Mapping[str, Any]] = {
     "encoding": "utf-8",
     "no_network": True,
     "resolve_entities": False,
@@ -66,7 +68,7 @@ _SAFE: Final[Mapping[str, Any]] = {
     "collect_ids": False,
 }
 _DECLARATION_ROOM: Final = 256  # bytes within which an XML declaration names its encoding
-# libxml2 reports these at the end of a document that may well be complete: no element at all, and namespace errors.
+# libxml2 reports these codes at the end of complete documents, too: no element at all, and namespace errors.
 _NOT_TRUNCATED: Final = frozenset({4, 200, 201, 202, 203, 204, 205})
 
 
@@ -81,7 +83,7 @@ def charset_of(content_type: str | None) -> str | None:
 
 @lru_cache(maxsize=64)
 def _known_encoding(name: str) -> str | None:
-    """Return Python's name of an encoding that is read, or None."""
+    """Return Python's name of a supported encoding, or None."""
     try:
         return _KNOWN_ENCODINGS.get(codecs.lookup(name).name)
     except (LookupError, ValueError):
@@ -89,10 +91,10 @@ def _known_encoding(name: str) -> str | None:
 
 
 class Utf8Transcoder:
-    """Turns the bytes of a response into UTF-8, whatever encoding they came in."""
+    """Turns the bytes of a response from any supported encoding into UTF-8."""
 
     def __init__(self, limits: Limits, *, streamed: bool, content_type: str | None) -> None:
-        """Count bytes against `limits`; `streamed` says which of its two byte limits holds."""
+        """Prepare to transcode a body; `streamed` says which of the two byte limits in `limits` applies."""
         self._limit = "streamed_bytes" if streamed else "bytes"
         self._left: int = getattr(limits, self._limit)
         self._charset = charset_of(content_type)
@@ -100,10 +102,10 @@ class Utf8Transcoder:
         self._decoder: codecs.IncrementalDecoder | None = None
 
     def feed(self, data: bytes, *, final: bool = False) -> bytes:
-        """Return as much UTF-8 as `data` completes; `final`: there is no more."""
+        """Return the UTF-8 that `data` completes; `final`: these are the last bytes."""
         self._left -= len(data)
         if self._left < 0:
-            raise limit_exceeded(limit=self._limit)
+            raise limit_exceeded(self._limit)
         if self._head is not None:
             data = self._head + data
             if _UNDECLARED.match(data) and len(data) < _DECLARATION_ROOM and not final:
@@ -119,7 +121,7 @@ class Utf8Transcoder:
             raise UnreadableResponse(f"the response is not in the encoding that it claims: {error.reason}") from None
 
     def _begin(self, head: bytes) -> bytes:
-        """Decide on the encoding by the first bytes, and return them without a UTF-8 byte order mark."""
+        """Find out the encoding from the first bytes, and return them without a UTF-8 byte order mark."""
         marked = None
         if head.startswith(_ANY_MARK):
             marked = next(name for mark, name in _MARKS if head.startswith(mark))
@@ -128,7 +130,7 @@ class Utf8Transcoder:
         encoding = _known_encoding(name)
         if encoding is None or (encoding.startswith("utf-16") and not marked):
             raise UnreadableResponse(
-                f"the response says that its encoding is {name[:40]!r}, which it is not or which is not read"
+                f"the response says that its encoding is {name[:40]!r}, which is wrong or not supported"
             )
         if encoding != "utf-8":
             self._decoder = codecs.getincrementaldecoder(encoding)()
@@ -136,10 +138,10 @@ class Utf8Transcoder:
 
 
 class SafeXmlParser:
-    """An incremental lxml parser that can do no harm."""
+    """An incremental lxml parser for documents that nobody trusts."""
 
     def __init__(self, limits: Limits, tags: Iterable[str]) -> None:
-        """Report start and end events of elements with these `tags`."""
+        """Prepare to parse a document; report the start and end events of elements with these `tags`."""
         self._limits = limits
         self._names = tuple(tags)
         self._prolog: bytes | None = b""
@@ -154,50 +156,39 @@ class SafeXmlParser:
 
     @cached_property
     def _parser(self) -> etree.XMLPullParser:
-        return etree.XMLPullParser(events=("start", "end"), tag=self._names, **_SAFE)
+        return etree.XMLPullParser(events=("start", "end"), tag=self._names, **SAFE_OPTIONS)
 
-    def feed(self, data: bytes) -> list[tuple[str, etree._Element]]:
-        """Return the events that `data`, UTF-8, completes; those before an error too, which `check` raises then."""
+    def feed(self, data: bytes) -> Events:
+        """Return the events that `data`, UTF-8, completes: also those before an error, which `check` raises."""
         return self._take(data) if data else []
 
-    def parse_whole(self, data: bytes) -> list[tuple[str, etree._Element]]:
-        """Return the end events of a whole document, in the order of its start tags; what is no XML is fed.
-
-        It takes a third of the time of `feed`: lxml calls nobody back, and leaves no reference cycle behind.
-        """
-        if not (data := self._check_limits(data)):
-            return []
-        parser = etree.XMLParser(**_SAFE)
-        try:
-            parser.feed(data)
-            root = parser.close()
-        except etree.XMLSyntaxError:
-            return self._feed_lxml(data)  # which tells what is wrong, and what was there before it
+    def adopt(self, root: etree._Element) -> Events:
+        """Take the root of a whole document that another parser has parsed; return its end events."""
         self.check_depth_of(root, 1)
         self._whole = self.root = root
         return [("end", element) for element in root.iter(*self._names)]
 
     def refuse_doctype(self, data: bytes) -> None:
-        """Refuse a document that begins with `data` if that holds a DOCTYPE: a web page need not be waited for."""
+        """Raise if the prolog in `data` holds a DOCTYPE, so that an HTML page fails without waiting for its end."""
         self._is_in_prolog(data)
 
-    def flush(self) -> list[tuple[str, etree._Element]]:
-        """Return the events of what was held back for a later look at the prolog."""
+    def flush(self) -> Events:
+        """Return the events of the bytes that were kept back until the prolog is complete."""
         self._look_at = 0
         return self._take(b"") if self._prolog else []
 
-    def _take(self, data: bytes) -> list[tuple[str, etree._Element]]:
-        data = self._check_limits(data)
-        return self._feed_lxml(data) if data else []
+    def _take(self, data: bytes) -> Events:
+        data = self.check_limits(data)
+        return self.feed_lxml(data) if data else []
 
-    def _check_limits(self, data: bytes) -> bytes:
-        """Return what lxml may have of `data`, once it exceeds no limit: nothing before the root element begins."""
+    def check_limits(self, data: bytes) -> bytes:
+        """Return the bytes that lxml may get, once they exceed no limit: none before the root element begins."""
         if self._prolog is not None:
             data = self._prolog = self._prolog + data
             if len(data) < self._look_at:
                 return b""
             if self._is_in_prolog(data):
-                self._look_at = len(data) + len(data) // 8 + 1  # few looks at what is dribbled
+                self._look_at = len(data) + len(data) // 8 + 1  # few searches in many small pieces
                 return b""
             self._prolog = None
         self._check_text_run(data)
@@ -205,10 +196,11 @@ class SafeXmlParser:
         self._all_tags += tags
         self._tags += tags
         if self._tags > self._limits.tags:
-            raise limit_exceeded(limit="tags")
+            raise limit_exceeded("tags")
         return data
 
-    def _feed_lxml(self, data: bytes) -> list[tuple[str, etree._Element]]:
+    def feed_lxml(self, data: bytes) -> Events:
+        """Return the events of bytes that `check_limits` has let pass; an error is kept for `check`."""
         try:
             self._parser.feed(data)
         except etree.XMLSyntaxError as error:
@@ -222,23 +214,23 @@ class SafeXmlParser:
         return events
 
     def check(self) -> None:
-        """Raise what `feed` found wrong behind the events that it returned."""
+        """Raise the error that `feed` found after the events that it returned."""
         if self._problem is not None:
             raise self._problem
 
     def reset_tag_count(self) -> None:
-        """Count tags from here on: what came before has been read and freed."""
+        """Count tags from zero again, because everything before has been decoded and freed."""
         self._tags = 0
 
     def check_depth_of(self, element: etree._Element, depth: int) -> None:
-        """Refuse an element, itself at `depth`, that nests too deeply to be read by recursion."""
+        """Raise if an element, itself at `depth`, nests deeper than the limit: decoding it recurses."""
         if self._all_tags <= 2 * self._limits.depth - 2:
             return  # each level but the first and the last has two tags
         if _reaches_below(self._limits.depth - depth + 1)(element):
-            raise limit_exceeded(limit="depth")
+            raise limit_exceeded("depth")
 
     def close(self) -> etree._Element:
-        """Return the root element of the complete document."""
+        """Take the end of the document, and return its root element."""
         if self._whole is not None:
             return self._whole
         self.flush()
@@ -254,7 +246,7 @@ class SafeXmlParser:
         return root
 
     def release(self) -> None:
-        """Free a large document now: lxml keeps it in a reference cycle, and no garbage collector knows its size."""
+        """Free a large document now: lxml keeps it in a reference cycle, and the garbage collector knows no sizes."""
         is_small = self._whole is not None or self._tags <= _SMALL
         self._whole = self.root = None
         if is_small:
@@ -265,59 +257,59 @@ class SafeXmlParser:
         self._parser.close()
 
     def _is_in_prolog(self, data: bytes) -> bool:
-        """Return whether the root element has not begun; a DOCTYPE is refused before libxml2 sees it."""
+        """Return whether the root element is still to come. Raises for a DOCTYPE, before libxml2 sees it."""
         end = _PROLOG.match(data).end()  # type: ignore[union-attr]  # it matches anything
         if data.startswith(b"<!D", end):
             raise UnreadableResponse("the response holds a DOCTYPE, which SOAP forbids; is this a web page?")
         if not _UNDECIDED.fullmatch(data, end):
             return False
         if len(data) > self._limits.text_length:
-            raise limit_exceeded(limit="text_length")
+            raise limit_exceeded("text_length")
         return True
 
     def _unreadable(self, error: etree.XMLSyntaxError, *, at_end: bool = False) -> UnreadableResponse | LimitExceeded:
         reason = redact((error.msg or "no reason given")[:200])
         if "Excessive depth" in reason:
-            return limit_exceeded(limit="depth")
+            return limit_exceeded("depth")
         if at_end and not self._is_ended and error.code not in _NOT_TRUNCATED:
             return UnreadableResponse(f"the response ends before its envelope does: {reason}")
         return UnreadableResponse(f"the response is not well-formed XML: {reason}")
 
     def _check_text_run(self, data: bytes) -> None:
-        """Bound what libxml2 would have to hold: a text, a name, an attribute, a million attributes."""
+        """Bound what libxml2 must hold at once: the text, the name or the attributes between two `<`."""
         first, limit = data.find(b"<"), self._limits.text_length
         before = self._text_run + (len(data) if first < 0 else first)
         self._text_run = before if first < 0 else len(data) - data.rfind(b"<")
         if before > limit or self._text_run > limit or (len(data) > limit and max(map(len, data.split(b"<"))) > limit):
-            raise limit_exceeded(limit="text_length")
+            raise limit_exceeded("text_length")
 
     def _check_depth(self) -> None:
         element, depth = self.root, 0
         while element is not None:
             depth += 1
             if depth > self._limits.depth:
-                raise limit_exceeded(limit="depth")
+                raise limit_exceeded("depth")
             element = element[-1] if len(element) else None
 
 
-class Base64:
-    """Decodes base64 as it arrives, in constant memory."""
+class Base64Decoder:
+    """Decodes base64 piece by piece, in constant memory."""
 
     def __init__(self) -> None:
-        """Wait for the first piece."""
+        """Prepare to decode; `is_open` says whether the text may go on."""
         self.is_open = True
         self._rest = b""
         self._is_padded = False
 
     def feed(self, data: bytes, found: list[bytes]) -> bytes:
-        """Decode up to the next tag; return the rest, which begins with that tag. ValueError: not base64."""
+        """Decode the text up to the next tag into `found`; return the rest of `data`. ValueError: not base64."""
         end = data.find(b"<")
         self.is_open = end < 0
         text = self._rest + (data if self.is_open else data[:end]).translate(None, b" \t\r\n")
         if b"&" in text:
             for reference in _LINE_END_REFERENCES:
                 text = text.replace(reference, b"")
-        held = text.find(b"&")  # a reference that ends in the next piece
+        held = text.find(b"&")  # a reference that continues in the next piece
         whole = len(text) if held < 0 else held
         whole -= whole % _BASE64_GROUP
         self._rest = text[whole:]
@@ -332,7 +324,7 @@ class Base64:
         return b"" if self.is_open else data[end:]
 
     def close(self) -> None:
-        """Take the end; a group must not be left unfinished."""
+        """Take the end of the text. ValueError: the last group is incomplete."""
         self.is_open = False
         if self._rest:
             raise ValueError(NOT_BASE64)
@@ -340,12 +332,12 @@ class Base64:
 
 @cache
 def _reaches_below(levels: int) -> etree.XPath:
-    """Return a test whether an element has descendants that many levels below it."""
+    """Return an XPath that tests whether an element has descendants that many levels below it."""
     return etree.XPath(f"boolean({'/'.join('*' * max(levels, 1))})")
 
 
-def limit_exceeded(*, limit: str) -> LimitExceeded:
+def limit_exceeded(limit: str) -> LimitExceeded:
     """Return the error about a response that exceeds an attribute of `Limits`."""
-    error = LimitExceeded(f"the response exceeds Limits.{limit}; pass limits=Limits({limit}=...) if it should be read")
-    error.limit = limit
-    return error
+    return LimitExceeded(
+        f"the response exceeds Limits.{limit}; pass limits=Limits({limit}=...) if it should be read", limit=limit
+    )

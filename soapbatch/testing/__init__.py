@@ -42,6 +42,14 @@ Failures, for server.intercept(operation, interceptor, times=1) and server.scrip
     SessionRefused     the ServerException for a ticket that is missing, unknown or expired
     ConnectionDropped  raise it to drop the connection
 
+SuperOffice Online, with the extra soapbatch[online]:
+    Online             an ASGI app: a sign-in host, and tenants on hosts of their own, each with a NetServer
+    OnlineTenant       a tenant, from online.add_tenant: its NetServer, its host, its state
+    RegisteredApp      an app, from online.add_app: its client id, its client secret, its private key
+    Visit              a request to one of the hosts, in online.journal: the host and the names of the secrets in it
+    SigningKey         a key that JWTs are signed with; several tests can share one, because it takes long to make
+    generate_private_key  makes a private key for an app
+
 Time:
     run_virtual        runs a coroutine in a VirtualTimeLoop: client and server share one clock, and waiting is free
     VirtualTimeLoop    an event loop in which waiting takes no time, and a test that would never end raises an error

@@ -22,6 +22,10 @@ from soapbatch.testing.interceptors import (
 )
 from soapbatch.testing.job_definitions import JobDefinition as JobDefinition
 from soapbatch.testing.network import NetworkBlocked as NetworkBlocked, block_network as block_network
+from soapbatch.testing.online import Online as Online
+from soapbatch.testing.online_journal import Visit as Visit
+from soapbatch.testing.online_keys import SigningKey as SigningKey, generate_private_key as generate_private_key
+from soapbatch.testing.online_registry import OnlineTenant as OnlineTenant, RegisteredApp as RegisteredApp
 from soapbatch.testing.recordings import (
     NotRecorded as NotRecorded,
     Recorder as Recorder,

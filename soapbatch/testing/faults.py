@@ -12,6 +12,7 @@ from soapbatch.testing.stacks import StackStyle
 ENTITY_NOT_FOUND: Final = "SuperOffice.Exceptions.SoEntityNotFoundException"
 SESSION_EXCEPTION: Final = "SuperOffice.Exceptions.SoSessionException"
 ARGUMENT_EXCEPTION: Final = "System.ArgumentException"
+SECURITY_EXCEPTION: Final = "SuperOffice.Exceptions.SoSecurityException"  # inferred: not documented
 
 _WCF_CODES: Final = "http://schemas.microsoft.com/ws/2005/05/addressing/none"  # the namespace of WCF's own fault codes
 _XML_LANG: Final = "{http://www.w3.org/XML/1998/namespace}lang"

@@ -25,6 +25,7 @@ RecordMode: TypeAlias = Literal["none", "once", "all"]
 
 _OWN_OPTIONS: Final = ("jobs", "speed", "version", "allow_unused")
 _SERVER_OPTIONS: Final = (
+    "accepts_application_token",
     "failures",
     "missing",
     "path_prefix",

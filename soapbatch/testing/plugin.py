@@ -19,7 +19,8 @@ The marker configures `netserver`; markers of a class and a module are read firs
     speed              seconds of the server's clock in a real second, where no netserver_clock is asked for
     version            the newest service version of the server, which is also the version of `netserver_client`
     allow_unused       True: interceptors that no call came to do not fail the test
-    and the arguments of NetServer: failures, missing, path_prefix, personality, ticket_refusals, unknown_task, users
+    and the arguments of NetServer: accepts_application_token, failures, missing, path_prefix, personality,
+    ticket_refusals, unknown_task, users
 
 The settings, for pytest.ini or pyproject.toml:
     netserver_scope    how long a server lives: "function" (the default), "class", "module", "package" or "session".

@@ -19,7 +19,14 @@ from soapbatch.model import ARRAY_OF_BATCH_TASK_INFO, MIB, BatchTaskInfo, ReplyH
 from soapbatch.operations import Operation, operation_named
 from soapbatch.testing.clock import ManualClock, WallClock
 from soapbatch.testing.expectations import Expectation, find_calls, wrong_number
-from soapbatch.testing.faults import ConnectionDropped, Refusal, ServerException, SessionRefused, fault
+from soapbatch.testing.faults import (
+    SECURITY_EXCEPTION,
+    ConnectionDropped,
+    Refusal,
+    ServerException,
+    SessionRefused,
+    fault,
+)
 from soapbatch.testing.handlers import HANDLERS, Context, without_newer_values
 from soapbatch.testing.interceptors import Call, Interception, Interceptions, Interceptor
 from soapbatch.testing.job_definitions import JobDefinition
@@ -33,8 +40,7 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-AsgiApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
-
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 HowToFail: TypeAlias = Literal["header", "fault", "401"]
 
 DROP_CONNECTION: Final = "soapbatch.drop"
@@ -63,6 +69,8 @@ class NetServer:
         version: the newest service version that the server has; None: it has all.
         path_prefix: what stands directly before `/Services88` in paths. Anything may stand before it. The server
             takes paths in any case, as IIS does.
+        accepts_application_token: whether the server accepts calls with this application token (None: the call has
+            none); None: the server does not look at it, like a server on-site.
         tasks: the tasks, and the jobs that can be started.
         tickets: the users, and the tickets that were issued.
         calls: the latest 100,000 calls that reached an operation, the oldest first.
@@ -83,6 +91,7 @@ class NetServer:
         unknown_task: Literal["nil", "exception"] = "nil",
         missing: Collection[str] = (),
         version: ServiceVersion | None = None,
+        accepts_application_token: Callable[[str | None], bool] | None = None,
     ) -> None:
         """Begin without tasks and tickets.
 
@@ -98,6 +107,7 @@ class NetServer:
             unknown_task: see the attribute.
             missing: see the attribute.
             version: see the attribute.
+            accepts_application_token: see the attribute.
         """
         users = tuple(users)
         self._arguments = {name: value for name, value in locals().items() if name != "self"}
@@ -108,6 +118,7 @@ class NetServer:
         self.missing = frozenset(missing)
         self.version = version
         self.path_prefix = path_prefix
+        self.accepts_application_token = accepts_application_token
         self.tasks = TaskStore(clock, WallClock(clock, epoch))
         self.tickets = SessionStore(clock, {user.name: user for user in users})
         self.calls: deque[Call] = deque(maxlen=_CALLS_KEPT)
@@ -259,9 +270,9 @@ class NetServer:
         try:
             body = await read_body(receive)
             if body is not None:
-                await _send(await self._answer(scope, body), send)
+                await send_answer(await self._answer(scope, body), send)
         except Refusal as refusal:
-            await _send(refusal.answer, send)
+            await send_answer(refusal.answer, send)
         except ConnectionDropped:
             drop = scope.get("extensions", {}).get(DROP_CONNECTION)
             if drop is None:
@@ -307,6 +318,7 @@ class NetServer:
 
     def _run_operation(self, received: ReceivedCall, call: Call) -> Answer:
         try:
+            self._check_application_token(received)
             context = Context(
                 tasks=self.tasks,
                 tickets=self.tickets,
@@ -350,6 +362,12 @@ class NetServer:
             )
         return result
 
+    def _check_application_token(self, received: ReceivedCall) -> None:
+        token = received.header.application_token
+        accepts = self.accepts_application_token
+        if accepts is not None and not accepts(token if isinstance(token, str) else None):
+            raise ServerException(SECURITY_EXCEPTION, "The application token is not valid", "The app is not known")
+
     def _associate_id(self, received: ReceivedCall) -> int:
         if not received.operation.agent.takes_ticket:
             return 0
@@ -384,6 +402,7 @@ async def read_body(receive: Receive) -> bytes | None:
     Raises:
         Refusal: the body is larger than the server accepts.
     """
+    """Return the body of a request; None: the client has closed the connection."""
     body = bytearray()
     while (message := await receive())["type"] == "http.request":
         body += message.get("body", b"")
@@ -394,7 +413,8 @@ async def read_body(receive: Receive) -> bytes | None:
     return None
 
 
-async def _send(answer: Answer, send: Send) -> None:
+async def send_answer(answer: Answer, send: Send) -> None:
+    """Send an answer as ASGI messages."""
     headers = {name.lower(): value for name, value in answer.headers.items()}
     if isinstance(answer.body, tuple):
         headers.setdefault("content-length", str(sum(map(len, answer.body))))

@@ -12,19 +12,19 @@ from concurrent.futures import Future
 from typing import Any, TypeAlias
 
 from soapbatch.errors import UsageError
-from soapbatch.testing.server import DROP_CONNECTION, AsgiApp, Receive, Scope, Send
+from soapbatch.testing.server import DROP_CONNECTION, App, Receive, Scope, Send
 
 _Started: TypeAlias = tuple[str, asyncio.AbstractEventLoop, asyncio.Event]
 
 
 @contextlib.asynccontextmanager
-async def serve(app: AsgiApp, host: str = "127.0.0.1", port: int = 0) -> AsyncGenerator[str]:
+async def serve(app: App, host: str = "127.0.0.1", port: int = 0) -> AsyncGenerator[str]:
     """Serve `app` until the block is left, and yield its base URL, for example `http://127.0.0.1:49152`.
 
     Leaving the block drops the connections of calls that have no answer yet.
 
     Args:
-        app: the embedded server, or an ASGI app around it.
+        app: a `NetServer`, an `Online`, or an ASGI app around one.
         host: the IPv4 address to listen on. Everybody who can reach the address can use the server.
         port: the port to listen on; 0: any free port.
 
@@ -60,7 +60,7 @@ async def serve(app: AsgiApp, host: str = "127.0.0.1", port: int = 0) -> AsyncGe
 
 
 @contextlib.contextmanager
-def serve_in_thread(app: AsgiApp, host: str = "127.0.0.1", port: int = 0) -> Generator[str]:
+def serve_in_thread(app: App, host: str = "127.0.0.1", port: int = 0) -> Generator[str]:
     """Serve `app` in an event loop of a thread until the block is left, and yield its base URL.
 
     For programs without an event loop, and for those that run one event loop after the other. Arguments and errors
@@ -104,7 +104,7 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _with_drop(app: AsgiApp) -> Any:
+def _with_drop(app: App) -> Any:
     """Return `app` with the ASGI extension that drops the connection."""
 
     async def with_drop(scope: Scope, receive: Receive, send: Send) -> None:

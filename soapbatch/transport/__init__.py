@@ -7,7 +7,7 @@
 """
 
 from soapbatch.transport.decompression import Decompressor as Decompressor
-from soapbatch.transport.pool import ConnectionPool as ConnectionPool
+from soapbatch.transport.pool import MAX_CONNECTIONS as MAX_CONNECTIONS, ConnectionPool as ConnectionPool
 from soapbatch.transport.send_state import SendState as SendState
 from soapbatch.transport.sending import (
     ClientTransport as ClientTransport,

@@ -14,8 +14,8 @@ import asyncio
 import contextlib
 import ssl
 from collections import deque
-from collections.abc import Coroutine
-from typing import Any, Final, TypeVar, cast
+from collections.abc import Coroutine, Mapping
+from typing import Any, Final, cast
 
 import attrs
 import httpx
@@ -25,8 +25,7 @@ from soapbatch.system import retrieve_exception, wait_until_done
 from soapbatch.transport.connection import Connection, Origin, TlsContext, origin_of
 from soapbatch.transport.proxies import environment_proxy, read_proxy
 from soapbatch.transport.send_state import EXTENSION, SendState
-
-T = TypeVar("T")
+from soapbatch.transport.socket_stream import within
 
 # More connections do not help: over a loopback socket, 256 callers cost about as much CPU a call with 16 connections as
 # with 64 or 256.
@@ -114,8 +113,8 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         state.phase, state.sent = "queueing", False
         self._enter()
         body = b"".join([part async for part in cast("httpx.AsyncByteStream", request.stream)])
-        timeouts = request.extensions.get("timeout") or {}
-        slot = await _within(timeouts.get("pool"), httpx.PoolTimeout, self._acquire(origin_of(request.url)))
+        timeouts: Mapping[str, float | None] = request.extensions.get("timeout") or {}
+        slot = await within(timeouts.get("pool"), httpx.PoolTimeout, self._acquire(origin_of(request.url)))
         try:
             if slot.connection is not None and not slot.connection.is_usable():
                 await slot.close()
@@ -123,9 +122,10 @@ class ConnectionPool(httpx.AsyncBaseTransport):
             connection = slot.connection
             if connection is None:
                 connection = slot.connection = self._connection_to(slot.origin)
-                await _within(timeouts.get("connect"), httpx.ConnectTimeout, connection.open(state))
-            send = connection.send(request, body, state)
-            status, headers, version = await _within(timeouts.get("read"), httpx.ReadTimeout, send)
+                await within(timeouts.get("connect"), httpx.ConnectTimeout, connection.open(state))
+            await connection.send(request, body, state, timeouts.get("write"))
+            head = connection.receive_head(state)
+            status, headers, version = await within(timeouts.get("read"), httpx.ReadTimeout, head)
         except BaseException:
             await _finish(self._discard(slot))
             raise
@@ -136,11 +136,13 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         """Close the idle connections, and end requests that wait for one with ClientClosed. Idempotent.
 
         A connection in use is closed when its response is.
+
+        Raises:
+            UsageError: called from another event loop; nothing is closed.
         """
+        if self._loop is not None:
+            self._check_loop()
         self._is_closed = True
-        if self._loop is None:
-            return
-        self._check_loop()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -270,10 +272,16 @@ class PooledStream(httpx.AsyncByteStream):
         return self
 
     async def __anext__(self) -> bytes:
-        """Return the next piece."""
+        """Return the next piece.
+
+        Raises:
+            httpx.StreamClosed: the response was closed before.
+        """
+        if self._slot is None:
+            raise httpx.StreamClosed
         piece = None
         if not self._is_complete:
-            piece = await _within(self._read_timeout, httpx.ReadTimeout, self._connection.read())
+            piece = await within(self._read_timeout, httpx.ReadTimeout, self._connection.read())
         if piece is None:
             self._is_complete = True
             raise StopAsyncIteration
@@ -291,17 +299,6 @@ class PooledStream(httpx.AsyncByteStream):
 
 def _closed() -> ClientClosed:
     return ClientClosed.refused("the request")
-
-
-async def _within(seconds: float | None, kind: type[httpx.TimeoutException], work: Coroutine[Any, Any, T]) -> T:
-    """Await `work` for at most `seconds`; raise `kind` then."""
-    if seconds is None:
-        return await work
-    try:
-        async with asyncio.timeout(seconds):
-            return await work
-    except TimeoutError:
-        raise kind(f"after {seconds:g} s") from None
 
 
 async def _finish(work: Coroutine[Any, Any, None]) -> None:

@@ -12,7 +12,7 @@ from soapbatch.model.headers import ReplyHeader
 from soapbatch.model.secret import Secret
 from soapbatch.model.services import Binding, ServiceVersion
 from soapbatch.operations import GET_BATCH_TASK_INFO, GET_BATCH_TASK_INFOS_BY_STATE, Operation
-from soapbatch.soap.builder import build_response
+from soapbatch.soap import Request, build_request, build_response
 
 VERSION: Final = ServiceVersion.V88
 BINDING: Final = Binding.SOAP11  # the only one that zeep speaks to these services
@@ -62,6 +62,13 @@ def reply(operation: Operation[Any], result: Any) -> bytes:
     """Return the reply that a WCF server sends, as recorded: compact, and nil where a string is null."""
     body = build_response(operation, result, version=VERSION, binding=BINDING, header=ReplyHeader(succeeded=True))
     return _NIL_ELEMENT.sub(rb'<\1 i:nil="true" />', body)
+
+
+def request_for_one(number: int) -> Request:
+    """Return the prebuilt request of GetBatchTaskInfo for the task of this id."""
+    return build_request(
+        GET_BATCH_TASK_INFO, {"id": number}, version=VERSION, binding=BINDING, application_token=TOKEN, ticket=TICKET
+    )
 
 
 def reply_with_one() -> bytes:

@@ -12,7 +12,6 @@ from tests.bench.case import LXML, SOAPBATCH, ZEEP, Row
 _COLOURS: Final = {
     # Okabe and Ito's, which everybody can tell apart.
     SOAPBATCH: "#0072B2",
-    "soapbatch, aiohttp": "#56B4E9",
     ZEEP: "#D55E00",
     LXML: "#999999",
     "httpx": "#999999",

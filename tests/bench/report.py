@@ -15,7 +15,7 @@ from rich.table import Table
 
 from tests.bench.case import Figure, Row
 
-_LIBRARIES: Final = ("lxml", "httpx", "httpx-aiohttp", "aiohttp", "attrs", "zeep")
+_LIBRARIES: Final = ("lxml", "httpx", "h11", "attrs", "zeep")
 
 
 def circumstances(arguments: Sequence[str]) -> dict[str, Any]:

@@ -4,15 +4,19 @@ import json
 from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.bench.__main__ import main
+from tests.bench.calls import bare
 from tests.bench.case import QUICK, Case, Figure, Row, Target, timed
+from tests.bench.inputs import reply_with_one, request_for_one
 from tests.bench.report import as_markdown
 from tests.bench.runner import TOPICS, cases, run
 from tests.bench.summary import HEADING, README, RESULTS, section
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("topic", TOPICS)
 def test_a_topic_runs(topic: str) -> None:
     """Each case of a topic gives a row for each of its units, with samples of every contender."""
@@ -26,6 +30,7 @@ def test_a_topic_runs(topic: str) -> None:
             assert all(target.of in row.figures for target in row.targets)
 
 
+@pytest.mark.slow
 def test_results_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A run prints its tables, and writes them as Markdown, every sample as JSON, and a picture."""
     main(["--quick", "--out", str(tmp_path), "build"])
@@ -46,9 +51,44 @@ def test_the_readme_shows_what_was_measured() -> None:
     assert readme.count(HEADING) == 1
 
 
-def test_contenders_take_turns() -> None:
+def test_a_contender_without_results_has_no_column() -> None:
+    """The README's table of calls a second shows the contenders that the results have."""
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    assert "zeep's AsyncClient" in section(results)
+    for row in results["rows"]:
+        if row["unit"] == "calls/s":
+            del row["figures"]["zeep"]
+    assert "zeep's AsyncClient" not in section(results)
+
+
+async def test_the_bare_transport_reads_the_whole_answer() -> None:
+    """The prebuilt request goes through httpx's port as it is, and every byte of its answer is counted."""
+    seen: list[httpx.Request] = []
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        await request.aread()
+        seen.append(request)
+        return httpx.Response(200, stream=httpx.ByteStream(reply_with_one()))
+
+    request = request_for_one(1)
+    assert await bare(httpx.MockTransport(answer), httpx.URL("http://localhost:8000/Batch.svc"), request) == len(
+        reply_with_one()
+    )
+    (sent,) = seen
+    assert (sent.method, str(sent.url), sent.content) == ("POST", "http://localhost:8000/Batch.svc", request.body)
+    assert dict(sent.headers) == {
+        "host": "localhost:8000",
+        "content-length": str(len(request.body)),
+        **{name.lower(): value for name, value in request.headers.items()},
+    }
+
+
+def test_contenders_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each round samples everybody, in different orders; one that is sampled once is left out after that."""
     taken: list[str] = []
+    collected: list[None] = []
+    # A real collection of all that the test session holds takes 0.1 s.
+    monkeypatch.setattr("tests.bench.runner.gc.collect", lambda: collected.append(None))
 
     def contender(name: str) -> tuple[float]:
         taken.append(name)
@@ -67,6 +107,7 @@ def test_contenders_take_turns() -> None:
     assert sorted(taken[:3]) == ["a", "b", "c"]
     assert {"".join(pair) for pair in zip(taken[3::2], taken[4::2], strict=True)} == {"ab", "ba"}
     assert {name: len(figure.samples) for name, figure in row.figures.items()} == {"a": 9, "b": 9, "c": 1}
+    assert len(collected) == len(taken)
 
 
 FIGURES = {"a": Figure((1.0, 2.0, 9.0)), "b": Figure((4.0,))}

@@ -3,44 +3,35 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 
-import attrs
+import httpx
 
 from soapbatch import Client, Limits
-from soapbatch.transport.sending import HttpReply, HttpRequest, Progress
 from tests.bench.inputs import BINDING, TICKET, VERSION, chunks
 
 
-@attrs.frozen
-class _Answer:
-    """An answer that arrives chunk by chunk, with a turn of the loop before each, as from a socket."""
+class _Body(httpx.AsyncByteStream):
+    """A body that arrives chunk by chunk, with a turn of the loop before each, as from a socket."""
 
-    pieces: Iterable[bytes]
-    status: int = 200
-    headers: dict[str, str] = attrs.field(factory=lambda: {"content-type": "text/xml; charset=utf-8"})
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = pieces
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        for chunk in chunks(self.pieces):
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for chunk in chunks(self._pieces):
             await asyncio.sleep(0)
             yield chunk
 
-    async def aclose(self) -> None:
-        """Nothing is open."""
 
-
-@attrs.frozen
-class InMemory:
+class InMemory(httpx.AsyncBaseTransport):
     """A transport that answers every request with the same body, made anew each time."""
 
-    body: Callable[[], Iterable[bytes]]
+    def __init__(self, body: Callable[[], Iterable[bytes]]) -> None:
+        """Answer with `body()`."""
+        self._body = body
 
-    async def send(self, request: HttpRequest, progress: Progress) -> HttpReply:
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Answer `request`."""
         del request
-        progress.sent = True
-        return _Answer(self.body())
-
-    async def aclose(self) -> None:
-        """Nothing is open."""
+        return httpx.Response(200, headers={"Content-Type": "text/xml; charset=utf-8"}, stream=_Body(self._body()))
 
 
 def client_of(body: Callable[[], Iterable[bytes]]) -> Client:

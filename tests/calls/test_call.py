@@ -1,13 +1,17 @@
 """A call's life beyond what the other tests show: who may run beside whom, and what an error says of its call."""
 
 import asyncio
+import inspect
+import sys
 
+import httpx
 import pytest
 
 from soapbatch import (
     AuthenticationFailed,
     BatchTaskInfo,
     Binding,
+    Client,
     ConnectFailed,
     ConnectionLost,
     OperationFailed,
@@ -18,7 +22,7 @@ from soapbatch import (
 from soapbatch.operations import GET_BATCH_TASK_INFO, GET_BATCH_TASK_INFOS_BY_STATE, START_BATCH_JOB
 from soapbatch.soap.decoders import UnknownItem
 from soapbatch.testing import NetServer, ServerException, failing
-from tests.support.clients import Reply, answer, in_process, replying, scripted, virtual
+from tests.support.clients import BASE, Reply, Script, answer, in_process, replying, scripted, virtual
 
 JOB = BatchTaskInfo(name="Export")
 
@@ -151,3 +155,36 @@ async def test_an_error_is_raised_anew_for_each_call(failure: SoapBatchError) ->
             with pytest.raises(ConnectionLost):
                 await client.batch.start_batch_job(JOB)
         assert await client.batch.start_batch_job(JOB) == 7
+
+
+class Watching(Script):
+    """A transport that sees the frames it was called through.
+
+    Attributes:
+        frames: the functions of soapbatch between the agent's method and the transport, innermost first.
+    """
+
+    frames: tuple[str, ...] = ()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Look at the stack."""
+        found: list[str] = []
+        frame = sys._getframe(1)
+        while frame.f_code.co_name != "get_batch_task_info":
+            assert frame.f_code.co_flags & inspect.CO_COROUTINE, frame
+            found.append(frame.f_code.co_qualname)
+            assert frame.f_back is not None
+            frame = frame.f_back
+        self.frames = tuple(found)
+        return await super().handle_async_request(request)
+
+
+@pytest.mark.parametrize("binding", [Binding.SOAP11, None])
+@virtual
+async def test_a_call_is_a_straight_line(binding: Binding | None) -> None:
+    """At most five coroutine frames stand between the agent's method and the transport, once the binding is known."""
+    transport = Watching(replying(GET_BATCH_TASK_INFO))
+    async with Client(BASE, ticket="7T:dA==", binding=binding, transport=transport) as client:
+        await client.batch.get_batch_task_info(1)
+        await client.batch.get_batch_task_info(1)
+    assert len(transport.frames) <= 5, transport.frames

@@ -245,6 +245,7 @@ def node_soap(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_node_soap_can_use_it(node_soap: Path, tmp_path: Path) -> None:
     """node-soap reads the WSDL, logs in, starts a job, and sees time and failures that its test asked for."""

@@ -25,7 +25,7 @@ from soapbatch import (
     UnreadableResponse,
     UsageError,
 )
-from soapbatch.calls.call import CallOptions
+from soapbatch.calls import CallOptions
 from soapbatch.jobs import StartOptions
 from soapbatch.jobs.jobs import Jobs
 from soapbatch.jobs.start import MARKER_KEY, Marker

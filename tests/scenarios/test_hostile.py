@@ -33,6 +33,7 @@ def measured() -> dict[str, dict[str, object]]:
     return {result["name"]: result for result in results}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_a_hostile_response_ends_in_a_named_error(name: str, measured: dict[str, dict[str, object]]) -> None:
     """With the default limits each case ends in its error, and memory grows by less than 64 MiB."""

@@ -387,15 +387,15 @@ async def test_closing_ends_a_login() -> None:
 
 @every_refusal
 @virtual
-async def test_1000_calls_over_an_expiry_cause_one_login(refusals: Refusals) -> None:
-    """1,000 calls at once, with a ticket that the server has just revoked, all work and cause exactly one login."""
+async def test_100_calls_over_an_expiry_cause_one_login(refusals: Refusals) -> None:
+    """100 calls at once with a ticket that the server has just revoked all work, and cause exactly one login."""
     server = net_server(ticket_refusals=refusals)
     async with connected(server) as client:
         await start(client)
         server.tickets.revoke_all()
-        await asyncio.gather(*(start(client) for _ in range(1000)))
+        await asyncio.gather(*(start(client) for _ in range(100)))
     assert server.tickets.logins == 2
-    assert [call.outcome for call in server.calls].count("succeeded") == 2 + 1001
+    assert [call.outcome for call in server.calls].count("succeeded") == 2 + 101
 
 
 @virtual

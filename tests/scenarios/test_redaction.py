@@ -127,13 +127,18 @@ def rich_text(value: object) -> str:
 
 
 def rich_traceback(error: BaseException) -> str:
-    """Return rich's traceback of `error` with the locals of each frame, in full."""
+    """Return rich's traceback of `error` with the locals of each frame, in full.
+
+    The source lines are left out: they hold no values, and colouring them takes two thirds of the time.
+    """
     unlimited: dict[str, Any] = {"locals_max_length": None, "locals_max_string": None, "max_frames": 0}
-    return rich_text(
-        Traceback.from_exception(
-            type(error), error, error.__traceback__, show_locals=True, locals_hide_dunder=False, **unlimited
-        )
+    traceback_ = Traceback.from_exception(
+        type(error), error, error.__traceback__, show_locals=True, locals_hide_dunder=False, **unlimited
     )
+    for stack in traceback_.trace.stacks:
+        for frame in stack.frames:
+            frame.filename = f"<{frame.filename}>"  # rich takes such a name for code without source
+    return rich_text(traceback_)
 
 
 def shown_chain(error: BaseException) -> Iterator[BaseException]:

@@ -2,10 +2,13 @@
 
 import random
 
+import pytest
+
 from soapbatch import BatchTaskInfo
 from tests.soak import FAULTS, Soak, serving
 
 
+@pytest.mark.slow
 async def test_a_thousand_calls_with_faults() -> None:
     """A thousand mixed calls, a fault in each twentieth: nothing hangs or leaks, every start is accounted for."""
     async with serving(0.05, seed=7) as (faulty, clean):

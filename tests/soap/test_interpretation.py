@@ -1,4 +1,4 @@
-"""What an answer means: the order of judgement, the evidence that errors carry, and that no secret is among it."""
+"""What a response means: the order of the rules, the evidence that errors carry, and that it holds no secret."""
 
 import pickle
 import re
@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 import pytest
+from hypothesis import example, given, strategies as st
 
 from soapbatch import errors
 from soapbatch.errors import (
@@ -36,8 +37,9 @@ from soapbatch.model.services import ServiceVersion
 from soapbatch.operations import AUTHENTICATE_IMPLICIT, OPERATIONS, Operation
 from soapbatch.soap.decoders import FaultBlock
 from soapbatch.soap.interpretation import interpret, parse_response
-from soapbatch.soap.parser import ParsedResponse, ResponseParser
-from tests.support.envelopes import OK, answer, envelope, fault11
+from soapbatch.soap.parser import ParsedResponse, Problem, ResponseParser
+from tests.soap.test_recordings import ROWS, WIRE, read
+from tests.support.envelopes import OK, answer, envelope, fault11, fault12
 
 V88 = ServiceVersion.V88
 STOP = OPERATIONS["StopBatchJob"]
@@ -47,7 +49,7 @@ FILLED = ReplyHeader(succeeded=True, exception_info=ExceptionInfo(message="m"))
 REFUSED = AuthenticateResponse(authentication_succeeded=False)
 
 
-def judged(
+def error_of(
     operation: Operation[Any] = STOP,
     status: int = 200,
     *,
@@ -69,19 +71,23 @@ def judged(
         pytest.param(STOP, 503, {"header": FAILED}, OperationFailed, id="2 before 3"),
         pytest.param(STOP, 503, {"header": FILLED}, OperationFailed, id="2 before 3: filled"),
         pytest.param(
-            STOP, 200, {"header": FAILED, "problem": UnreadableResponse("cut")}, OperationFailed, id="2 before 4"
+            STOP,
+            200,
+            {"header": FAILED, "problem": Problem(UnreadableResponse, "cut")},
+            OperationFailed,
+            id="2 before 4",
         ),
         pytest.param(
             AUTHENTICATE_IMPLICIT, 200, {"header": FAILED, "result": REFUSED}, OperationFailed, id="2 before 5"
         ),
         pytest.param(STOP, 200, {"header": FILLED, "result": True}, OperationFailed, id="2 with a harmless result"),
-        pytest.param(STOP, 415, {"problem": UnreadableResponse("empty")}, BindingRefused, id="3 before 4"),
+        pytest.param(STOP, 415, {"problem": Problem(UnreadableResponse, "empty")}, BindingRefused, id="3 before 4"),
         pytest.param(AUTHENTICATE_IMPLICIT, 401, {"result": REFUSED}, AccessDenied, id="3 before 5"),
         pytest.param(STOP, 500, {"result": True}, HttpError, id="3 with a result"),
         pytest.param(
             AUTHENTICATE_IMPLICIT,
             200,
-            {"problem": UnreadableResponse("cut"), "result": REFUSED},
+            {"problem": Problem(UnreadableResponse, "cut"), "result": REFUSED},
             UnreadableResponse,
             id="4 before 5",
         ),
@@ -98,15 +104,15 @@ def judged(
         ),
     ],
 )
-def test_the_order_of_judgement(
+def test_the_order_of_the_rules(
     operation: Operation[Any], status: int, reply: dict[str, Any], kind: type[SoapBatchError]
 ) -> None:
     """Where two rules apply, the earlier one decides."""
-    assert type(judged(operation, status, **reply)) is kind
+    assert type(error_of(operation, status, **reply)) is kind
 
 
 def test_the_order_stands_in_the_docstring() -> None:
-    """The docstring of judge lists the five rules, numbered, in the contract's words."""
+    """The docstring of interpret lists the five rules, numbered, in the contract's words."""
     rules = re.findall(r"^\s*(\d)\. (.+)", interpret.__doc__ or "", re.MULTILINE)
     words = ["SOAP fault", "header blocks", "HTTP status", "body's shape", "AuthenticationSucceeded=false"]
     assert [number for number, _ in rules] == list("12345")
@@ -142,15 +148,14 @@ def test_a_result_is_returned(status: int) -> None:
 )
 def test_http_statuses(status: int, kind: type[HttpError], applied: str, retryable: bool, advice: str) -> None:  # noqa: FBT001
     """Each status has its class, says whether the call may have been applied or repeated, and what to do."""
-    problem = UnreadableResponse("not XML")
-    problem.excerpt = "<h1>sorry</h1>"
+    parsed = ParsedResponse(problem=Problem(UnreadableResponse, "not XML"), excerpt="<h1>sorry</h1>")
     with pytest.raises(HttpError, match=f"StopBatchJob: HTTP {status}") as caught:
-        interpret(STOP, ParsedResponse(problem=problem), status, retry_after=7.5)
+        interpret(STOP, parsed, status, retry_after=7.5)
     error = caught.value
     assert (type(error), error.status, error.applied, error.retryable) == (kind, status, applied, retryable)
     assert (error.retry_after, error.excerpt) == (7.5, "<h1>sorry</h1>")
     assert advice in str(error)
-    assert judged(status=status, result=True).excerpt == ""  # type: ignore[attr-defined]  # an HttpError
+    assert error_of(status=status, result=True).excerpt == ""  # type: ignore[attr-defined]  # an HttpError
 
 
 OTHER_FORM = r"Binding\.DOCUMENTED, Binding\.SOAP11, Binding\.SOAP12; try another one with binding="
@@ -172,7 +177,7 @@ OTHER_FORM = r"Binding\.DOCUMENTED, Binding\.SOAP11, Binding\.SOAP12; try anothe
 def test_fault_codes(code: str, kind: type[Fault], applied: str, advice: str) -> None:
     """A code tells whether the form was refused before dispatch, and whether another binding may help."""
     block = FaultBlock(code=code, subcode="sub", reasons={"en": "", "nb": "nei"}, actor="urn:a", detail="d")
-    error = judged(fault=block, status=500)
+    error = error_of(fault=block, status=500)
     assert isinstance(error, Fault)
     assert (type(error), error.applied, error.retryable, error.status) == (kind, applied, False, 500)
     assert (error.code, error.subcode, error.actor, error.detail) == (code, "sub", "urn:a", "d")
@@ -183,7 +188,7 @@ def test_fault_codes(code: str, kind: type[Fault], applied: str, advice: str) ->
 
 def test_a_fault_without_reasons() -> None:
     """A fault that gives no reason says so."""
-    error = judged(fault=FaultBlock(code="x"))
+    error = error_of(fault=FaultBlock(code="x"))
     assert isinstance(error, Fault)
     assert (error.reason, error.reasons) == ("no reason given", {})
 
@@ -193,11 +198,11 @@ SESSION = ExceptionInfo(exception_type="SuperOffice.Exceptions.SoSessionExceptio
 
 def test_a_lost_session_was_not_applied() -> None:
     """A refused ticket is known before the operation runs, whether it comes in a header block or a fault."""
-    failed = judged(header=ReplyHeader(succeeded=False, exception_info=SESSION))
+    failed = error_of(header=ReplyHeader(succeeded=False, exception_info=SESSION))
     assert isinstance(failed, OperationFailed)
     assert (failed.error_type, failed.applied) == ("SoSessionException", "no")
-    assert judged(fault=attrs.evolve(FAULT, exception_info=SESSION)).applied == "no"
-    assert judged(header=FAILED).applied == "unknown"
+    assert error_of(fault=attrs.evolve(FAULT, exception_info=SESSION)).applied == "no"
+    assert error_of(header=FAILED).applied == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -213,7 +218,7 @@ def test_a_lost_session_was_not_applied() -> None:
 )
 def test_messages_of_failures(info: ExceptionInfo | None, message: str, error_type: str | None) -> None:
     """The message is the best that the server said."""
-    error = judged(header=ReplyHeader(succeeded=False, exception_info=info))
+    error = error_of(header=ReplyHeader(succeeded=False, exception_info=info))
     assert isinstance(error, OperationFailed)
     assert (str(error), error.error_type, error.exception_info) == (message, error_type, info)
 
@@ -283,11 +288,9 @@ SECRET_INFO = ExceptionInfo(
 )
 
 
-def unreadable(excerpt: str, kind: type[ProtocolError] = UnexpectedResponse) -> ProtocolError:
-    """Return a problem with an excerpt."""
-    problem = kind(f"expected <a>, got <{SECRET_TEXT}>")
-    problem.excerpt = excerpt
-    return problem
+def unreadable(excerpt: str, kind: type[ProtocolError] = UnexpectedResponse) -> dict[str, Any]:
+    """Return a problem with an excerpt, as attributes of a parsed response."""
+    return {"problem": Problem(kind, f"expected <a>, got <{SECRET_TEXT}>"), "excerpt": excerpt}
 
 
 @pytest.mark.parametrize(
@@ -308,29 +311,106 @@ def unreadable(excerpt: str, kind: type[ProtocolError] = UnexpectedResponse) -> 
             id="fault",
         ),
         pytest.param(200, {"header": ReplyHeader(succeeded=False, exception_info=SECRET_INFO)}, id="failure"),
-        pytest.param(502, {"problem": unreadable(SECRET_TEXT)}, id="HTTP"),
-        pytest.param(200, {"problem": unreadable(SECRET_TEXT)}, id="unexpected"),
-        pytest.param(200, {"problem": unreadable("", UnreadableResponse)}, id="empty"),
-        pytest.param(200, {"problem": unreadable("x" * 193 + TOKEN)}, id="cut in the middle of a secret"),
+        pytest.param(502, unreadable(SECRET_TEXT), id="HTTP"),
+        pytest.param(200, unreadable(SECRET_TEXT), id="unexpected"),
+        pytest.param(200, unreadable("", UnreadableResponse), id="empty"),
+        pytest.param(200, unreadable("x" * 193 + TOKEN), id="cut in the middle of a secret"),
     ],
 )
 def test_no_secret_is_in_any_text_of_an_error(status: int, reply: dict[str, Any]) -> None:
     """What a server repeats is masked by shape and by value, in every text that the error carries."""
-    error = judged(status=status, secrets=(TOKEN,), **reply)
+    error = error_of(status=status, secrets=(TOKEN,), **reply)
     found = list(texts(error))
     assert len(found) > 3
     assert [text for text in found if "c2Vj" in text or "plain" in text] == []
     assert any("***" in text for text in found)
 
 
+def info_with(exception_type: str) -> str:
+    """Return the elements of an ExceptionInfo of this type."""
+    return f"<Message>no such thing</Message><ExceptionType>SuperOffice.Exceptions.{exception_type}</ExceptionType>"
+
+
+def failures() -> Iterator[tuple[str, int, str | None, bytes]]:
+    """Yield responses that mean an error: operation, status, Content-Type and body."""
+    for name, operation, _ in ROWS:
+        yield operation, *read(WIRE / f"{name}.http")
+    for exception in ("SoSessionException", "SoEntityNotFoundException"):
+        blocks = f"<Succeeded>false</Succeeded><ExceptionInfo>{info_with(exception)}</ExceptionInfo>"
+        yield "StopBatchJob", 200, None, answer("StopBatchJob", "", blocks)
+        detail = f"<detail><SoExceptionInfo>{info_with(exception)}</SoExceptionInfo></detail>"
+        yield "StopBatchJob", 500, None, fault11(f"<faultcode>s:Server</faultcode>{detail}")
+    for code in ("VersionMismatch", "MustUnderstand", "Client", "a:ActionNotSupported"):
+        yield "StopBatchJob", 500, None, fault11(f"<faultcode>s:{code}</faultcode><faultstring>no</faultstring>")
+        values = f"<s:Value>s:Sender</s:Value><s:Subcode><s:Value>{code}</s:Value></s:Subcode>"
+        yield "StopBatchJob", 500, None, fault12(f"<s:Code>{values}</s:Code>")
+    for status in (200, 204, 302, 401, 403, 415, 421, 429, 500, 503):
+        yield "StopBatchJob", status, None, b"<html>sorry</html>"
+    yield "StopBatchJob", 200, None, b""
+    yield "StopBatchJob", 200, None, envelope("<Succeeded/>", OK)
+    yield "StopBatchJob", 200, None, answer("StopBatchJob", "<Response>Succeeded</Response>", OK)
+    yield "StopBatchJob", 200, None, answer("StopBatchJob", "<Response>true</Response>", OK)[:-9]
+    yield "StopBatchJob", 200, None, b"<" + b"x" * Limits().text_length + b">"
+    yield "AuthenticateImplicit", 200, None, envelope("<AuthenticateResponse/>")
+
+
+def decided(operation: str, status: int, content_type: str | None, body: bytes, *secrets: str) -> object:
+    """Return everything about an error that a caller may decide on; None: the response is no error."""
+    parser = ResponseParser(OPERATIONS[operation], V88, limits=Limits(), content_type=content_type)
+    parser.feed(body)
+    try:
+        interpret(OPERATIONS[operation], parser.close(), status, retry_after=3, secrets=map(Secret, secrets))
+    except SoapBatchError as error:
+        names = ("error_type", "applied", "retryable", "retry_after", "code", "subcode", "status", "limit")
+        info = getattr(error, "exception_info", None)
+        return type(error), info and info.exception_type, [getattr(error, name, None) for name in names]
+    return None
+
+
+FAILURES = [(failure, outcome) for failure in failures() if (outcome := decided(*failure)) is not None]
+WORDS = sorted(
+    {word for (_, _, _, body), _ in FAILURES for word in re.findall(r"[\w.:]{2,60}", body[:20_000].decode("latin-1"))}
+)
+
+
+@st.composite
+def parts(draw: st.DrawFn) -> str:
+    """Return a part of a word that stands in a response: a name, a tag, a code."""
+    word: str = draw(st.sampled_from(WORDS))
+    start = draw(st.integers(0, len(word) - 1))
+    return word[start : draw(st.integers(start + 1, len(word)))]
+
+
+@given(st.lists(st.text(min_size=1, max_size=60) | parts() | st.sampled_from(WORDS), min_size=1, max_size=3))
+@example(["t"])
+@example(["SoSessionException"])
+@example(["SuperOffice.Exceptions.SoSessionException", "Succeeded", "Sender"])
+def test_no_secret_changes_what_an_error_is(secrets: list[str]) -> None:
+    """A secret that is part of a response changes nothing that a caller decides on: only texts are masked."""
+    for failure, outcome in FAILURES:
+        assert decided(*failure, *secrets) == outcome
+
+
+def test_a_name_with_a_secret_in_it_stays_a_name() -> None:
+    """A type or a code that holds a secret is not masked; what cannot be a name, or looks like a token, is."""
+    header = ReplyHeader(succeeded=False, exception_info=SESSION)
+    error = error_of(header=header, secrets=("Session", "gone"))
+    assert isinstance(error, OperationFailed)
+    assert error.exception_info == ExceptionInfo(exception_type=SESSION.exception_type, message="***")
+    assert str(error) == "StopBatchJob: SoSessionException: ***"
+    fault = error_of(fault=FaultBlock(code="Sender", subcode="eyJh.eyJz.c2ln"), secrets=("Sender",))
+    assert isinstance(fault, Fault)
+    assert (fault.code, fault.subcode) == ("Sender", "***")
+
+
 def test_secret_elements_in_an_excerpt() -> None:
     """An excerpt masks what stands in secret elements, by their name, without knowing the value."""
     parser = ResponseParser(STOP, V88, limits=Limits())
     parser.feed(b"<Envelope><Credentials><Ticket>unknown to us</Ticket></Credentials>" + b"x" * 5000)
-    problem = parser.close().problem
-    assert problem is not None
-    assert "unknown to us" not in problem.excerpt
-    assert len(judged(problem=problem).excerpt) == 200  # type: ignore[attr-defined]  # a ProtocolError
+    parsed = parser.close()
+    assert parsed.problem is not None
+    assert "unknown to us" not in parsed.excerpt
+    assert len(error_of(problem=parsed.problem, excerpt=parsed.excerpt).excerpt) == 200  # type: ignore[attr-defined]  # a ProtocolError
 
 
 def error_classes(base: type[SoapBatchError] = SoapBatchError) -> Iterator[type[SoapBatchError]]:
@@ -365,7 +445,7 @@ def test_every_error_can_be_pickled(cls: type[SoapBatchError]) -> None:
 
 
 def test_real_errors_can_be_pickled() -> None:
-    """What judgement itself raises can cross a process boundary."""
+    """What `interpret` raises can cross a process boundary."""
     for body in (
         fault11("<faultcode>s:Client</faultcode>"),
         answer("StopBatchJob", "", "<Succeeded>false</Succeeded>"),

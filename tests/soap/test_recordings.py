@@ -219,7 +219,7 @@ def test_what_a_recorded_answer_means(
     name: str, operation: str, expected: str, short: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each recorded answer gives the value or the error of its row, whether it is read as a whole or as it comes."""
-    monkeypatch.setattr("soapbatch.soap.parser._SHORT", short)
+    monkeypatch.setattr("soapbatch.soap.fast.short_response._SHORT", short)
     status, content_type, body = read(WIRE / f"{name}.http")
     unknown: list[Any] = []
     try:

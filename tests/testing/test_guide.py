@@ -51,6 +51,7 @@ def test_the_page_names_what_exists() -> None:
     assert set(re.findall(r"^    (netserver\w*) {2,}", PAGE, re.MULTILINE)) == fixtures
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("runner", SETTINGS)
 def test_the_ten_tests_pass(runner: str, tmp_path: Path) -> None:

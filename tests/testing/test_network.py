@@ -64,7 +64,7 @@ async def test_the_client_is_refused_and_named() -> None:
                 await client.batch.get_batch_task_info(1)
     assert [error.address for error in attempts] == [f"{OUTSIDE}:443", "crm.example.com:443"]
     assert isinstance(attempts[0], SoapBatchError)
-    assert "in task Task-" in str(attempts[1])
+    assert " in task " in str(attempts[1])
 
 
 async def test_a_foreign_client_is_refused_and_named() -> None:

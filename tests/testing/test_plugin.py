@@ -163,7 +163,10 @@ def test_it(netserver):
 @pytest.mark.parametrize(
     ("marker", "words"),
     [
-        ("nonsense=1", "*@pytest.mark.netserver takes no nonsense; it takes allow_unused, failures, jobs*"),
+        (
+            "nonsense=1",
+            "*@pytest.mark.netserver takes no nonsense; it takes accepts_app*allow_unused, failures*",
+        ),
         ("'fault'", "*@pytest.mark.netserver takes keyword arguments only*"),
         ("personality='WCF'", "*there is no personality WCF: there are LENIENT, STRICT_SOAP11*"),
         ("jobs={'A': {'seconds': 3}}", "*job A: there is no seconds; a job has cancellation_behaviour, duration*"),

@@ -417,14 +417,15 @@ def test_responses_are_valid_by_the_servers_schema() -> None:
         schema_of(SO_PRINCIPAL, version).assertValid(etree.ElementTree(answer))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("version", [ServiceVersion.V75, ServiceVersion.V88], ids=str)
-def test_wsimport_takes_it(version: ServiceVersion, tmp_path: Path) -> None:
+def test_wsimport_takes_it(tmp_path: Path) -> None:
     """The importer of JAX-WS, which is strict, makes Java classes of each WSDL without an error."""
     wsimport = shutil.which("wsimport")
     if wsimport is None:
         pytest.skip("wsimport is not installed: since Java 11 it comes with JAX-WS (Debian: jaxws), not with Java")
-    for agent in (BATCH, SO_PRINCIPAL, *([BLOB] if version is ServiceVersion.V88 else [])):
+    version = ServiceVersion.V88
+    for agent in AGENTS:
         folder = tmp_path / agent.name
         folder.mkdir()
         file = folder / "service.wsdl"
