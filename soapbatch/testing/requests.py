@@ -26,7 +26,6 @@ JAX-WS sends this one.
 
 import re
 from collections.abc import Container, Mapping
-from email.message import Message
 from enum import Enum
 from typing import Any, Final
 
@@ -54,6 +53,7 @@ from soapbatch.testing.stacks import JAXWS_STYLE, MONO_STYLE, NODE_SOAP_STYLE, S
 _ENDPOINT_PATH: Final = re.compile(
     rf"(.*)/(services\d\d)/({'|'.join(agent.name.lower() for agent in AGENTS)})\.svc", re.DOTALL
 )
+_ACTION: Final = re.compile(r';\s*action\s*=\s*"?([^";]*)', re.IGNORECASE)
 _SOAP11_MEDIA_TYPE: Final = frozenset({"text/xml"})
 _SOAP12_MEDIA_TYPE: Final = frozenset({"application/soap+xml"})
 _ANY_MEDIA_TYPE: Final = _SOAP11_MEDIA_TYPE | _SOAP12_MEDIA_TYPE | {"application/xml"}
@@ -197,9 +197,8 @@ def read_request(stack: StackProfile, endpoint: Endpoint, headers: Mapping[str, 
     Raises:
         Refusal: the request gets an answer at once, and no operation runs.
     """
-    content_type = Message()
-    content_type["Content-Type"] = headers.get("content-type", "none/none")
-    media_type = content_type.get_content_type()
+    content_type = headers.get("content-type", "")
+    media_type = content_type.partition(";")[0].strip().lower()
     if media_type not in stack.media_types:
         raise Refusal(Answer(415))
     expected_envelope = SOAP11_ENVELOPE if media_type == "text/xml" else SOAP12_ENVELOPE
@@ -208,7 +207,7 @@ def read_request(stack: StackProfile, endpoint: Endpoint, headers: Mapping[str, 
         if envelope.namespace not in stack.envelopes:
             reason = f"Expecting an Envelope in namespace {expected_envelope}"
             raise Refusal(fault(expected_envelope, "VersionMismatch", reason, style=stack.style))
-        action = headers.get("soapaction") or str(content_type.get_param("action", ""))
+        action = headers.get("soapaction") or next(iter(_ACTION.findall(content_type)), "")
         operation = _find_operation(stack, endpoint, action.strip('" '), envelope)
         if envelope.call.tag != f"{{{endpoint.version.namespace}}}{operation.name}":
             raise UnexpectedResponse(f"its Body does not hold {operation.name}")

@@ -1,6 +1,7 @@
 """The forms of request that each personality accepts and refuses, and the form of the answers."""
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -389,6 +390,24 @@ async def test_plain_soap_12_without_a_header_gets_plain_soap_12() -> None:
     answer = await client.send("/Remote/Services88/SoPrincipal.svc", body.encode(), headers)
     assert f'<s:Envelope xmlns:s="{SOAP12_ENVELOPE}"'.encode() in answer.content
     assert b"<Succeeded>true</Succeeded>" in answer.content
+
+
+@pytest.mark.parametrize(
+    ("content_type", "expected"),
+    [
+        ("text/xml;" + " charset*0=u;" * 8000, "runs"),
+        ("text/xml" + ";" * 60_000, "runs"),
+        ("TEXT/XML ; charset=utf-8", "runs"),
+        ("text/xml " * 8000, "empty 415"),
+        ("", "empty 415"),
+    ],
+    ids=["many parameters", "many semicolons", "capitals", "no media type", "empty"],
+)
+async def test_a_content_type_is_read_in_no_time(content_type: str, expected: str) -> None:
+    """However long it is and whatever it holds, the header is read at once, by its media type and its action alone."""
+    begun = time.perf_counter()
+    assert summary(await send(raw_client(), {"headers": {"Content-Type": content_type}})) == expected
+    assert time.perf_counter() - begun < 1
 
 
 @pytest.mark.parametrize("path", [BATCH.lower(), BATCH.upper(), "/Cust1/remote/SERVICES88/batch.Svc"])
