@@ -92,8 +92,9 @@ class Client:
             application_token: the app's client secret; SuperOffice Online requires it.
             version: of the services to call: a ServiceVersion, 88 or "88". None: the one that `base_url` names, or
                 Services88.
-            binding: which form of envelope to send. None: the documented one, and SOAP 1.1 from then on if the
-                server refuses it before dispatch.
+            binding: which form of envelope to send. None: the client finds out. The first call is sent in the
+                documented form, then in SOAP 1.1, then in SOAP 1.2, until the service answers and sees the ticket. A
+                first call that changes something is sent once: GetBatchTaskInfo(0) finds the binding before it.
             timeout: seconds for a whole call: queueing, login, connecting, retries, reading, parsing. None: no limit.
             limits: how large a response may be.
             retries: how transient failures are retried, where that is safe.
@@ -229,7 +230,7 @@ class Client:
     @cached_property
     def jobs(self) -> Jobs:
         """Start jobs, wait for them, watch and stop them, and know what became of each."""
-        return Jobs(self.batch, self.blob, self.version)
+        return Jobs(self.batch, self.blob, self.version, self._context.settings.base_url)
 
     @property
     def version(self) -> ServiceVersion:
@@ -238,8 +239,11 @@ class Client:
 
     @property
     def binding(self) -> Binding | None:
-        """The form of envelope that it sends; None until the first answer has shown which the server takes."""
-        return self._context.binding
+        """The form of envelope that the client sends; None: not known yet.
+
+        A binding that one client has found saves the next client the search: `Client(..., binding=client.binding)`.
+        """
+        return self._context.search.binding
 
     async def ticket(self) -> Ticket:
         """Return a ticket that is valid now, with its expiry, obtaining one if need be: to hand to another process.

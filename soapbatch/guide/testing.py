@@ -279,8 +279,8 @@ none the network.
             for client in clients.values():
                 await client.aclose()
         for name, server in servers.items():
+            server.assert_called_once("StartBatchJob")
             server.assert_called_once("StartBatchJob", description=name)
-            server.assert_called_once()
 
 
 10. Replay of a recording

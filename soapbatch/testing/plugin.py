@@ -120,7 +120,8 @@ def netserver_client(netserver: "NetServer", netserver_url: str) -> Callable[...
 
         async with netserver_client() as client: ...
 
-    Keyword arguments are those of `soapbatch.Client`, and replace what the fixture would pass.
+    Keyword arguments are those of `soapbatch.Client`, and replace what the fixture would pass. A client reads once
+    before its first call that changes something, to find the binding; with `binding=` it does not.
     """
     from soapbatch.testing.fixtures import client_of
 

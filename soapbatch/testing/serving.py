@@ -9,10 +9,13 @@ import socket
 import threading
 from collections.abc import AsyncGenerator, Generator
 from concurrent.futures import Future
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from soapbatch.errors import UsageError
 from soapbatch.testing.server import DROP_CONNECTION, App, Receive, Scope, Send
+
+# Seconds, as IIS waits: uvicorn's own 5 s are less than the client keeps its connections.
+_KEEP_ALIVE: Final = 120
 
 _Started: TypeAlias = tuple[str, asyncio.AbstractEventLoop, asyncio.Event]
 
@@ -38,6 +41,7 @@ async def serve(app: App, host: str = "127.0.0.1", port: int = 0) -> AsyncGenera
 
     config = uvicorn.Config(
         _with_drop(app),
+        timeout_keep_alive=_KEEP_ALIVE,
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -6,6 +6,7 @@ that was handed over counts as sent.
 """
 
 import asyncio
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -22,12 +23,15 @@ class SendState:
     """How far a request has come.
 
     Attributes:
-        phase: "queueing", "login", "connecting", "sending", "waiting", "reading" or "retrying".
+        phase: "queueing", "login", "discovering", "connecting", "sending", "waiting", "reading" or "retrying".
         sent: whether a byte of the request may have left.
+        max_idle: seconds that a connection may have been idle before it carries the request. A server that closes an
+            idle connection may do so while the request is on its way: then nobody knows whether it was applied.
     """
 
     phase: str = "queueing"
     sent: bool = False
+    max_idle: float = math.inf
 
     @property
     def applied(self) -> Applied:

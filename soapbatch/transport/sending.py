@@ -17,12 +17,16 @@ import httpx
 from soapbatch.errors import ClientClosed, ProtocolError, UsageError
 from soapbatch.system import run_to_completion
 from soapbatch.transport.error_mapping import stale_response, transport_error
-from soapbatch.transport.pool import PooledStream
+from soapbatch.transport.pool import ConnectionPool, PooledStream
 from soapbatch.transport.send_state import EXTENSION, SendState, Trace
 
 # RFC 9110, sections 5.1 and 5.5, without the obsolete bytes above ASCII.
 _NAME: Final = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 _VALUE: Final = re.compile(r"(?:[!-~](?:[ -~\t]*[!-~])?)?")
+
+
+# HTTP statuses with which SOAP stacks send faults.
+_MAY_HOLD_A_FAULT: Final = frozenset({400, 500})
 
 
 class Sender:
@@ -91,8 +95,11 @@ class Sender:
         raise failure
 
     async def aclose(self) -> None:
-        """Close the transport."""
-        await self._transport.aclose()
+        """Close the transport, unless it is a pool that belongs to a block of its own."""
+        if isinstance(self._transport, ConnectionPool):
+            await self._transport.aclose_with_client()
+        else:
+            await self._transport.aclose()
 
 
 class HttpResponse:
@@ -210,7 +217,12 @@ class ClientTransport(httpx.AsyncBaseTransport):
             headers=request.headers.raw,
             extensions=dict(request.extensions),
         )
-        response = await self._client.send(foreign, stream=True, follow_redirects=False)
+        try:
+            response = await self._client.send(foreign, stream=True, follow_redirects=False)
+        except Exception as error:
+            response = _response_of(error)
+            if response is None:
+                raise
         headers, stream = response.headers.raw, response.stream
         if response.is_stream_consumed:  # by a hook of the client
             headers = [(name, value) for name, value in headers if name.lower() != b"content-encoding"]
@@ -223,6 +235,28 @@ class ClientTransport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Do nothing: the owner of the client closes it."""
+
+
+def _response_of(error: Exception) -> Any:
+    """Return the response of an HTTPStatusError that a hook of the client has raised; None: it is another error.
+
+    httpx closes the response then: its body can be read only if the hook has read it.
+
+    Raises:
+        UsageError: the body is lost, and HTTP 400 and 500 mean nothing without it: it may hold a SOAP fault.
+    """
+    is_for_status = any(kind.__name__ == "HTTPStatusError" for kind in type(error).__mro__)
+    response = getattr(error, "response", None) if is_for_status else None
+    if response is None or response.is_stream_consumed:
+        return response
+    if response.status_code in _MAY_HOLD_A_FAULT:
+        raise UsageError(
+            f"HTTP {response.status_code}, and a response hook of http_client= raised for the status, which hides the "
+            "SOAP fault in the body: take the hook out, or let it read the response before (await response.aread())",
+            applied="unknown",
+        )
+    response.stream = httpx.ByteStream(b"")
+    return response
 
 
 class _Foreign(httpx.AsyncByteStream):

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from soapbatch import BatchTaskInfo, BatchTaskState, Client, UsageError
+from soapbatch import BatchTaskInfo, BatchTaskState, Binding, Client, UsageError
 from soapbatch.errors import ConnectionLost, HttpError, OperationFailed
 from soapbatch.testing import Control, DrivenClock, JobDefinition, NetServer
 
@@ -41,7 +41,12 @@ async def test_calls_are_listed() -> None:
     control = new_control()
     async with (
         http_of(control) as http,
-        Client("http://test", ticket=control.server.tickets.issue(), transport=httpx.ASGITransport(control)) as client,
+        Client(
+            "http://test",
+            ticket=control.server.tickets.issue(),
+            binding=Binding.DOCUMENTED,
+            transport=httpx.ASGITransport(control),
+        ) as client,
     ):
         await client.batch.start_batch_job(BatchTaskInfo(name="Nightly", parameter_object={"k": "v"}))
         await client.batch.get_batch_task_infos_by_associates([7])

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from soapbatch import BatchTaskInfo, UsageError
+from soapbatch import BatchTaskInfo, Binding, UsageError
 from soapbatch.errors import ConnectionLost
 from soapbatch.operations import START_BATCH_JOB
 from soapbatch.testing import NetServer, delayed, failing, lost_reply, lost_request
@@ -16,7 +16,7 @@ async def server_with_calls() -> NetServer:
     server = NetServer(clock=lambda: 0.0)
     for name in ("Export", "Import"):
         server.define_job(name)
-    async with in_process(server) as client:
+    async with in_process(server, binding=Binding.SOAP11) as client:
         await client.batch.start_batch_job(BatchTaskInfo(name="Export", description="nightly"))
         await client.batch.start_batch_job(BatchTaskInfo(name="Import"))
         await client.batch.get_batch_task_info(1)
@@ -97,7 +97,7 @@ def test_without_any_call_the_message_says_so() -> None:
 async def test_few_calls_are_shown() -> None:
     """Of many calls, five are shown and the others are counted."""
     server = NetServer()
-    async with in_process(server) as client:
+    async with in_process(server, binding=Binding.SOAP11) as client:
         for number in range(8):
             await client.batch.get_batch_task_info(number)
     with pytest.raises(AssertionError) as caught:
@@ -132,7 +132,7 @@ async def test_a_script_plays_one_step_a_call() -> None:
     server = NetServer(clock=lambda: 0.0)
     server.define_job("Export")
     server.script("StartBatchJob", [lost_reply, delayed(2), None])
-    async with in_process(server) as client:
+    async with in_process(server, binding=Binding.SOAP11) as client:
         with pytest.raises(ConnectionLost):
             await client.batch.start_batch_job(BatchTaskInfo(name="Export"))
         server_time = [await client.batch.start_batch_job(BatchTaskInfo(name="Export")) for _ in range(3)]
@@ -151,7 +151,7 @@ async def test_what_was_not_used_is_told() -> None:
     server.intercept("StopBatchJob", lost_request, optional=True)
     server.script(None, [], optional=True)
     server.script("StartBatchJob", [failing(ValueError())])
-    async with in_process(server) as client:
+    async with in_process(server, binding=Binding.SOAP11) as client:
         await client.batch.get_batch_task_info(1)
     assert server.unused_interceptors() == ["lost_request for StopBatchJob", "failing for StartBatchJob (step 1 of 1)"]
     with pytest.raises(AssertionError, match=re.escape("lost_request for StopBatchJob; failing for StartBatchJob")):

@@ -23,6 +23,7 @@ ACCEPTED = [
     (Personality.LENIENT, Binding.SOAP12),
     (Personality.STRICT_SOAP11, None),
     (Personality.STRICT_SOAP11, Binding.SOAP11),
+    (Personality.STRICT_SOAP12, None),
     (Personality.STRICT_SOAP12, Binding.SOAP12),
 ]
 
@@ -51,10 +52,10 @@ async def test_the_client_runs_every_operation(personality: Personality, binding
             called[name] = await getattr(agents[operation.agent], operation.python_name)(**arguments)
     assert {call.operation for call in server.calls} == OPERATIONS.keys()
     assert {call.outcome for call in server.calls} == {"succeeded"}
-    is_strict_11 = personality is Personality.STRICT_SOAP11
-    expected = binding or (Binding.SOAP11 if is_strict_11 else Binding.DOCUMENTED)
+    found = {Personality.STRICT_SOAP11: Binding.SOAP11, Personality.STRICT_SOAP12: Binding.SOAP12}
+    expected = binding or found.get(personality, Binding.DOCUMENTED)
     assert {call.binding for call in server.calls} == {expected}
-    assert server.requests == len(server.calls) + (binding is None and is_strict_11)
+    assert server.requests == len(server.calls) + (0 if binding else [*Binding].index(expected))
     assert called["GetOutputFromBatch"] == b"output"
     assert [info.name for info in called["GetAllBatchTaskInfosByName"]]
     assert called["StopBatchJob"] is False
@@ -116,6 +117,7 @@ def test_a_day_passes_at_once() -> None:
                 "http://localhost",
                 credentials=UsernamePassword("demo", "demo"),
                 version=ServiceVersion.V86,
+                binding=Binding.DOCUMENTED,
                 http_client=http,
             ) as client,
         ):
@@ -140,7 +142,9 @@ def test_the_client_handles_interceptors() -> None:
         server = NetServer(clock=loop.time)
         async with (
             httpx.AsyncClient(transport=httpx.ASGITransport(server)) as http,
-            Client("http://localhost", ticket=server.tickets.issue(), http_client=http) as client,
+            Client(
+                "http://localhost", ticket=server.tickets.issue(), binding=Binding.DOCUMENTED, http_client=http
+            ) as client,
         ):
             server.intercept("StartBatchJob", lost_reply)
             with pytest.raises(ConnectionLost) as caught:

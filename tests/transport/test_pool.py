@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from soapbatch.errors import ClientClosed, ConnectFailed, UsageError
-from soapbatch.transport import ConnectionPool, SendState
+from soapbatch.transport import ConnectionPool, Sender, SendState
 from tests.support.fault_server import Answer, Authority, FaultServer, echo
 from tests.support.transports import (
     TRANSPORTS,
@@ -96,17 +96,17 @@ async def test_a_cancelled_request_leaves_the_queue() -> None:
 
 def cancel_when_served(pool: ConnectionPool, task: asyncio.Task[bytes], *, before: bool = False) -> None:
     """Cancel `task`, once, right after, or right before, a waiting request is handed a connection."""
-    hand_over = pool._hand_over
+    give_back = pool._give_back
 
     def and_cancel(slot: Any) -> None:
         is_due = not task.cancelling()
         if is_due and before:
             task.cancel()
-        hand_over(slot)
+        give_back(slot)
         if is_due and not before:
             task.cancel()
 
-    pool._hand_over = and_cancel  # type: ignore[method-assign] # that is the point
+    pool._give_back = and_cancel  # type: ignore[method-assign] # that is the point
 
 
 @pytest.mark.parametrize("before", [False, True], ids=["after", "before"])
@@ -229,6 +229,69 @@ async def test_a_connection_that_is_handed_over_after_closing_is_closed() -> Non
             await waiting
         await pool.aclose()
         await until(lambda: server.connections == 0)
+
+
+# --- Shared pools -------------------------------------------------------------------------------------------------
+
+
+async def test_a_pool_belongs_to_its_block() -> None:
+    """A pool used as `async with` stays open when a client that uses it is closed, and is closed with its block."""
+    async with FaultServer() as server, ConnectionPool() as pool:
+        for _ in range(3):
+            sender = Sender(pool)
+            await body_of(await send(pool, server.url))
+            await sender.aclose()
+        assert server.accepted == 1
+    with pytest.raises(ClientClosed, match="the request was not sent"):
+        await ask(pool, server.url)
+    alone = ConnectionPool()
+    await Sender(alone).aclose()
+    with pytest.raises(ClientClosed):
+        await ask(alone, server.url)
+
+
+async def test_a_host_has_a_bound_of_its_own() -> None:
+    """Requests to a host that has its share wait for one another, and not in the way of other hosts' requests."""
+    async with (
+        FaultServer() as one,
+        FaultServer() as two,
+        using(ConnectionPool(max_connections=3, max_per_host=2)) as pool,
+    ):
+        held = [await send(pool, one.url) for _ in range(2)]
+        waiting = [asyncio.create_task(ask(pool, one.url, body)) for body in (b"1", b"2")]
+        await until(lambda: len(pool._waiting) == 2)
+        assert await ask(pool, two.url, b"other") == b"other"
+        assert len(pool._waiting) == 2
+        await body_of(held[0])
+        assert [await task for task in waiting] == [b"1", b"2"]
+        full = [held[1], await send(pool, one.url), await send(pool, two.url)]
+        last = asyncio.create_task(ask(pool, two.url, b"last"))
+        await until(lambda: len(pool._waiting) == 1)
+        for response in full:
+            await body_of(response)
+        assert await last == b"last"
+    assert (one.accepted, pool._in_use, pool._in_use_at) == (2, 0, {})
+
+
+@pytest.mark.parametrize(("idle", "accepted"), [(0.0, 1), (0.3, 2)])
+async def test_a_connection_that_was_idle_for_long_is_not_for_every_request(idle: float, accepted: int) -> None:
+    """A request may say how long its connection may have been idle; the older one stays for others."""
+    async with FaultServer() as server, using(ConnectionPool()) as pool:
+        await ask(pool, server.url)
+        await asyncio.sleep(idle)
+        assert await ask(pool, server.url, b"2", SendState(max_idle=0.2)) == b"2"
+        assert server.accepted == accepted
+        for response in [await send(pool, server.url) for _ in range(accepted)]:
+            await body_of(response)
+        assert server.accepted == accepted
+
+
+@pytest.mark.parametrize("bounds", [{"max_connections": 0}, {"max_per_host": 0}])
+def test_bounds_are_at_least_one(bounds: dict[str, int]) -> None:
+    """A pool without a connection could carry nothing."""
+    with pytest.raises(UsageError, match="at least 1"):
+        ConnectionPool(**bounds)  # type: ignore[arg-type] # numbers all
+    assert ConnectionPool(max_per_host=1)._max_per_host == 1
 
 
 async def test_closing_a_pool_that_was_never_used() -> None:
