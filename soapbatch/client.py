@@ -132,7 +132,8 @@ class Client:
             max_connections: how many requests may be on their way at once; more wait.
             ticket_store: where to share the ticket with other processes.
             session_errors: types of exception with which the server says that a ticket is not valid (any more).
-            allow_insecure: let passwords cross plain HTTP to other hosts.
+            allow_insecure: let passwords cross plain HTTP to other hosts. `httpx.ASGITransport` and
+                `httpx.MockTransport` reach no other host, and need no leave.
             grace: seconds that running calls get to finish when the client is closed.
 
         Raises:
@@ -173,6 +174,8 @@ class Client:
         if isinstance(where, str):
             raise UsageError(where)
         address, version = where
+        if isinstance(transport, httpx.ASGITransport | httpx.MockTransport):
+            allow_insecure = True  # nothing leaves the process
         source = credentials if ticket is None else ticket
         provider = None if source is None else as_provider(source)
         if provider is not None:

@@ -21,6 +21,7 @@ PACKAGE = Path(__file__).parents[1] / "soapbatch"
 # The wings from the ground up, each with the reason for its place. An import points to a lower floor, or stays in the
 # wing; two wings on one floor do not know each other.
 WINGS: list[dict[str, str]] = [
+    {"_lazy": "finds the names of a package when they are asked for", "guide": "is text"},
     {"model": "the values that everything is about", "system": "what asyncio and the OS make hard"},
     {"errors": "carry values as evidence"},
     {"operations": "rows of the contract: made of types, and raise NotInVersion"},
@@ -42,12 +43,14 @@ FLOOR = {wing: floor for floor, wings in enumerate(WINGS) for wing in wings}
 # import the upper one.
 UPWARD = {("client", "online"): "Client.online: a script writes it, and what makes the client stands above clients"}
 
-# Who alone may import what. `client` and `online` need httpx for a type.
+# Who alone may import what. `client` and `online` need httpx for a type, and `testing` for transports
+# that record and replay.
 FOREIGN = {
-    "httpx": ("transport", "client", "online"),
+    "httpx": ("transport", "client", "online", "testing"),
     "httpcore": ("transport",),
     "h11": ("transport",),
     "lxml": ("soap", "testing"),
+    "pytest": ("testing",),
     "rich": ("cli",),
     "uvicorn": ("testing",),
     "cryptography": ("online", "testing"),

@@ -111,12 +111,17 @@ def test_the_wire_log_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None
     assert (WIRE.level, WIRE.propagate, WIRE.handlers) == (logging.WARNING, True, [])
 
 
-@pytest.mark.parametrize("module", ["rich.console", "rich.table", "rich.progress", "uvicorn"])
-def test_without_the_extra(module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("module", "extra"),
+    [("rich.console", "demo"), ("rich.table", "demo"), ("rich.progress", "demo"), ("uvicorn", "testing")],
+)
+def test_without_the_extra(
+    module: str, extra: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Where rich or uvicorn is not installed, the error names the extra that brings it."""
     monkeypatch.setitem(sys.modules, module, None)
     assert main(["demo"]) == 1
     error = capsys.readouterr().err
     assert error.startswith("soapbatch: ")
-    assert "soapbatch[demo]" in error
+    assert f"soapbatch[{extra}]" in error
     assert error.count("\n") == 1
