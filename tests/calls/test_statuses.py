@@ -54,7 +54,7 @@ BODIES = {
     "broken": plain(HTML, ConnectionLost("reset")),
     "a timeout of the HTTP client": plain(HTML, DeadlineExceeded("read timeout", phase="reading")),
     "never ends": plain(b"<", 3600.0),
-    "drips": plain(*(piece for _ in range(1000) for piece in (b"<", 4.0))),
+    "drips": plain(*(part for _ in range(1000) for part in (b"<", 4.0))),
     "a broken envelope": plain(answer(GET_BATCH_TASK_INFO)[:-30]),
     "a broken envelope, reset": plain(answer(GET_BATCH_TASK_INFO)[:-30], ConnectionLost("reset")),
     "br": encoded(HTML, "br"),
