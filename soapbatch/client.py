@@ -141,7 +141,7 @@ class Client:
             InsecureTransport: a password would cross plain HTTP to another host.
         """
         # No traceback shows a plain secret: each is wrapped in place before anything can raise.
-        application_token, ticket = Secret.wrap(application_token), Secret.wrap(ticket)
+        application_token, ticket = Secret.token(application_token), Secret.wrap(ticket)
         _check_types(
             base_url=(base_url, str | Location),
             application_token=(application_token, Secret | Callable | None),

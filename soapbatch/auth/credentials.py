@@ -71,7 +71,20 @@ def _as_secret(value: object) -> Secret | None:
     return wrapped if isinstance(wrapped, Secret) else None
 
 
-@attrs.frozen(init=False)
+def _shown(credentials: object, *names: str) -> str:
+    """Return a repr of `credentials`, which works while their constructor runs, too: a traceback may show them."""
+    if not all(hasattr(credentials, name) for name in names):
+        return f"{type(credentials).__name__}(...)"
+    shown = ", ".join(f"{name}={getattr(credentials, name)!r}" for name in names)
+    return f"{type(credentials).__name__}({shown})"
+
+
+def _as_token(value: object) -> Secret | None:
+    """Return `value` as `_as_secret` does, without the white space around it."""
+    return Secret.token(_as_secret(value))
+
+
+@attrs.frozen(init=False, repr=False)
 class Ticket:
     """A ticket with its expiry.
 
@@ -103,12 +116,12 @@ class Ticket:
         sliding: bool = True,
         renew_at: datetime | None = None,
     ) -> None:
-        """Wrap a ticket.
+        """Wrap a ticket. White space around it is dropped: it comes from a file, not from the server.
 
         Raises:
             UsageError: the value is empty or not text, or a time has no time zone.
         """
-        secret = _as_secret(value)
+        secret = _as_token(value)
         del value
         if secret is None or secret == Secret(""):
             raise UsageError("a ticket is a str or a Secret, and not empty")
@@ -119,6 +132,10 @@ class Ticket:
         object.__setattr__(self, "expires_at", expires_at)
         object.__setattr__(self, "sliding", sliding)
         object.__setattr__(self, "renew_at", renew_at)
+
+    def __repr__(self) -> str:
+        """Return the attributes, with secrets masked."""
+        return _shown(self, "value", "expires_at", "sliding", "renew_at")
 
     def renews(self, _version: ServiceVersion, /) -> bool:
         """Return False: a ticket cannot obtain another ticket."""
@@ -135,7 +152,7 @@ SecretSource: TypeAlias = Callable[[], Awaitable[str | Secret]]
 """An async callable that returns a secret, for example from a vault."""
 
 
-@attrs.frozen(init=False)
+@attrs.frozen(init=False, repr=False)
 class UsernamePassword:
     """A user's name and password, exchanged for a ticket with AuthenticateUsernamePassword.
 
@@ -162,6 +179,10 @@ class UsernamePassword:
         object.__setattr__(self, "user", user)
         object.__setattr__(self, "password", secret)
 
+    def __repr__(self) -> str:
+        """Return the attributes, with secrets masked."""
+        return _shown(self, "user", "password")
+
     def renews(self, _version: ServiceVersion, /) -> bool:
         """Return True."""
         return True
@@ -172,7 +193,7 @@ class UsernamePassword:
         return await _log_in(authenticate, AUTHENTICATE_USERNAME_PASSWORD, arguments, user=self.user)
 
 
-@attrs.frozen(init=False)
+@attrs.frozen(init=False, repr=False)
 class AccessToken:
     """An OAuth access token (`8A:...`), or an async callable that fetches a fresh one.
 
@@ -192,12 +213,12 @@ class AccessToken:
     sends_password: ClassVar[bool] = False
 
     def __init__(self, token: str | Secret | TicketSource, *, exchange: bool = False) -> None:
-        """Wrap a token or a callable.
+        """Wrap a token, without the white space around it, or a callable.
 
         Raises:
             UsageError: `token` is neither text nor a callable, or it is empty.
         """
-        held = token if callable(token) else _as_secret(token)
+        held = token if callable(token) else _as_token(token)
         del token
         if held is None or held == Secret(""):
             raise UsageError(
@@ -205,6 +226,10 @@ class AccessToken:
             )
         object.__setattr__(self, "token", held)
         object.__setattr__(self, "exchange", exchange)
+
+    def __repr__(self) -> str:
+        """Return the attributes, with secrets masked."""
+        return _shown(self, "token", "exchange")
 
     def renews(self, version: ServiceVersion, /) -> bool:
         """Return whether a callable can fetch another token, or the exchange can be repeated."""
@@ -239,7 +264,7 @@ class Implicit:
         return await _log_in(authenticate, AUTHENTICATE_IMPLICIT, {})
 
 
-@attrs.frozen(init=False)
+@attrs.frozen(init=False, repr=False)
 class Generic:
     """Key and value pairs that an authentication plugin of the server understands, sent with AuthenticateGeneric.
 
@@ -265,6 +290,10 @@ class Generic:
         if not is_text:
             raise UsageError("Generic takes a mapping with keys that are str, and values that are str, Secret or None")
         object.__setattr__(self, "data", secrets)
+
+    def __repr__(self) -> str:
+        """Return the attributes, with secrets masked."""
+        return _shown(self, "data")
 
     def renews(self, _version: ServiceVersion, /) -> bool:
         """Return True."""
