@@ -15,6 +15,7 @@ from soapbatch.errors import (
     JobError,
     JobFailed,
     JobGone,
+    ServiceError,
     SoapBatchError,
     StartOutcomeUnknown,
     StopRefused,
@@ -71,8 +72,10 @@ class Activities:
                     await wait_until_done(starting)
                 handle = starting.result()  # the id tells what to stop
             except StartOutcomeUnknown as error:
-                # The next attempt looks for the key before it sends anything: to try again is safe.
-                raise error.copy(retryable=attempt < _UNKNOWN_ATTEMPTS) from None
+                # The next attempt looks for the key before it sends anything: to try again is safe. After an answer of
+                # the service nothing is under way any more, and it would answer the same again.
+                is_answer = isinstance(error.__cause__, ServiceError)
+                raise error.copy(retryable=attempt < _UNKNOWN_ATTEMPTS and not is_answer) from None
         return handle.id
 
     @activity.defn(name="soapbatch.wait")

@@ -139,8 +139,10 @@ class _Run:
         try:
             self._know_id(await asyncio.shield(starting))
         except asyncio.CancelledError:
-            starting.cancel()
-            with contextlib.suppress(ActivityError):
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)  # the start may have ended at the same moment
+            starting.cancel()  # no harm if it has ended
+            with contextlib.suppress(ActivityError, asyncio.CancelledError):
                 self._know_id(await _finish(starting))
             await self._stop()
             raise
