@@ -6,6 +6,7 @@ The workers are processes of their own, the Temporal server is a real one, and t
 import asyncio
 import contextlib
 import uuid
+from asyncio.subprocess import Process
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from temporalio.exceptions import ApplicationError, CancelledError
 from soapbatch import BatchTaskInfo, BatchTaskState
 from soapbatch.integrations.temporal import BatchJob, BatchJobProgress, RunBatchJob
 from soapbatch.testing import Answer, Call, ConnectionDropped, NetServer, Proceed, serve
-from tests.support.fleet import Process, Tenanted, Workers, check_history, connect, dev_server, new_server, workers
+from tests.support.fleet import Tenanted, Workers, check_history, connect, dev_server, new_server, workers
 
 pytestmark = pytest.mark.slow
 

@@ -87,7 +87,7 @@ class TenantSlots:
         while True:
             while self._slots.waiting and len(self._slots.holders) < self._slots.limit:
                 await self._grant()
-            if workflow.info().is_continue_as_new_suggested():
+            if _is_history_long():
                 workflow.continue_as_new(self._slots)
             is_idle = not self._slots.holders and not self._slots.waiting
             if await self._has_news(RECHECK if is_idle or self._slots.waiting else None):
@@ -95,6 +95,11 @@ class TenantSlots:
             if is_idle:
                 return
             await self._forget_closed()
+
+    @workflow.query
+    def slots(self) -> Slots:
+        """Return who has a slot, and who waits for one."""
+        return self._slots
 
     @workflow.signal
     def acquire(self, request: SlotRequest) -> None:
@@ -135,6 +140,10 @@ class TenantSlots:
         )
         for token in closed:
             self._slots.remove(token)
+
+
+def _is_history_long() -> bool:
+    return workflow.info().is_continue_as_new_suggested()
 
 
 @activity.defn(name="soapbatch.acquire")

@@ -92,10 +92,10 @@ async def run_batch_job(
             return await run.to_the_end()
         run.note("queueing")
         try:
-            await hold_slot(job.tenant, job.max_running, key)
+            await run.until_slot(job.max_running)
             return await run.to_the_end()
         finally:
-            await _finish(asyncio.ensure_future(release_slot(job.tenant, key)))
+            await release_slot(job.tenant, key)
     except ActivityError as error:
         raise run.failed(error) from None
 
@@ -119,6 +119,14 @@ class _Run:
     def note(self, phase: Phase, *, note: str | None = None) -> None:
         """Report a phase."""
         self._report(BatchJobProgress(phase, self._facts, note))
+
+    async def until_slot(self, limit: int) -> None:
+        """Wait until the tenant has a slot for the job."""
+        try:
+            await hold_slot(self._job.tenant, limit, self._task.key)
+        except asyncio.CancelledError:
+            self.note("stopped", note="the job was not started")
+            raise
 
     def failed(self, error: ActivityError) -> ApplicationError:
         """Report that an activity has ended the job, and return the error to raise."""
@@ -154,7 +162,11 @@ class _Run:
         except asyncio.CancelledError:
             await self._stop()
             raise
-        return FinishedJob(self._job.tenant, self._facts, await self._fetch())
+        try:
+            return FinishedJob(self._job.tenant, self._facts, await self._fetch())
+        except asyncio.CancelledError:
+            self.note("stopped", note="the job has succeeded; its output may not have been saved")
+            raise
 
     async def _fetch(self) -> str | None:
         """Save the output and let the server remove it, where that is wanted; return what `save=` returned."""
