@@ -27,6 +27,8 @@ check: lint ## run ruff, both type checkers and the fast tests, in under a minut
 	@$(PYTEST) -m "not slow"
 
 test: lint ## run ruff, both type checkers and all tests with branch coverage: before you hand in
+	@echo "== pytest: the tests of soap, with soapbatch/soap/fast switched off"
+	@SOAPBATCH_FAST=off $(PYTEST) tests/soap -q
 	@echo "== pytest: all tests, with branch coverage of the package"
 	@$(PYTEST) --cov --durations 15 --durations-min 1
 

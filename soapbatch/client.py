@@ -150,8 +150,11 @@ class Client:
         ):
             if is_wrong:
                 raise UsageError(message)
-        address, version = _where(base_url, version)
+        where = _where(base_url, version)
         del base_url  # it may hold a password
+        if isinstance(where, str):
+            raise UsageError(where)
+        address, version = where
         source = credentials if ticket is None else ticket
         provider = None if source is None else as_provider(source)
         if provider is not None:
@@ -223,7 +226,7 @@ class Client:
     @cached_property
     def jobs(self) -> Jobs:
         """Start jobs, wait for them, watch and stop them, and know what became of each."""
-        return Jobs(self.batch, self.blob, self.version)
+        return Jobs(self.batch, self.blob, self.version, self._context.settings.base_url)
 
     @property
     def version(self) -> ServiceVersion:
@@ -301,18 +304,16 @@ def _check_types(**values: tuple[object, Any]) -> None:
             raise UsageError(f"{name}= takes {wanted}, not {type(value).__name__}{_HINTS.get(name, '')}")
 
 
-def _where(base_url: str, version: ServiceVersion | int | str | None) -> tuple[Address, ServiceVersion]:
-    """Return the address that `base_url` means, and the version to call; a UsageError where they contradict."""
+def _where(base_url: str, version: ServiceVersion | int | str | None) -> tuple[Address, ServiceVersion] | str:
+    """Return the address that `base_url` means, and the version to call; or what is wrong with them."""
     try:
         address = parse_address(base_url)
         wanted = None if version is None else ServiceVersion.of(version)
     except ValueError as error:
-        failure = UsageError(str(error))
-    else:
-        if wanted is None or address.version in {None, wanted}:
-            return address, wanted or address.version or ServiceVersion.V88
-        failure = UsageError(f"base_url= names {address.version}, and version= says {wanted}: they must agree")
-    raise failure
+        return str(error)
+    if wanted is None or address.version in {None, wanted}:
+        return address, wanted or address.version or ServiceVersion.V88
+    return f"base_url= names {address.version}, and version= says {wanted}: they must agree"
 
 
 def settings_from(environ: Mapping[str, str]) -> dict[str, Any]:

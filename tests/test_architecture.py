@@ -282,10 +282,10 @@ def test_all_is_exactly_what_the_stub_lists() -> None:
 
 
 def test_the_root_has_what_users_type_and_catch() -> None:
-    """The names that DESIGN fixes and every error can be had from the package root, which is about 50 names long."""
+    """The names that DESIGN fixes and every error can be had from the package root, which is about 60 names long."""
     expected = FIXED_NAMES | {error.__name__ for error in error_classes()}
     assert expected - {*PUBLIC} == set()
-    assert len(PUBLIC) <= 60
+    assert len(PUBLIC) <= 65
 
 
 def test_help_explains_the_architecture() -> None:

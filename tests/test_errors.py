@@ -69,7 +69,7 @@ OWN: dict[type[SoapBatchError], dict[str, Any]] = {
     errors.TenantUnavailable: {"state": "Suspended", "valid_until": datetime(2024, 2, 29, tzinfo=UTC)},
     errors.JobError: JOB,
     errors.WaitTimeout: {"seen_at": datetime(2024, 2, 29, tzinfo=UTC), **JOB},
-    errors.StartOutcomeUnknown: {"name": "Export", "marker": "m", **JOB},
+    errors.StartOutcomeUnknown: {"name": "Export", "marker": "m", "key": "k", **JOB},
 }
 """A value for each keyword that a class adds; a class without an entry takes its base's."""
 

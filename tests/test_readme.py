@@ -77,8 +77,11 @@ async def test_further_examples_run(example: str, tmp_path: Path, monkeypatch: p
     async with httpx.AsyncClient(transport=httpx.ASGITransport(server)) as http_client:
         client = Client("http://localhost", credentials=UsernamePassword("demo", "demo"), http_client=http_client)
         names: dict[str, Any] = {
+            "Client": Client,
             "client": client,
+            "credentials": UsernamePassword("demo", "demo"),
             "show": repr,
+            "url": "http://localhost",
         }
         async with client:
             for _ in range(42):

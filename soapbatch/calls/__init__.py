@@ -1,6 +1,11 @@
 """One call's life: typed methods (`agents`), then deadline, ticket, binding, retries and observation."""
 
-from soapbatch.calls.agents import BatchAgent as BatchAgent, BlobAgent as BlobAgent, PrincipalAgent as PrincipalAgent
+from soapbatch.calls.agents import (
+    BatchAgent as BatchAgent,
+    BlobAgent as BlobAgent,
+    PrincipalAgent as PrincipalAgent,
+    check_target as check_target,
+)
 from soapbatch.calls.call import CallContext as CallContext
 from soapbatch.calls.observability import (
     WIRE as WIRE,

@@ -230,9 +230,14 @@ class BlobAgent(_Agent):
             OSError: it cannot be written.
             UsageError: `target` is neither a path nor a binary file that can be written to; nothing was sent.
         """
-        if not is_writable(target):
-            raise UsageError(
-                "target is a path, as text or a pathlib.Path, or a binary file that is open for writing, as from "
-                f"open(path, 'wb'): not this {type(target).__name__}"
-            )
+        check_target(target)
         return await save_pieces(self.stream_output(batch_task_id, **options), target)
+
+
+def check_target(target: object) -> None:
+    """Raise a UsageError unless output can be written to `target`."""
+    if not is_writable(target):
+        raise UsageError(
+            "target is a path, as text or a pathlib.Path, or a binary file that is open for writing, as from "
+            f"open(path, 'wb'): not this {type(target).__name__}"
+        )

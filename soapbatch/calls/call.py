@@ -11,6 +11,7 @@ Nothing else is ever sent twice.
 """
 
 import asyncio
+import math
 import random
 from collections.abc import AsyncGenerator, Awaitable, Coroutine, Iterator, Mapping
 from http import HTTPStatus
@@ -41,6 +42,8 @@ from soapbatch.transport import Sender, SendState
 R = TypeVar("R")
 T = TypeVar("T")
 
+# Seconds. Servers close idle connections after 5 s and more (uvicorn, node and Apache; IIS after 120).
+_MAX_IDLE: Final = 1.0
 _OPTIONS: Final = frozenset(CallOptions.__annotations__)
 
 
@@ -261,7 +264,7 @@ class Call(Generic[R]):
         """Send one request; return the result, or the exchange and the first items of a streamed response."""
         settings = self._context.settings
         value = None if ticket is None else ticket.value
-        self._state = SendState()
+        self._state = SendState(max_idle=math.inf if self._operation.is_read_only else _MAX_IDLE)
         exchange = Exchange(
             self._operation,
             self._prepare(binding).with_ticket(value),

@@ -13,9 +13,13 @@ Rule 4. A list also updates watched tasks that it shows although they are not du
 Rule 5. Several readings of a task may be under way at the same time. A reading that began before the latest recorded
         one is ignored.
 Rule 6. Each subscription counts failed readings in a row. A failure that cannot pass ends it at once; a failure that
-        may pass ends it when `Polling.failures` is reached.
+        may pass ends it when `Polling.failures` is reached. After a reading that worked, an answer that is none (a
+        page, an empty or cut answer, a status such as 404 or 302) may pass, too: something that stands in front of the
+        server gave it.
 Rule 7. A Retry-After delays all readings of the client, not only those of one task.
-Rule 8. Whatever ends the poller also ends every subscription: no wait is left hanging.
+Rule 8. A task that is not found counts as gone at once, unless it exists for sure (`schedule`, Rule 7): the task has
+        been read, or its handle knew of it a moment ago.
+Rule 9. Whatever ends the poller also ends every subscription: no wait is left hanging.
 """
 
 import asyncio
@@ -29,10 +33,13 @@ from typing import Final
 import attrs
 
 from soapbatch.calls import BatchAgent
-from soapbatch.errors import ClientClosed, SoapBatchError
+from soapbatch.errors import ClientClosed, HttpError, SoapBatchError, UnexpectedResponse, UnreadableResponse
 from soapbatch.jobs.schedule import (
+    A_MOMENT,
     GRID_TOLERANCE,
     LONGEST_RETRY_AFTER,
+    LOOK_AGAIN_AFTER,
+    LOOKS_BEFORE_GONE,
     Polling,
     align_to_grid,
     estimate_remaining,
@@ -40,7 +47,7 @@ from soapbatch.jobs.schedule import (
     grid_step,
     next_delay,
 )
-from soapbatch.jobs.task_reader import TaskReader, TaskRef, has_ended, task_gone
+from soapbatch.jobs.task_reader import TaskReader, TaskRef, task_gone
 from soapbatch.model import BatchTaskInfo
 from soapbatch.system import cancel_and_wait
 
@@ -107,7 +114,8 @@ class Subscription:
     def record_failure(self, error: Exception) -> None:
         """Record a reading that failed, and end the subscription by Rule 6."""
         self._failures += 1
-        may_pass = isinstance(error, SoapBatchError) and error.retryable
+        has_worked = self.info is not None
+        may_pass = isinstance(error, SoapBatchError) and (error.retryable or (has_worked and _is_stray(error)))
         if may_pass and self._failures < self.polling.failures:
             return
         end = error.copy() if isinstance(error, SoapBatchError) else error  # a foreign error may not be copyable
@@ -118,6 +126,11 @@ class Subscription:
     def _finish(self, end: Exception) -> None:
         self._end = end
         self._has_news.set()
+
+
+def _is_stray(error: SoapBatchError) -> bool:
+    """Return whether `error` is an answer that is none (Rule 6). A subclass of HttpError has a meaning of its own."""
+    return isinstance(error, UnreadableResponse | UnexpectedResponse) or type(error) is HttpError
 
 
 @attrs.define(eq=False)
@@ -134,6 +147,8 @@ class WatchedTask:
         seen_at: when `info` was read (aware, UTC), or None.
         asked_at: when the recorded reading began.
         failures: how many readings in a row have failed.
+        existed_at: when the task existed for sure, before it was first read; minus infinity: not known.
+        not_found: how many readings in a row have not found the task.
         is_reading: whether a reading is under way for which the task was due.
         is_unlisted: whether lists do not show the task, although the server knows it.
         subscriptions: who is informed of each reading.
@@ -148,6 +163,8 @@ class WatchedTask:
     seen_at: datetime | None = None
     asked_at: float = -math.inf
     failures: int = 0
+    existed_at: float = -math.inf
+    not_found: int = 0
     is_reading: bool = False
     is_unlisted: bool = False
     subscriptions: set[Subscription] = attrs.field(factory=set)
@@ -168,12 +185,13 @@ class WatchedTask:
         if asked_at < self.asked_at:
             return  # Rule 5
         before, seconds = self.info, asked_at - self.asked_at
-        self.info, self.asked_at, self.seen_at, self.failures = info, asked_at, datetime.now(UTC), 0
+        self.info, self.asked_at, self.seen_at = info, asked_at, datetime.now(UTC)
+        self.failures = self.not_found = 0
         self.name = info.name or self.name
         for subscription in self.subscriptions:
             subscription.record_reading(info, self.seen_at)
         self.due_at = math.inf
-        if not has_ended(info):
+        if not info.has_ended:
             age = asked_at - self.known_since
             changed = before is not None and before != info
             percent_before = None if before is None else before.progress_percent
@@ -187,8 +205,15 @@ class WatchedTask:
             subscription.record_failure(error)
         self._plan(asked_at, lambda polling: failure_backoff(polling).delay(self.failures, retry_after))
 
-    def record_gone(self) -> None:
-        """Record that the server does not know the task (any more)."""
+    def record_not_found(self, asked_at: float) -> None:
+        """Record a reading that began at `asked_at` and found no task: it is gone, or is read again (Rule 8)."""
+        if asked_at < self.asked_at:
+            return  # Rule 5
+        self.not_found += 1
+        exists_for_sure = self.info is not None or asked_at - self.existed_at <= A_MOMENT
+        if exists_for_sure and self.not_found < LOOKS_BEFORE_GONE:
+            self._plan(asked_at, lambda _: LOOK_AGAIN_AFTER)
+            return
         self.info, self.due_at = None, math.inf
         for subscription in self.subscriptions:
             subscription.record_gone()
@@ -223,6 +248,7 @@ class Poller:
         *,
         name: str | None = None,
         started_at: float | None = None,
+        existed_at: float = -math.inf,
     ) -> AsyncGenerator[Subscription, None]:
         """Subscribe to a task for the length of a block.
 
@@ -231,6 +257,7 @@ class Poller:
             polling: how often to read the task.
             name: the name of its job, if it is known.
             started_at: when this client started the job, by the loop's clock; None: this client did not start it.
+            existed_at: when the caller knew for sure that the task exists, by the loop's clock.
         """
         now = asyncio.get_running_loop().time()
         first_at = now if started_at is None else max(now, started_at + polling.first)
@@ -242,6 +269,7 @@ class Poller:
         if task is None:
             known_since = now if started_at is None else started_at
             task = self._watched[id] = WatchedTask(id, name, math.inf, known_since, self._grid_origin)
+        task.existed_at = max(task.existed_at, existed_at)
         subscription = Subscription(id, polling)
         try:
             if task.info is not None and task.seen_at is not None and now - task.asked_at < polling.floor:
@@ -270,7 +298,7 @@ class Poller:
             await cancel_and_wait([polling])
 
     def _end_subscriptions(self, defect: Exception | None = None) -> None:
-        """End every subscription by Rule 8: with `defect`, or with ClientClosed."""
+        """End every subscription by Rule 9: with `defect`, or with ClientClosed."""
         watched, self._watched = self._watched, {}
         for task in watched.values():
             message = f"the wait for task {task.id} was ended because the client was closed; the task may still run"
@@ -333,7 +361,7 @@ class Poller:
                 self._record_failure([task], error, asked_at)
             else:
                 if info is None:
-                    task.record_gone()
+                    task.record_not_found(asked_at)
                 else:
                     task.is_unlisted |= is_missing
                     task.record_reading(info, asked_at, self._jitter)

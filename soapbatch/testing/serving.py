@@ -4,10 +4,13 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Any, Final
 
 from soapbatch.errors import UsageError
 from soapbatch.testing.server import DROP_CONNECTION, App, Receive, Scope, Send
+
+# Seconds, as IIS waits: uvicorn's own 5 s are less than the client keeps its connections.
+_KEEP_ALIVE: Final = 120
 
 
 @contextlib.asynccontextmanager
@@ -30,6 +33,7 @@ async def serve(app: App, host: str = "127.0.0.1", port: int = 0) -> AsyncGenera
         raise UsageError("serving on a socket needs uvicorn: install soapbatch[demo]") from None
 
     config = uvicorn.Config(
+        timeout_keep_alive=_KEEP_ALIVE,
         _with_drop(app),
         lifespan="off",
         log_config=None,

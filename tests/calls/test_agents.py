@@ -28,8 +28,8 @@ from soapbatch import (
     ServiceVersion,
     UsageError,
 )
+from soapbatch.calls import CallOptions
 from soapbatch.calls.agents import BatchAgent, BlobAgent, PrincipalAgent
-from soapbatch.calls.call import CallOptions
 from soapbatch.model import AuthenticateResponse, ReplyHeader, SoSystemInfoCarrier
 from soapbatch.model.schema import Array, Dictionary, Enumeration
 from soapbatch.model.secret import Secret

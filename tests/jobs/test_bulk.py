@@ -16,9 +16,10 @@ from soapbatch import (
     OperationFailed,
     ServiceVersion,
     SoapBatchError,
+    StopRefused,
     UsageError,
 )
-from soapbatch.jobs.outcome import Outcome
+from soapbatch.jobs.outcome import Success
 from soapbatch.operations import (
     DELETE_BATCH_TASKS,
     GET_BATCH_TASK_INFO,
@@ -76,7 +77,7 @@ async def test_deleting_goes_in_chunks(world: World) -> None:
     world.server.intercept(DELETE_BATCH_TASKS, busiest, times=None)
     outcomes = await world.client.jobs.delete_many([*ids, ids[0], ids[-1]])
     assert [outcome.id for outcome in outcomes] == [*ids, ids[0], ids[-1]]
-    assert all(outcome == Outcome(id=outcome.id, result=True) for outcome in outcomes)
+    assert all(outcome == Success(id=outcome.id or 0, result=True) for outcome in outcomes)
     assert world.server.counts == {"DeleteBatchTasks": 10}
     assert busiest.most == 4
     assert world.now <= 4  # the first call finds the binding, then four calls at a time
@@ -174,7 +175,7 @@ async def test_stopping_many(world: World) -> None:
     outcomes = await world.client.jobs.stop_many(ids)
     assert [outcome.id for outcome in outcomes] == ids
     errors = {outcome.id: type(outcome.error) for outcome in outcomes if not outcome.ok}
-    assert errors == {cannot: UsageError, 4711: JobGone, warns: UsageError}
+    assert errors == {cannot: StopRefused, 4711: JobGone, warns: StopRefused}
     assert {outcome.id for outcome in outcomes if outcome.result} == set(can)
     assert outcomes[21].result is False
     assert world.server.counts == {
