@@ -33,8 +33,8 @@ async def serve(app: App, host: str = "127.0.0.1", port: int = 0) -> AsyncGenera
         raise UsageError("serving on a socket needs uvicorn: install soapbatch[demo]") from None
 
     config = uvicorn.Config(
-        timeout_keep_alive=_KEEP_ALIVE,
         _with_drop(app),
+        timeout_keep_alive=_KEEP_ALIVE,
         lifespan="off",
         log_config=None,
         access_log=False,
