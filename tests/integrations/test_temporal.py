@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
@@ -15,10 +16,19 @@ import pytest
 from temporalio import activity
 from temporalio.client import Client as Temporal, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, CancelledError
+from temporalio.service import RPCError
 from temporalio.testing import ActivityEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkerTuner
 
-from soapbatch import BatchTaskCancellationBehaviour, Client, Polling, ServiceVersion, UsageError, UsernamePassword
+from soapbatch import (
+    BatchTaskCancellationBehaviour,
+    BatchTaskState,
+    Client,
+    Polling,
+    ServiceVersion,
+    UsageError,
+    UsernamePassword,
+)
 from soapbatch.errors import ConnectFailed, JobFailed, ServiceBusy
 from soapbatch.integrations.temporal import (
     BatchJob,
@@ -34,13 +44,15 @@ from soapbatch.integrations.temporal import (
 from soapbatch.integrations.temporal.activities import Activities
 from soapbatch.integrations.temporal.data import JobTask
 from soapbatch.integrations.temporal.plugin import MAX_ACTIVITIES
-from soapbatch.integrations.temporal.slots import TenantSlots
+from soapbatch.integrations.temporal.slots import SlotRequest, Slots, TenantSlots, closed_holders
 from soapbatch.integrations.temporal.workflow import make_key
 from soapbatch.tenants import Tenants
 from soapbatch.testing import Answer, Call, NetServer, Proceed, User, answering, lost_reply
 from tests.integrations.workflows import Impatient, TwoJobs
 from tests.support.clients import until
 from tests.support.fleet import APPLICATION_TOKEN, PASSWORD, SEARCH_ATTRIBUTE, check_history, connect, new_server
+
+pytestmark = pytest.mark.slow
 
 SPEED = 20.0
 """Seconds of the NetServer's clock in one second."""
@@ -114,6 +126,7 @@ async def world(target: str, folder: Path, **options: Any) -> AsyncGenerator[Wor
     netserver.define_job("Export", duration=10, output=OUTPUT, result="1 row", file_name="export.csv")
     netserver.define_job("Endless", duration=1e9)
     netserver.define_job("Silent", duration=10)
+    netserver.define_job("Failing", duration=10, outcome=BatchTaskState.FAILED, result="There is no such archive")
     netserver.define_job("Stubborn", duration=1e9, cancellation_behaviour=BatchTaskCancellationBehaviour.CANNOT_CANCEL)
     yield World(await connect(target), netserver, f"test-{uuid.uuid4().hex[:8]}", folder, options)
 
@@ -483,6 +496,16 @@ async def run_stop(made: World, id: int | None = None) -> StoppedJob:
         return stopped
 
 
+async def test_a_job_whose_id_is_not_known(target: str, tmp_path: Path) -> None:
+    """A job that an attempt without an answer has started is found by its key, and stopped."""
+    async with world(target, tmp_path) as made, Tenants(made.connect) as tenants:
+        async with tenants.client("acme") as client:
+            started = await client.jobs.start("Endless", key="a key")
+        task = JobTask(BatchJob("acme", "Endless"), "a key")
+        stopped = await ActivityEnvironment().run(Activities(lambda: tenants, tmp_path, QUICK).stop, task)
+        assert (stopped.task.id, stopped.task.state) == (started.id, "Failed")
+
+
 async def test_the_job_ends_before_it_can_be_stopped(target: str, tmp_path: Path) -> None:
     """A job that ends while StopBatchJob is under way is reported as it has ended."""
     async with world(target, tmp_path) as made:
@@ -621,6 +644,42 @@ async def test_slots_continue_as_new(target: str, tmp_path: Path, monkeypatch: p
         handles = [await made.start(max_running=1, tenant=tenant) for _ in range(3)]
         for handle in handles:
             assert (await handle.result()).task.state == "Succeeded"
+
+
+async def test_a_request_that_comes_twice(target: str, tmp_path: Path) -> None:
+    """An attempt of `soapbatch.acquire` that is repeated does not take two slots."""
+    async with working(target, tmp_path) as made:
+        tenant = f"{made.queue}/e"
+        holder = await made.start("Endless", max_running=2, tenant=tenant)
+        await made.until_running()
+        slots = made.temporal.get_workflow_handle(f"soapbatch/slots/{tenant}")
+        (request,) = (await slots.query(TenantSlots.slots)).holders
+        await slots.signal(TenantSlots.acquire, request)
+        assert await slots.query(TenantSlots.slots) == Slots(2, [request])
+        await cancelled(holder)
+
+
+async def test_the_workflow_of_the_slots_is_gone(target: str, tmp_path: Path) -> None:
+    """A job that gives its slot back to nobody ends well."""
+    async with working(target, tmp_path) as made:
+        tenant = f"{made.queue}/f"
+        handle = await made.start(max_running=1, tenant=tenant)
+        await made.until_running()
+        await made.temporal.get_workflow_handle(f"soapbatch/slots/{tenant}").terminate()
+        assert (await handle.result()).task.state == "Succeeded"
+
+
+async def test_holders_are_looked_at(target: str, tmp_path: Path) -> None:
+    """A workflow that runs keeps its slot, an unknown one does not; an error of the server is raised."""
+    async with world(target, tmp_path) as made:
+        handle = await made.start()
+        running = SlotRequest("acme", 1, handle.id, handle.first_execution_run_id or "", "running")
+        unknown = SlotRequest("acme", 1, "nobody", str(uuid.uuid4()), "unknown")
+        environment = ActivityEnvironment(made.temporal)
+        assert await environment.run(closed_holders, [running, unknown]) == ["unknown"]
+        with pytest.raises(RPCError):
+            await environment.run(closed_holders, [dataclasses.replace(unknown, run_id="not a run")])
+        await handle.terminate()
 
 
 # --- The plugin -----------------------------------------------------------------------------------------------------

@@ -179,7 +179,7 @@ async def never_applied(fleet: Fleet) -> None:
         raise ConnectionDropped
 
     fleet.netserver.intercept("StartBatchJob", drop)
-    await lost_in_the_start(fleet, settle=4, requests=2)
+    await lost_in_the_start(fleet, settle=2, requests=2)
 
 
 def applied_after(fleet: Fleet, seconds: float) -> Callable[[Call, Proceed], Awaitable[Answer]]:
@@ -274,28 +274,29 @@ async def unknown_name(fleet: Fleet) -> None:
     await check_history(handle)
 
 
-@pytest.mark.parametrize(
-    "row",
-    [
-        applied_14_seconds_later,
-        never_applied,
-        cancelled_in_the_start,
-        replaced_in_the_wait,
-        taken_over_in_the_wait,
-        killed_before_the_request,
-        killed_before_it_is_applied,
-        killed_after_it_is_applied,
-        killed_while_saving,
-        cancelled,
-        failed,
-        unknown_name,
-    ],
-    ids=lambda row: row.__name__,
-)
-async def test_a_worker_is_killed(row: Callable[[Fleet], Awaitable[None]], target: str, tmp_path: Path) -> None:
-    """Exactly one job runs, and the workflow ends as it should."""
-    async with fleet(target, tmp_path) as made:
-        await row(made)
+ROWS = [
+    (applied_14_seconds_later, replaced_in_the_wait, taken_over_in_the_wait),
+    (never_applied, cancelled_in_the_start),
+    (killed_before_the_request, failed),
+    (killed_before_it_is_applied, cancelled),
+    (killed_after_it_is_applied, killed_while_saving, unknown_name),
+]
+"""The rows of one test run at the same time, because a row mostly waits."""
+
+
+@pytest.mark.parametrize("rows", ROWS, ids=lambda rows: "+".join(row.__name__ for row in rows))
+async def test_a_worker_is_killed(
+    rows: tuple[Callable[[Fleet], Awaitable[None]], ...], target: str, tmp_path: Path
+) -> None:
+    """In each row exactly one job runs, and the workflow ends as it should."""
+
+    async def run(row: Callable[[Fleet], Awaitable[None]]) -> None:
+        async with fleet(target, tmp_path / row.__name__) as made:
+            await row(made)
+
+    async with asyncio.TaskGroup() as running:
+        for row in rows:
+            running.create_task(run(row), name=row.__name__)
 
 
 async def test_worker_and_temporal_server_are_killed(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ A waiting job costs nothing: it is a workflow that waits for a signal.
 # Some hints of Temporal name a bare Callable.
 # pyright: reportUnknownMemberType=false
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -20,7 +21,7 @@ from typing import Final
 
 from temporalio import activity, workflow
 from temporalio.client import WorkflowExecutionStatus
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 RECHECK: Final = timedelta(seconds=60)
@@ -176,9 +177,13 @@ async def closed_holders(holders: Sequence[SlotRequest]) -> list[str]:
     return closed
 
 
-async def hold_slot(tenant: str, limit: int, token: str) -> None:
-    """Wait, inside a workflow, until the tenant has a slot for `token`."""
+async def hold_slot(tenant: str, limit: int) -> str:
+    """Wait, inside a workflow, until the tenant has a slot; return the token by which it is given back.
+
+    A cancellation gives the slot, or the request, back.
+    """
     info = workflow.info()
+    token = workflow.uuid4().hex
     is_granted = False
 
     def grant() -> None:
@@ -187,12 +192,17 @@ async def hold_slot(tenant: str, limit: int, token: str) -> None:
 
     workflow.set_signal_handler(_GRANTED + token, grant)
     request = SlotRequest(tenant, limit, info.workflow_id, info.run_id, token)
-    await workflow.execute_activity(acquire_slot, request, start_to_close_timeout=_ATTEMPT_TIMEOUT)
-    await workflow.wait_condition(lambda: is_granted)
+    try:
+        await workflow.execute_activity(acquire_slot, request, start_to_close_timeout=_ATTEMPT_TIMEOUT)
+        await workflow.wait_condition(lambda: is_granted)
+    except (asyncio.CancelledError, ActivityError):
+        await release_slot(tenant, token)
+        raise
+    return token
 
 
 async def release_slot(tenant: str, token: str) -> None:
-    """Give the slot of `token` back, inside a workflow, or take the request back."""
+    """Give the slot of `token` back, inside a workflow."""
     workflow.set_signal_handler(_GRANTED + token, None)
     slots = workflow.get_external_workflow_handle_for(TenantSlots.run, _SLOTS + tenant)
     try:

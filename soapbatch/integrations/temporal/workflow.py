@@ -90,12 +90,11 @@ async def run_batch_job(
     try:
         if job.max_running is None:
             return await run.to_the_end()
-        run.note("queueing")
+        token = await run.until_slot(job.max_running)
         try:
-            await run.until_slot(job.max_running)
             return await run.to_the_end()
         finally:
-            await release_slot(job.tenant, key)
+            await release_slot(job.tenant, token)
     except ActivityError as error:
         raise run.failed(error) from None
 
@@ -120,10 +119,11 @@ class _Run:
         """Report a phase."""
         self._report(BatchJobProgress(phase, self._facts, note))
 
-    async def until_slot(self, limit: int) -> None:
-        """Wait until the tenant has a slot for the job."""
+    async def until_slot(self, limit: int) -> str:
+        """Wait until the tenant has a slot for the job; return its token."""
+        self.note("queueing")
         try:
-            await hold_slot(self._job.tenant, limit, self._task.key)
+            return await hold_slot(self._job.tenant, limit)
         except asyncio.CancelledError:
             self.note("stopped", note="the job was not started")
             raise
