@@ -261,9 +261,9 @@ class DeadlineExceeded(TransportError, TimeoutError):
     """The call's `timeout` ran out.
 
     Attributes:
-        phase: what the call was doing: "queueing", "login", "discovering" (a read looks for the binding), "connecting",
-            "sending", "waiting", "reading", "retrying"; or "settling": a start looked for the task that a lost request
-            may have started.
+        phase: what the call was doing: "queueing", "login", "locating" (where is the Online tenant?), "discovering" (a
+            read looked for the binding), "connecting", "sending", "waiting", "reading", "retrying"; or "settling": a
+            start looked for the task that a lost request may have started.
         timeout: seconds that the caller allowed.
     """
 

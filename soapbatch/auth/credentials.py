@@ -85,29 +85,40 @@ class Ticket:
             else unknown.
         sliding: whether each use extends the ticket to 6 hours from that use. True for a ticket, False for an access
             token.
+        renew_at: when a client that can obtain another one does so (aware). None: a few minutes before the end.
     """
 
     value: Secret
     expires_at: datetime | None
     sliding: bool
+    renew_at: datetime | None
 
     sends_password: ClassVar[bool] = False
 
-    def __init__(self, value: str | Secret, *, expires_at: datetime | None = None, sliding: bool = True) -> None:
+    def __init__(
+        self,
+        value: str | Secret,
+        *,
+        expires_at: datetime | None = None,
+        sliding: bool = True,
+        renew_at: datetime | None = None,
+    ) -> None:
         """Wrap a ticket.
 
         Raises:
-            UsageError: the value is empty or not text, or `expires_at` has no time zone.
+            UsageError: the value is empty or not text, or a time has no time zone.
         """
         secret = _as_secret(value)
         del value
         if secret is None or secret == Secret(""):
             raise UsageError("a ticket is a str or a Secret, and not empty")
-        if expires_at is not None and expires_at.utcoffset() is None:
-            raise UsageError("expires_at needs a time zone, for example datetime.now(UTC) + timedelta(hours=6)")
+        for name, time in (("expires_at", expires_at), ("renew_at", renew_at)):
+            if time is not None and time.utcoffset() is None:
+                raise UsageError(f"{name} needs a time zone, for example datetime.now(UTC) + timedelta(hours=6)")
         object.__setattr__(self, "value", secret)
         object.__setattr__(self, "expires_at", expires_at)
         object.__setattr__(self, "sliding", sliding)
+        object.__setattr__(self, "renew_at", renew_at)
 
     def renews(self, _version: ServiceVersion, /) -> bool:
         """Return False: a ticket cannot obtain another ticket."""
@@ -120,6 +131,8 @@ class Ticket:
 
 TicketSource: TypeAlias = Callable[[], Awaitable[str | Secret | Ticket]]
 """An async callable that returns a ticket: text, a Secret, or a `Ticket` with an expiry."""
+SecretSource: TypeAlias = Callable[[], Awaitable[str | Secret]]
+"""An async callable that returns a secret, for example from a vault."""
 
 
 @attrs.frozen(init=False)
@@ -205,7 +218,7 @@ class AccessToken:
         token = Ticket(self.token) if isinstance(self.token, Secret) else await _fetch(self.token)
         if exchanges:
             return await _log_in(authenticate, AUTHENTICATE_WITH_ACCESS_TOKEN, {"access_token": token.value})
-        return Ticket(token.value, expires_at=token.expires_at, sliding=False)
+        return Ticket(token.value, expires_at=token.expires_at, renew_at=token.renew_at, sliding=False)
 
     def _exchanges(self, version: ServiceVersion) -> bool:
         return self.exchange or version < AUTHENTICATE_WITH_ACCESS_TOKEN.since
@@ -368,30 +381,54 @@ async def _log_in(
     return Ticket(ticket)
 
 
+async def fetch_secret(source: SecretSource, what: str) -> Secret:
+    """Return the secret that a callable of the user's returns; `what` names it in errors.
+
+    Raises:
+        AuthenticationFailed: the callable raised something that is no SoapBatchError.
+        UsageError: the callable returned something else, or an empty text.
+    """
+    answer = await _answer_of(source, what)
+    secret, kind = _as_secret(answer), type(answer).__name__
+    del answer
+    if secret is None or secret == Secret(""):
+        name = _name_of(source)
+        raise UsageError(f"{name} must return an {what} (a str or a Secret, not empty), and returned {kind}")
+    return secret
+
+
 async def _fetch(source: TicketSource) -> Ticket:
     """Return the ticket that a callable of the user's returns."""
-    name = getattr(source, "__qualname__", type(source).__name__)
-    try:
-        answer = await source()
-    except SoapBatchError:
-        raise
-    except Exception as error:
-        with clean_traceback():
-            raise _fetch_failed(name, error) from error
+    answer = await _answer_of(source, "ticket")
     if isinstance(answer, Ticket):
         return answer
     secret, kind = _as_secret(answer), type(answer).__name__
     del answer
     if secret is None:
-        raise UsageError(f"{name} must return a ticket (a str, a Secret or a Ticket), and returned {kind}")
+        raise UsageError(f"{_name_of(source)} must return a ticket (a str, a Secret or a Ticket), and returned {kind}")
     return Ticket(secret)
 
 
-def _fetch_failed(name: str, error: Exception) -> AuthenticationFailed:
+async def _answer_of(source: Callable[[], Awaitable[object]], what: str) -> object:
+    """Return what a callable of the user's returns, which may be of any type."""
+    try:
+        return await source()
+    except SoapBatchError:
+        raise
+    except Exception as error:
+        with clean_traceback():
+            raise _fetch_failed(_name_of(source), error, what) from error
+
+
+def _name_of(source: object) -> str:
+    return getattr(source, "__qualname__", type(source).__name__)
+
+
+def _fetch_failed(name: str, error: Exception, what: str) -> AuthenticationFailed:
     """Return the error for a callable that raised `error`.
 
     The frames of `error` may hold secrets, and a traceback may show locals. So a note keeps the place as text.
     """
-    failed = AuthenticationFailed(f"{name} gave no ticket: it raised {type(error).__name__}", refused_by="server")
+    failed = AuthenticationFailed(f"{name} gave no {what}: it raised {type(error).__name__}", refused_by="server")
     failed.add_note("".join(["Where it failed:\n", *traceback.format_tb(error.__traceback__)]).rstrip())
     return failed

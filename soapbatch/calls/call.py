@@ -3,6 +3,7 @@
     call       ─ refused at once if the client is closed
       attempt    ─ a ticket, obtained if need be
         exchange   ─ one request and its response
+                 ─ the server has moved: once more, at its new address
                ─ the binding not known yet: one after the other, by reads alone
              ─ the ticket refused: once more, with a new one
            ─ anything transient: again, if the operation only reads or logs in, or if nothing of it was sent
@@ -14,10 +15,11 @@ import asyncio
 import math
 import random
 from collections.abc import AsyncGenerator, Awaitable, Coroutine, Iterator, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, Generic, TypeVar
 
-from soapbatch.auth import IssuedTicket, Provider, TicketManager, TicketStore, refuse_plain_http
+from soapbatch.auth import IssuedTicket, Provider, TicketManager, TicketStore, fetch_secret, refuse_plain_http
 from soapbatch.calls.bindings import BindingSearch, answers_note, is_service_answer, last_answer, may_refuse_form
 from soapbatch.calls.exchange import Exchange
 from soapbatch.calls.lifetime import Lifetime
@@ -53,6 +55,7 @@ class CallContext:
         sender: over its transport.
         tickets: what obtains and renews its ticket; None: the client has no credentials.
         search: for the form of envelope that the server takes.
+        application_token: that requests carry now; None: none, or not asked for yet.
         lifetime: of the client.
     """
 
@@ -66,6 +69,8 @@ class CallContext:
             None if provider is None else TicketManager(provider, self.authenticate, settings.version, store=store)
         )
         self.search = BindingSearch(settings.binding, settings.base_url)
+        token = settings.application_token
+        self.application_token = token if isinstance(token, Secret) else None
         self.lifetime = Lifetime()
 
     def call(
@@ -87,6 +92,14 @@ class CallContext:
     ) -> AsyncGenerator[Any, None]:
         """Make one call and yield the items of its response while they arrive; see `Call.items`."""
         return Call(self, operation, arguments, options, collect=False).items()
+
+    async def wait_for_turn(self) -> None:
+        """Wait until a request may be sent, by `max_rate`, and ask which application token it carries, if need be."""
+        settings = self.settings
+        if settings.max_rate is not None:
+            await settings.max_rate.turn()
+        if callable(settings.application_token):
+            self.application_token = await fetch_secret(settings.application_token, "application token")
 
     async def aclose(self, grace: float) -> None:
         """Refuse new calls, give running ones `grace` seconds, end the rest, and release everything."""
@@ -134,7 +147,7 @@ class Call(Generic[R]):
         self._state = SendState()
         self._attempts_made = 0
         self._may_be_applied = False
-        self._prepared: dict[Binding, PreparedRequest] = {}
+        self._prepared: dict[tuple[Binding, Secret | None], PreparedRequest] = {}
         if not isinstance(self._timeout, int | float | None):
             raise self._about(UsageError("timeout is a number of seconds, or None for no limit"))
         if not options.keys() <= _OPTIONS:
@@ -292,17 +305,27 @@ class Call(Generic[R]):
             search.settle(binding)
         raise failure
 
-    async def _send(self, ticket: IssuedTicket | None, binding: Binding) -> Any:
+    def _send(self, ticket: IssuedTicket | None, binding: Binding) -> Coroutine[Any, Any, Any]:
+        """Send one request to where the server is, and once more if it turns out to have moved."""
+        location = self._context.settings.location
+        if location is None:
+            return self._send_to(self._context.settings.base_url, ticket=ticket, binding=binding)
+        self._state = SendState(phase="locating")
+        return location.deliver(partial(self._send_to, ticket=ticket, binding=binding))
+
+    async def _send_to(self, base_url: str, *, ticket: IssuedTicket | None, binding: Binding) -> Any:
         """Send one request; return the result, or the exchange and the first items of a streamed response."""
         settings = self._context.settings
         value = None if ticket is None else ticket.value
         self._state = SendState(max_idle=math.inf if self._operation.is_read_only else _MAX_IDLE)
+        await self._context.wait_for_turn()
         exchange = Exchange(
             self._operation,
             self._prepare(binding).with_ticket(value),
             settings,
+            base_url=base_url,
             attempt=self._attempts_made,
-            secrets=_secrets(settings.application_token, value, *self._arguments.values()),
+            secrets=_secrets(self._context.application_token, value, *self._arguments.values()),
             collect=self._collect,
             advise_binding=not self._context.search.has_worked,
         )
@@ -349,19 +372,20 @@ class Call(Generic[R]):
         return False
 
     def _prepare(self, binding: Binding) -> PreparedRequest:
-        """Return the request without its ticket, built once for each binding."""
-        if binding not in self._prepared:
+        """Return the request without its ticket, built once for each binding and each application token."""
+        token = self._context.application_token
+        if (binding, token) not in self._prepared:
             settings = self._context.settings
-            self._prepared[binding] = prepare_request(
+            self._prepared[binding, token] = prepare_request(
                 self._operation,
                 self._arguments,
                 version=settings.version,
                 binding=binding,
-                application_token=settings.application_token,
+                application_token=token,
                 time_zone=settings.time_zone,
                 path_prefix=settings.path_prefix,
             )
-        return self._prepared[binding]
+        return self._prepared[binding, token]
 
     def _wait_before_repeating(self, error: SoapBatchError) -> float | None:
         """Return the seconds to wait before the next attempt; None: there must be none, or it would not help.

@@ -33,6 +33,7 @@ class Exchange:
         request: Request,
         settings: Settings,
         *,
+        base_url: str,
         attempt: int,
         secrets: tuple[Secret, ...],
         collect: bool,
@@ -44,6 +45,7 @@ class Exchange:
             operation: whose request it is.
             request: headers and envelope.
             settings: of the client.
+            base_url: of the server, now.
             attempt: 1 for the first request of a call.
             secrets: that the request holds: masked wherever the exchange is shown.
             collect: whether a list is part of the result; else `read` returns its items.
@@ -60,7 +62,7 @@ class Exchange:
             version=settings.version,
             binding=request.binding,
             attempt=attempt,
-            url=f"{settings.base_url}{request.path}",
+            url=f"{base_url}{request.path}",
             bytes_sent=len(request.body),
         )
         self._started = asyncio.get_running_loop().time()

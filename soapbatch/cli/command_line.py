@@ -36,6 +36,16 @@ class Command(NamedTuple):
     description: str = ""
 
 
+_DEMO_OPTIONS: Final[tuple[Option, ...]] = (
+    (
+        "--online",
+        {
+            "action": "store_true",
+            "default": argparse.SUPPRESS,  # the function has a default of its own
+            "help": "on an embedded SuperOffice Online: find a tenant, sign in its system user, and follow a move",
+        },
+    ),
+)
 _SERVE_OPTIONS: Final[tuple[Option, ...]] = (
     ("--port", {"type": int, "default": 0, "help": "the port to listen on; 0, the default: any free one"}),
     (
@@ -57,7 +67,12 @@ _SERVE_OPTIONS: Final[tuple[Option, ...]] = (
     ("--control", {"action": "store_true", "help": "serve the control API: python -m pydoc soapbatch.testing.control"}),
 )
 COMMANDS: Final = (
-    Command("demo", "run a batch job on an embedded NetServer and watch it", "soapbatch.cli.demo:demo"),
+    Command(
+        "demo",
+        "run a batch job on an embedded NetServer and watch it",
+        "soapbatch.cli.demo:demo",
+        _DEMO_OPTIONS,
+    ),
     Command(
         "serve",
         "serve an embedded NetServer for tests in any language",

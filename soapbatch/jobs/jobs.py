@@ -46,12 +46,22 @@ class StartSpec(TypedDict, total=False):
 class Jobs:
     """The batch jobs of a server. A method that takes several jobs takes handles and ids alike."""
 
-    def __init__(self, batch: BatchAgent, blob: BlobAgent, version: ServiceVersion, server: str = "") -> None:
+    def __init__(
+        self,
+        batch: BatchAgent,
+        blob: BlobAgent,
+        version: ServiceVersion,
+        server: str = "",
+        *,
+        shortest_poll: float = 0.0,
+    ) -> None:
         """Work through these agents. No I/O.
 
-        `server`: the base URL, or the name of the tenant; what references of jobs say.
+        `server`: the base URL, or the name of the tenant; what references of jobs say. `shortest_poll`: the least of
+        `Polling.floor`, whatever a wait says.
         """
-        self._context = JobContext(batch, blob, version, server, Poller(batch), Known())
+        poller = Poller(batch, shortest_poll=shortest_poll)
+        self._context = JobContext(batch, blob, version, server, poller, Known())
 
     def attach(self, job: int | JobReference) -> Job:
         """Return a handle on a task that any process has started. Sends nothing.

@@ -9,8 +9,8 @@ Rule 4. What the operation does not filter is filtered here.
 """
 
 import contextlib
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from typing import Any, TypeAlias
+from collections.abc import AsyncGenerator, Callable, Iterator
+from typing import TypeAlias
 
 import attrs
 
@@ -20,15 +20,14 @@ from soapbatch.jobs.checks import require, require_text
 from soapbatch.jobs.task_reader import ANY_JOB
 from soapbatch.model import ALL_ASSOCIATES, BatchTaskInfo, BatchTaskState, ServiceVersion
 from soapbatch.operations import (
-    GET_ALL_BATCH_TASK_INFOS_BY_NAME,
-    GET_ALL_BATCH_TASK_INFOS_BY_NAME_AND_STATE,
-    GET_BATCH_TASK_INFOS_BY_ASSOCIATES_AND_STATE,
-    GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES,
-    Operation,
+    GET_ALL_BATCH_TASK_INFOS_BY_NAME as ALL_BY_NAME,
+    GET_ALL_BATCH_TASK_INFOS_BY_NAME_AND_STATE as ALL_BY_NAME_AND_STATE,
+    GET_BATCH_TASK_INFOS_BY_ASSOCIATES_AND_STATE as BY_ASSOCIATES_AND_STATE,
+    GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES as BY_NAME_AND_ASSOCIATES,
 )
 
-ListCall: TypeAlias = tuple[Operation[list[BatchTaskInfo]], Mapping[str, Any]]
-"""An operation that lists tasks, and its arguments."""
+ListCall: TypeAlias = Callable[[BatchAgent], AsyncGenerator[BatchTaskInfo, None]]
+"""Calls an operation that lists tasks."""
 
 
 @attrs.frozen(kw_only=True)
@@ -55,16 +54,16 @@ class TaskFilter:
 def calls_for(wanted: TaskFilter, version: ServiceVersion) -> Iterator[ListCall]:
     """Yield the calls that list the tasks: the next one only counts if the server does not have the last one. Pure."""
     name, state = wanted.name or ANY_JOB, wanted.state
+    owner = ALL_ASSOCIATES if wanted.owner is None else wanted.owner
     if wanted.owner is not None and state is not None and not wanted.name:  # Rule 3
-        yield GET_BATCH_TASK_INFOS_BY_ASSOCIATES_AND_STATE, {"associate_ids": wanted.owner, "state": state}
+        yield lambda batch: batch.stream(BY_ASSOCIATES_AND_STATE, associate_ids=owner, state=state)
         return
     if wanted.owner is None and version >= ServiceVersion.V88:  # Rule 1
         if state is None:
-            yield GET_ALL_BATCH_TASK_INFOS_BY_NAME, {"task_name": name}
+            yield lambda batch: batch.stream(ALL_BY_NAME, task_name=name)
         else:
-            yield GET_ALL_BATCH_TASK_INFOS_BY_NAME_AND_STATE, {"task_name": name, "state": state}
-    owner = ALL_ASSOCIATES if wanted.owner is None else wanted.owner
-    yield GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES, {"name": name, "associate_ids": owner}  # Rule 2
+            yield lambda batch: batch.stream(ALL_BY_NAME_AND_STATE, task_name=name, state=state)
+    yield lambda batch: batch.stream(BY_NAME_AND_ASSOCIATES, name=name, associate_ids=owner)  # Rule 2
 
 
 async def list_tasks(
@@ -73,9 +72,9 @@ async def list_tasks(
     """Yield the tasks that are wanted, while the answer arrives."""
     calls = [*calls_for(wanted, version)]
     while True:
-        operation, arguments = calls.pop(0)
+        call = calls.pop(0)
         try:
-            async with contextlib.aclosing(batch.stream(operation, **arguments)) as tasks:
+            async with contextlib.aclosing(call(batch)) as tasks:
                 async for info in tasks:
                     if wanted.matches(info):
                         yield info

@@ -15,7 +15,8 @@ Rule 5. Several readings of a task may be under way at the same time. A reading 
 Rule 6. Each subscription counts failed readings in a row. A failure that cannot pass ends it at once; a failure that
         may pass ends it when `Polling.failures` is reached. After a reading that worked, an answer that is none (a
         page, an empty or cut answer, a status such as 404 or 302) may pass, too: something that stands in front of the
-        server gave it.
+        server gave it. A tenant of SuperOffice Online that is said to be in maintenance counts as no failure: the
+        wait goes on until its own timeout.
 Rule 7. A Retry-After delays all readings of the client, not only those of one task.
 Rule 8. A task that is not found counts as gone at once, unless it exists for sure (`schedule`, Rule 7): the task has
         been read, or its handle knew of it a moment ago.
@@ -33,7 +34,14 @@ from typing import Final
 import attrs
 
 from soapbatch.calls import BatchAgent
-from soapbatch.errors import ClientClosed, HttpError, SoapBatchError, UnexpectedResponse, UnreadableResponse
+from soapbatch.errors import (
+    ClientClosed,
+    HttpError,
+    SoapBatchError,
+    TenantUnavailable,
+    UnexpectedResponse,
+    UnreadableResponse,
+)
 from soapbatch.jobs.schedule import (
     A_MOMENT,
     GRID_TOLERANCE,
@@ -113,6 +121,8 @@ class Subscription:
 
     def record_failure(self, error: Exception) -> None:
         """Record a reading that failed, and end the subscription by Rule 6."""
+        if isinstance(error, TenantUnavailable) and error.retryable:
+            return
         self._failures += 1
         has_worked = self.info is not None
         may_pass = isinstance(error, SoapBatchError) and (error.retryable or (has_worked and _is_stray(error)))
@@ -212,7 +222,7 @@ class WatchedTask:
         self.not_found += 1
         exists_for_sure = self.info is not None or asked_at - self.existed_at <= A_MOMENT
         if exists_for_sure and self.not_found < LOOKS_BEFORE_GONE:
-            self._plan(asked_at, lambda _: LOOK_AGAIN_AFTER)
+            self._plan(asked_at, lambda polling: max(polling.floor, LOOK_AGAIN_AFTER))
             return
         self.info, self.due_at = None, math.inf
         for subscription in self.subscriptions:
@@ -228,9 +238,10 @@ class WatchedTask:
 class Poller:
     """Reads watched tasks when they are due, and records each reading on the task."""
 
-    def __init__(self, batch: BatchAgent) -> None:
-        """Read through `batch`. No I/O."""
+    def __init__(self, batch: BatchAgent, *, shortest_poll: float = 0.0) -> None:
+        """Read through `batch`. No I/O. `shortest_poll`: the least of `Polling.floor`, whatever a wait says."""
         self._batch = batch
+        self._shortest_poll = shortest_poll
         self._watched: dict[int, WatchedTask] = {}
         self._polling: asyncio.Task[None] | None = None
         self._grid_origin = 0.0
@@ -259,6 +270,7 @@ class Poller:
             started_at: when this client started the job, by the loop's clock; None: this client did not start it.
             existed_at: when the caller knew for sure that the task exists, by the loop's clock.
         """
+        polling = polling.at_least(self._shortest_poll)
         now = asyncio.get_running_loop().time()
         first_at = now if started_at is None else max(now, started_at + polling.first)
         if self._polling is None:  # Rule 1

@@ -65,9 +65,15 @@ class Polling:
         require(0 < self.floor <= self.ceiling, "Polling: floor is more than zero seconds, and not more than ceiling")
         require_count("Polling: failures", self.failures)
 
+    def at_least(self, seconds: float) -> "Polling":
+        """Return a schedule with at least so many `seconds` between two readings: this one, if it has."""
+        if self.floor >= seconds:
+            return self
+        return attrs.evolve(self, floor=seconds, ceiling=max(self.ceiling, seconds))
+
 
 def next_delay(polling: Polling, *, age: float, changed: bool, remaining: float | None, jitter: float) -> float:
-    """Return the seconds until the next reading.
+    """Return the seconds to wait before the task is read from the server again.
 
     Args:
         polling: the bounds.

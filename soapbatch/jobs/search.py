@@ -7,7 +7,8 @@ Rule 3. There are two kinds of list: the tasks of all associates, and the tasks 
         read where the first one shows nothing and is not known to show tasks: some servers answer it with an empty
         list. The first one alone shows tasks of the system.
 Rule 4. Lists without the key prove that there is no task only if their kind is known to show tasks: it has shown a task
-        of that job, or, in the case of the first kind, a task of any user. Otherwise the outcome is unknown.
+        of that job, or, in the case of the first kind, a task of any user. Otherwise the outcome is unknown. Lists that
+        show the tasks of other jobs and hide those of this one mislead: SuperOffice may hide internal tasks.
 Rule 5. Lists may leave the key out, and a job may overwrite it. A task of that job which carries no key at all, and
         which may have been started since, may be the one, unless this client itself has started it: the outcome is
         unknown. A task is older than a start if the client knew of a higher id before: ids grow. A task is older, too,
@@ -21,10 +22,10 @@ import asyncio
 import contextlib
 import math
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
@@ -32,13 +33,9 @@ from soapbatch.calls import BatchAgent
 from soapbatch.errors import SoapBatchError
 from soapbatch.jobs.marker import Key, is_marked
 from soapbatch.jobs.schedule import SERVER_TICK
-from soapbatch.jobs.task_reader import ANY_JOB
-from soapbatch.model import ALL_ASSOCIATES, Backoff, BatchTaskInfo, BatchTaskState
-from soapbatch.operations import (
-    GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES,
-    GET_BATCH_TASK_INFOS_BY_NAME_AND_STATE,
-    Operation,
-)
+from soapbatch.jobs.task_reader import ANY_JOB, stream_tasks
+from soapbatch.model import Backoff, BatchTaskInfo, BatchTaskState
+from soapbatch.operations import GET_BATCH_TASK_INFOS_BY_NAME_AND_STATE
 
 CLOCK_TOLERANCE: Final = timedelta(hours=1)
 """How far a server's clock may have been set back, daylight saving time included."""
@@ -55,24 +52,16 @@ class ListKind:
     """A kind of list (Rule 3).
 
     Attributes:
-        operation: the operation that returns the list.
-        arguments: what the operation takes beside the name of the job.
-        is_complete: whether the list shows the tasks of the system, too.
+        stream: yields the tasks of the job with a name, or of all jobs.
     """
 
-    operation: Operation[list[BatchTaskInfo]]
-    arguments: Mapping[str, Any]
-    is_complete: bool
-
-    def stream(self, batch: BatchAgent, name: str) -> AsyncGenerator[BatchTaskInfo, None]:
-        """Yield the tasks of the job `name`, or of all jobs."""
-        return batch.stream(self.operation, name=name, **self.arguments)
+    stream: Callable[[BatchAgent, str], AsyncGenerator[BatchTaskInfo, None]]
 
 
-OF_ALL_ASSOCIATES: Final = ListKind(
-    GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES, {"associate_ids": ALL_ASSOCIATES}, is_complete=True
+OF_ALL_ASSOCIATES: Final = ListKind(stream_tasks)
+IN_ANY_STATE: Final = ListKind(
+    lambda batch, name: batch.stream(GET_BATCH_TASK_INFOS_BY_NAME_AND_STATE, name=name, state=BatchTaskState.ALL)
 )
-IN_ANY_STATE: Final = ListKind(GET_BATCH_TASK_INFOS_BY_NAME_AND_STATE, {"state": BatchTaskState.ALL}, is_complete=False)
 
 
 @attrs.define

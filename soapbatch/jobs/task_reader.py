@@ -196,7 +196,7 @@ class TaskReader:
         """
         results: dict[int, BatchTaskInfo | SoapBatchError] = {}
         for name, listed in self.plan(map(TaskRef, ids)).lists.items():
-            with contextlib.suppress(SoapBatchError):  # the single readings below report what is wrong
+            with contextlib.suppress(SoapBatchError):  # each task is read alone below, and says what is wrong
                 found, _ = await self.read_list(name, len(listed), ids)
                 results |= found
 

@@ -39,6 +39,7 @@ R = TypeVar("R")
 SESSION_LOST: Final = "SoSessionException"
 """The `error_type` with which NetServer refuses a ticket that is unknown or has expired."""
 
+_NOT_ALLOWED: Final = "SoSecurityException"
 _EXCERPT: Final = 200  # characters of an unreadable body that an error shows
 _NAME = re.compile(r"[\w.+`-]+")  # a .NET type (nested and generic ones included), a QName's local part
 
@@ -183,7 +184,7 @@ class _Exchange:
         return {"applied": applied, "retryable": retryable, "retry_after": self.retry_after}
 
     def advice(self, text: str, *, is_refused: bool) -> str:
-        """Return `text` as a sentence to add to a message, if advice about bindings is wanted and fits."""
+        """Return `text` behind a space, to be added to a message; "" where advice about bindings is out of place."""
         return f" {text}" if is_refused and self.advise_binding else ""
 
 
@@ -238,6 +239,8 @@ def _operation_failed(about: _Exchange, info: ExceptionInfo | None) -> Operation
         reason = f"{shown.error_type}: {reason}" if shown.error_type else reason
         if advice := about.advice(_UNSEEN_CREDENTIALS, is_refused=_is_about_credentials(info)):
             reason = f"{reason.rstrip('.')}."
+    if info is not None and info.error_type == _NOT_ALLOWED:  # inferred: how a wrong application token is answered
+        reason = f"{reason}; check the user's rights, and application_token= (the app's client secret)"
     common = about.common
     if _is_session_lost(info):
         common["applied"] = "no"

@@ -51,7 +51,7 @@ _EXCERPT: Final = 800  # bytes of an unreadable body that are kept for an error
 
 @attrs.frozen
 class ResponseShape:
-    """The elements of an operation's response, in one service version.
+    """The names of the elements that the response of an operation consists of, in one service version.
 
     Attributes:
         namespace: of the service version.
@@ -177,7 +177,7 @@ class ResponseParser:
         self._parsed = ParsedResponse()
         self._items: list[Any] = []
         self._count = 0  # items returned or collected so far
-        self._freed = 0  # children of the list element that are freed, or that lxml has not seen
+        self._freed = 0  # children of the list that left its tree, or were never in it
         self._is_closed = False
         self._list: etree._Element | None = None  # the element of the list or of the base64 result
         self._base64: Base64Decoder | None = None

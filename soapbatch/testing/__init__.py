@@ -49,6 +49,7 @@ SuperOffice Online, with the extra soapbatch[online]:
     Visit              a request to one of the hosts, in online.journal: the host and the names of the secrets in it
     SigningKey         a key that JWTs are signed with; several tests can share one, because it takes long to make
     generate_private_key  makes a private key for an app
+    ForwardingTransport   sends what is meant for any of the hosts to one socket: that of serve(online)
 
 Time:
     run_virtual        runs a coroutine in a VirtualTimeLoop: client and server share one clock, and waiting is free

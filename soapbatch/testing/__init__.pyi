@@ -37,3 +37,4 @@ from soapbatch.testing.server import NetServer as NetServer
 from soapbatch.testing.serving import serve as serve, serve_in_thread as serve_in_thread
 from soapbatch.testing.sessions import DEMO_USER as DEMO_USER, SessionStore as SessionStore, User as User
 from soapbatch.testing.tasks import TaskStore as TaskStore
+from soapbatch.transport import ForwardingTransport as ForwardingTransport

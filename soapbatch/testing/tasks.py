@@ -123,7 +123,7 @@ class Task:
         )
 
     def set_state(self, now: float, state: BatchTaskState, *, stopped: bool = False) -> None:
-        """Change the state at `now`. New queues the task again, with a new plan; any other state stays."""
+        """Change the state at `now`. The state New queues the task again; in any other state the task then stays."""
         last = self.planned_state(now)
         if last is None:
             self.info = attrs.evolve(self.info, state=state, result=STOPPED_RESULT if stopped else self.info.result)

@@ -23,7 +23,7 @@ class SendState:
     """How far a request has come.
 
     Attributes:
-        phase: "queueing", "login", "discovering", "connecting", "sending", "waiting", "reading" or "retrying".
+        phase: what the request is doing, in the words of `errors.DeadlineExceeded`.
         sent: whether a byte of the request may have left.
         max_idle: seconds that a connection may have been idle before it carries the request. A server that closes an
             idle connection may do so while the request is on its way: then nobody knows whether it was applied.

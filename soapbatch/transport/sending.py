@@ -10,7 +10,7 @@ import functools
 import re
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, Final, Protocol, cast, runtime_checkable
+from typing import Any, Final, Literal, Protocol, cast, runtime_checkable
 
 import httpx
 
@@ -40,8 +40,16 @@ class Sender:
         # the transport has it.
         self._traced: set[str] = set()
 
-    async def send(self, url: str, headers: list[tuple[bytes, bytes]], body: bytes, state: SendState) -> "HttpResponse":
-        """Send one POST and return the head of its response; close the response in a `finally`.
+    async def send(
+        self,
+        url: str,
+        headers: list[tuple[bytes, bytes]],
+        body: bytes,
+        state: SendState,
+        *,
+        method: Literal["GET", "POST"] = "POST",
+    ) -> "HttpResponse":
+        """Send one request and return its response, whose body is still to be read. The caller closes it.
 
         Redirects are not followed. Cancelling leaves nothing behind.
 
@@ -50,6 +58,7 @@ class Sender:
             headers: of the request, as `merged_headers` returns them. Host is added, unless it is among them.
             body: the envelope.
             state: of the request; transports that know it keep it true.
+            method: of HTTP.
 
         Raises:
             ConnectFailed: nothing was sent.
@@ -60,6 +69,7 @@ class Sender:
         """
         handled = sys.exception()
         trace = Trace(state)
+        lengths = [(b"Content-Length", b"%d" % len(body))] if method == "POST" else []
         host = ""
         try:
             target = self._url(url)
@@ -70,9 +80,9 @@ class Sender:
                 state.phase, state.sent = "waiting", True
             response = await self._transport.handle_async_request(
                 httpx.Request(
-                    "POST",
+                    method,
                     target,
-                    headers=[*headers, (b"Content-Length", b"%d" % len(body))],
+                    headers=[*headers, *lengths],
                     stream=httpx.ByteStream(body),
                     extensions={EXTENSION: state, "trace": trace},
                 )

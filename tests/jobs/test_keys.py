@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import itertools
 import logging
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
@@ -696,6 +697,76 @@ async def test_an_own_timeout_of_the_caller_stays_its_own(world: World) -> None:
         async with asyncio.timeout(10):
             await world.client.jobs.start(NAME, key=KEY, timeout=20)
     assert not isinstance(caught.value, SoapBatchError)
+
+
+# --- Every combination ----------------------------------------------------------------------------------------------
+
+
+async def refused_late(_: Call, proceed: Proceed) -> Answer:
+    """Start the job, and then fail with an exception of NetServer."""
+    await proceed()
+    raise ServerException("System.Exception", "too late")
+
+
+FATES: dict[str, Interceptor | None] = {
+    "works": None,
+    "the request is lost": lost_request,
+    "the answer is lost": lost_reply,
+    "arrives late": arriving_late,
+    "fails": failing(ServerException("System.Exception", "no")),
+    "fails after the start": refused_late,
+    "503": answering(503),
+    "hangs": delayed(1e6),
+    "no id": answered_with("<Response>0</Response>", is_started=True),
+}
+SHOWN: dict[str, Any] = {
+    "everything": lambda tasks, _: tasks,
+    "no keys": without_keys,
+    "nothing to nobody": blind,
+    "nothing": lambda *_: [],
+}
+
+
+@pytest.mark.parametrize("shown", SHOWN)
+@pytest.mark.parametrize("fate", FATES)
+@pytest.mark.parametrize("second", ["works", "the request is lost", "the answer is lost"])
+@in_world
+async def test_no_combination_starts_twice_or_denies_a_start(world: World, fate: str, second: str, shown: str) -> None:
+    """Whatever happens to a start, and whatever lists show: one job at most, and "not applied" is never wrong.
+
+    A later attempt leads to one job at most as well, unless lists show no task at all: then a start may be repeated.
+    """
+    world.server.define_job("Long", duration=1e6)
+    show_that_lists_show_tasks(world)
+    for marker, resend in itertools.product(Marker, (False, True)):
+        before = len(world.tasks())
+        key = f"{marker}/{resend}"
+        world.change_lists(SHOWN[shown])
+        for name in (fate, second):
+            if (interceptor := FATES[name]) is not None:
+                world.server.intercept(START_BATCH_JOB, interceptor)
+        async with world.other_client(timeout=20) as client:
+            try:
+                job = await client.jobs.start("Long", key=key, marker=marker, resend=resend, settle=30)
+                assert len(world.tasks()) == before + 1
+                assert world.state(job) is not None
+                applied = "yes"
+            except SoapBatchError as error:
+                applied = error.applied
+        await asyncio.sleep(30)
+        assert len(world.tasks()) in {"no": [before], "unknown": [before, before + 1], "yes": [before + 1]}[applied]
+        world.server.clear_interceptors()
+        started = len(world.tasks()) - before
+        if shown != "nothing":
+            async with world.other_client(timeout=20) as client:
+                try:
+                    job = await client.jobs.start("Long", key=key, marker=marker, maybe_sent=True, settle=30)
+                    assert world.state(job) is not None
+                    assert len(world.tasks()) == before + 1
+                except StartOutcomeUnknown:
+                    assert len(world.tasks()) == before + started
+        for task in world.tasks()[before:]:
+            world.server.tasks.delete(task.id or 0)
 
 
 # --- Another process ------------------------------------------------------------------------------------------------

@@ -401,14 +401,28 @@ async def test_a_body_that_a_hook_has_read_in_part(library: str) -> None:
 
 
 @pytest.mark.parametrize("library", CLIENTS)
-async def test_an_error_of_a_hook_becomes_ours(library: str) -> None:
-    """A hook that raises the client's own error does not make it escape."""
+async def test_an_error_of_a_hook_for_the_status_gives_the_response(library: str) -> None:
+    """A hook that raises the client's own error for a status does not hide the status."""
 
     async def hook(response: Any) -> None:
         response.raise_for_status()
 
     async with FaultServer(fault="503") as server, CLIENTS[library](event_hooks={"response": [hook]}) as client:
-        with pytest.raises(ConnectionLost, match="HTTPStatusError"):
+        response = await Sender(ClientTransport(client)).send(f"{server.url}/x", [], b"", SendState())
+        assert (response.status, response.headers["Retry-After"]) == (503, "7")
+        assert await response.read() == b""
+        await response.aclose()
+
+
+@pytest.mark.parametrize("library", CLIENTS)
+async def test_any_other_error_of_a_hook_becomes_ours(library: str) -> None:
+    """A hook that raises another of the client's own errors does not make it escape."""
+
+    async def hook(_: Any) -> None:
+        raise (httpx if library == "httpx" else httpx2).ReadError("no")
+
+    async with FaultServer() as server, CLIENTS[library](event_hooks={"response": [hook]}) as client:
+        with pytest.raises(ConnectionLost, match="ReadError"):
             await send(ClientTransport(client), server.url)
 
 
