@@ -44,8 +44,8 @@ FLOOR = {wing: floor for floor, wings in enumerate(WINGS) for wing in wings}
 # import the upper one.
 UPWARD = {("client", "online"): "Client.online: a script writes it, and what makes the client stands above clients"}
 
-# Who alone may import what: wings, and modules of the integrations. `client` and `online` need httpx for a type, and `testing` for transports
-# that record and replay.
+# Who alone may import what: wings, and modules of the integrations. `client` and `online` need httpx for a type,
+# `testing` for transports that record and replay.
 FOREIGN = {
     "httpx": ("transport", "client", "online", "testing"),
     "httpcore": ("transport",),

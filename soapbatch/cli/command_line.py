@@ -36,6 +36,16 @@ class Command(NamedTuple):
     description: str = ""
 
 
+_DEMO_OPTIONS: Final[tuple[Option, ...]] = (
+    (
+        "--online",
+        {
+            "action": "store_true",
+            "default": argparse.SUPPRESS,  # the function has a default of its own
+            "help": "on an embedded SuperOffice Online: find a tenant, sign in its system user, and follow a move",
+        },
+    ),
+)
 _SERVE_OPTIONS: Final[tuple[Option, ...]] = (
     ("--port", {"type": int, "default": 0, "help": "the port to listen on; 0, the default: any free one"}),
     (
@@ -61,15 +71,7 @@ COMMANDS: Final = (
         "demo",
         "run a batch job on an embedded NetServer and watch it",
         "soapbatch.cli.demo:demo",
-        (
-            (
-                "--online",
-                {
-                    "action": "store_true",
-                    "help": "on an embedded SuperOffice Online: find a tenant, sign in its system user, follow a move",
-                },
-            ),
-        ),
+        _DEMO_OPTIONS,
     ),
     Command(
         "serve",
