@@ -90,12 +90,12 @@ async def test_further_examples_run(example: str, tmp_path: Path, monkeypatch: p
             await names["run"]()
 
 
-def test_order_of_judgement_names_the_same_five_steps() -> None:
+def test_order_of_judgement_names_the_same_six_steps() -> None:
     """The README's list of how a response is judged has as many steps as the function's own, in the same words."""
     steps = re.findall(r"^\d\. (.*?)[,:]", README.read_text("utf-8"), re.MULTILINE)
     own = re.findall(r"^ *\d\. (.*?)[,:.]", interpret.__doc__ or "", re.MULTILINE)
     assert [step.split()[0] for step in steps] == [step.split()[0] for step in own]
-    assert len(steps) == 5
+    assert len(steps) == 6
 
 
 if __name__ == "__main__":

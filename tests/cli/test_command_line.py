@@ -20,8 +20,7 @@ from soapbatch.cli.command_line import COMMANDS
 def test_an_error_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """An error of the library is one line on standard error, and exit status 1."""
 
-    async def failing(*, online: bool) -> None:
-        del online
+    async def failing() -> None:
         raise UsageError("it cannot be done")
 
     monkeypatch.setattr(demo, "demo", failing)
@@ -32,8 +31,7 @@ def test_an_error_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 def test_success_is_status_0(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A command that raises nothing gives exit status 0; `main` itself writes nothing."""
 
-    async def working(*, online: bool) -> None:
-        del online
+    async def working() -> None:
         await asyncio.sleep(0)
 
     monkeypatch.setattr(demo, "demo", working)
