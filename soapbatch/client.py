@@ -338,7 +338,12 @@ class Client:
         """Close the client: new calls are refused, running ones get `grace` seconds, then end in ClientClosed.
 
         Idempotent; several may wait for it at once, and cancelling one of them does not stop it.
+
+        Raises:
+            UsageError: called from another event loop than the client's; the client goes on.
         """
+        if self._context.lifetime.is_elsewhere:
+            raise UsageError("this client belongs to another event loop, and was not closed: close it there")
         if self._closing is None:
             self._context.lifetime.is_closing = True
             self._closing = asyncio.ensure_future(self._close())
@@ -373,7 +378,7 @@ class Client:
     def __del__(self) -> None:
         """Warn if it was used and never closed."""
         context = getattr(self, "_context", None)
-        if context is not None and context.lifetime.is_used and self._closing is None:
+        if context is not None and context.lifetime.loop is not None and self._closing is None:
             message = f"{self!r} was never closed: use 'async with', or await client.aclose()"
             warnings.warn(message, ResourceWarning, source=self, stacklevel=2)
 

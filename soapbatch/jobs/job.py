@@ -26,6 +26,7 @@ from soapbatch.model import (
     redact,
 )
 from soapbatch.operations import CLEANUP_BATCH_TASK, GET_OUTPUT_FROM_BATCH, Operation
+from soapbatch.system import closing_inside
 
 WAIT_TIMEOUT: Final = 3600.0
 """The default `timeout` of a wait, in seconds."""
@@ -269,7 +270,7 @@ class Job:
         """
         await self._require_success()
         with self._noticing_gone():
-            async with contextlib.aclosing(self._context.blob.stream_output(self._id)) as pieces:
+            async with closing_inside(self._context.blob.stream_output(self._id)) as pieces:
                 async for piece in pieces:
                     yield piece
 
