@@ -132,7 +132,9 @@ class Client:
             max_connections: how many requests may be on their way at once; more wait.
             ticket_store: where to share the ticket with other processes.
             session_errors: types of exception with which the server says that a ticket is not valid (any more).
-            allow_insecure: let passwords cross plain HTTP to other hosts.
+            allow_insecure: let passwords cross plain HTTP to other hosts, and let passwords, tickets and tokens cross
+                plain HTTP to a proxy on another machine. The proxies of a transport that is not this library's are not
+                known.
             grace: seconds that running calls get to finish when the client is closed.
 
         Raises:
