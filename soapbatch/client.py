@@ -132,8 +132,9 @@ class Client:
             max_connections: how many requests may be on their way at once; more wait.
             ticket_store: where to share the ticket with other processes.
             session_errors: types of exception with which the server says that a ticket is not valid (any more).
-            allow_insecure: let passwords cross plain HTTP to other hosts. `httpx.ASGITransport` and
-                `httpx.MockTransport` reach no other host, and need no leave.
+            allow_insecure: let passwords cross plain HTTP to other hosts, and let passwords, tickets and tokens cross
+                plain HTTP to a proxy on another machine. The proxies of a transport that is not this library's are not
+                known. `httpx.ASGITransport` and `httpx.MockTransport` reach no other host.
             grace: seconds that running calls get to finish when the client is closed.
 
         Raises:
@@ -341,7 +342,12 @@ class Client:
         """Close the client: new calls are refused, running ones get `grace` seconds, then end in ClientClosed.
 
         Idempotent; several may wait for it at once, and cancelling one of them does not stop it.
+
+        Raises:
+            UsageError: called from another event loop than the client's; the client goes on.
         """
+        if self._context.lifetime.is_elsewhere:
+            raise UsageError("this client belongs to another event loop, and was not closed: close it there")
         if self._closing is None:
             self._context.lifetime.is_closing = True
             self._closing = asyncio.ensure_future(self._close())
@@ -376,7 +382,7 @@ class Client:
     def __del__(self) -> None:
         """Warn if it was used and never closed."""
         context = getattr(self, "_context", None)
-        if context is not None and context.lifetime.is_used and self._closing is None:
+        if context is not None and context.lifetime.loop is not None and self._closing is None:
             message = f"{self!r} was never closed: use 'async with', or await client.aclose()"
             warnings.warn(message, ResourceWarning, source=self, stacklevel=2)
 

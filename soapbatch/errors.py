@@ -4,7 +4,7 @@
     ├── UsageError                 the caller: the call is wrong, and nothing was sent
     │   ├── EncodeError            a value cannot be written; `path` names it
     │   ├── NotInVersion           the service version lacks an operation, a field or a value
-    │   ├── InsecureTransport      a password would cross plain HTTP
+    │   ├── InsecureTransport      a secret would cross plain HTTP
     │   └── ClientClosed           the client was closed, or is closing
     ├── TransportError             the network's operator: there is no answer
     │   ├── ConnectFailed          no connection: refused, DNS, TLS, proxy; nothing was sent
@@ -220,7 +220,7 @@ class NotInVersion(UsageError):
 
 
 class InsecureTransport(UsageError):
-    """A password would cross plain HTTP to another host than this machine."""
+    """A secret would cross plain HTTP: a password to another machine, or any secret to a proxy on another machine."""
 
 
 class ClientClosed(UsageError):

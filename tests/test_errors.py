@@ -342,7 +342,7 @@ def test_an_error_is_complete_when_it_is_made() -> None:
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ("def f():\n  try: ...\n  except OSError as e: e.user = 1", {"e.user"}),
+        ("def f():\n  try: ...\n  except SoapBatchError as e: e.user = 1", {"e.user"}),
         ("def f():\n  e = Fault('x')\n  e.code, e.reason = 1, 2", {"e.code", "e.reason"}),
         ("def f():\n  e = errors.Fault('x')\n  e.args = ()", {"e.args"}),
         ("def f():\n  e = ClientClosed.ended('x')\n  e.applied = 'no'", {"e.applied"}),

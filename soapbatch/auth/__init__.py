@@ -18,6 +18,7 @@ from soapbatch.auth.credentials import (
     check_transport_security as check_transport_security,
     fetch_secret as fetch_secret,
     refuse_plain_http as refuse_plain_http,
+    refuse_plain_proxy as refuse_plain_proxy,
 )
 from soapbatch.auth.ticket_manager import IssuedTicket as IssuedTicket, TicketManager as TicketManager
 from soapbatch.auth.ticket_stores import (

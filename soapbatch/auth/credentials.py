@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from ipaddress import ip_address
-from typing import Any, ClassVar, Protocol, TypeAlias
+from typing import Any, ClassVar, Final, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
 import attrs
@@ -60,6 +60,8 @@ class Provider(Protocol):
         """
         ...
 
+
+_THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 # A traceback may show the locals of each frame. So each constructor below wraps its secret and deletes the plain value
 # before anything can raise.
@@ -363,6 +365,21 @@ def refuse_plain_http(base_url: str, sender: str) -> None:
     raise InsecureTransport(
         f"{sender} sends a password, and {url.scheme}://{url.hostname} would carry it unencrypted: "
         "use https, or allow it with allow_insecure=True"
+    )
+
+
+def refuse_plain_proxy(base_url: str, proxy_host: str, sender: str) -> None:
+    """Raise InsecureTransport if a proxy on another machine would read the secrets that `sender` sends over plain HTTP.
+
+    Behind such a proxy, `localhost` is the proxy's machine. A proxy is on this machine by its three usual names alone.
+    """
+    url = urlsplit(base_url)
+    if url.scheme == "https" or proxy_host in _THIS_MACHINE:
+        return
+    raise InsecureTransport(
+        f"{sender} carries a password, ticket or token, and the proxy {proxy_host} would read it, as it goes through "
+        f"that proxy to {url.scheme}://{url.hostname}: use https, exempt {url.hostname} in NO_PROXY, or allow it with "
+        "allow_insecure=True"
     )
 
 

@@ -19,7 +19,15 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, Generic, TypeVar
 
-from soapbatch.auth import IssuedTicket, Provider, TicketManager, TicketStore, fetch_secret, refuse_plain_http
+from soapbatch.auth import (
+    IssuedTicket,
+    Provider,
+    TicketManager,
+    TicketStore,
+    fetch_secret,
+    refuse_plain_http,
+    refuse_plain_proxy,
+)
 from soapbatch.calls.bindings import BindingSearch, answers_note, is_service_answer, last_answer, may_refuse_form
 from soapbatch.calls.exchange import Exchange
 from soapbatch.calls.lifetime import Lifetime
@@ -72,6 +80,7 @@ class CallContext:
         token = settings.application_token
         self.application_token = token if isinstance(token, Secret) else None
         self.lifetime = Lifetime()
+        self._safe_urls: set[str] = set()  # base URLs of plain HTTP that no proxy on another machine carries
 
     def call(
         self, operation: Operation[R], arguments: Mapping[str, object], options: CallOptions
@@ -100,6 +109,19 @@ class CallContext:
             await settings.max_rate.turn()
         if callable(settings.application_token):
             self.application_token = await fetch_secret(settings.application_token, "application token")
+
+    def check_proxy(self, base_url: str, name: str) -> None:
+        """Refuse to send secrets in operation `name` through a proxy that would read them, unless the user allows it.
+
+        Raises:
+            InsecureTransport: the base URL is plain HTTP, and the proxy is another machine.
+        """
+        if self.settings.allow_insecure or base_url in self._safe_urls:
+            return
+        proxy = self.sender.proxy_for(base_url)
+        if proxy is not None:
+            refuse_plain_proxy(base_url, proxy, name)
+        self._safe_urls.add(base_url)
 
     async def aclose(self, grace: float) -> None:
         """Refuse new calls, give running ones `grace` seconds, end the rest, and release everything."""
@@ -319,13 +341,16 @@ class Call(Generic[R]):
         value = None if ticket is None else ticket.value
         self._state = SendState(max_idle=math.inf if self._operation.is_read_only else _MAX_IDLE)
         await self._context.wait_for_turn()
+        secrets = _secrets(self._context.application_token, value, *self._arguments.values())
+        if secrets and base_url.startswith("http:"):
+            self._context.check_proxy(base_url, self._operation.name)
         exchange = Exchange(
             self._operation,
             self._prepare(binding).with_ticket(value),
             settings,
             base_url=base_url,
             attempt=self._attempts_made,
-            secrets=_secrets(self._context.application_token, value, *self._arguments.values()),
+            secrets=secrets,
             collect=self._collect,
             advise_binding=not self._context.search.has_worked,
         )

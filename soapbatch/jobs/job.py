@@ -26,6 +26,7 @@ from soapbatch.model import (
     redact,
 )
 from soapbatch.operations import CLEANUP_BATCH_TASK, GET_OUTPUT_FROM_BATCH, Operation
+from soapbatch.system import closing_inside
 
 WAIT_TIMEOUT: Final = 3600.0
 """The default `timeout` of a wait, in seconds."""
@@ -269,7 +270,7 @@ class Job:
         """
         await self._require_success()
         with self._noticing_gone():
-            async with contextlib.aclosing(self._context.blob.stream_output(self._id)) as pieces:
+            async with closing_inside(self._context.blob.stream_output(self._id)) as pieces:
                 async for piece in pieces:
                     yield piece
 
@@ -289,10 +290,10 @@ class Job:
         try:
             with self._noticing_gone():
                 return await self._context.blob.save_output(self._id, target)
-        except OSError as error:  # a TimeoutError of ours is one, too
-            if not isinstance(error, SoapBatchError) and isinstance(target, str | os.PathLike):
-                error.filename = os.fspath(target)  # not that of the file that was to replace it
-                del error.filename2
+        except OSError as os_error:  # a TimeoutError of ours is one, too
+            if not isinstance(os_error, SoapBatchError) and isinstance(target, str | os.PathLike):
+                os_error.filename = os.fspath(target)  # not that of the file that was to replace it
+                del os_error.filename2
             raise
 
     async def cleanup(self) -> None:

@@ -21,7 +21,7 @@ from soapbatch.jobs.search import Known, Search
 from soapbatch.jobs.start import SETTLE, IfRunning, StartRequest, start_task
 from soapbatch.model import BatchTaskInfo, BatchTaskState, ReplyHeader, ServiceVersion
 from soapbatch.operations import START_BATCH_JOB
-from soapbatch.system import LOG, cancel_and_wait, run_to_completion
+from soapbatch.system import LOG, cancel_and_wait, closing_inside, run_to_completion
 
 STOP_TIMEOUT: Final = 10.0
 """The default `stop_timeout` of `Jobs.run`, in seconds."""
@@ -302,7 +302,7 @@ class Jobs:
         ids = (owner,) if isinstance(owner, int) else owner
         owners = ids if ids is None or isinstance(ids, tuple) else tuple(ids)
         wanted = TaskFilter(state=state, name=name, owner=owners, finished=finished)
-        async with contextlib.aclosing(list_tasks(self._context.batch, self._context.version, wanted)) as tasks:
+        async with closing_inside(list_tasks(self._context.batch, self._context.version, wanted)) as tasks:
             async for info in tasks:
                 if info.id is not None:
                     self._context.known.saw(info.id)

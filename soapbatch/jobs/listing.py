@@ -8,7 +8,6 @@ Rule 3. An owner and a state, without a name, have an operation of their own. Fo
 Rule 4. What the operation does not filter is filtered here.
 """
 
-import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import TypeAlias
 
@@ -25,6 +24,7 @@ from soapbatch.operations import (
     GET_BATCH_TASK_INFOS_BY_ASSOCIATES_AND_STATE as BY_ASSOCIATES_AND_STATE,
     GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES as BY_NAME_AND_ASSOCIATES,
 )
+from soapbatch.system import closing_inside
 
 ListCall: TypeAlias = Callable[[BatchAgent], AsyncGenerator[BatchTaskInfo, None]]
 """Calls an operation that lists tasks."""
@@ -74,7 +74,7 @@ async def list_tasks(
     while True:
         call = calls.pop(0)
         try:
-            async with contextlib.aclosing(call(batch)) as tasks:
+            async with closing_inside(call(batch)) as tasks:
                 async for info in tasks:
                     if wanted.matches(info):
                         yield info

@@ -27,8 +27,9 @@ import asyncio
 import contextlib
 import math
 import random
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 import attrs
@@ -235,6 +236,31 @@ class WatchedTask:
         self.due_at = min(lines, default=math.inf)
 
 
+class _SubscriptionBlock(contextlib.AbstractAsyncContextManager[Subscription]):
+    """A subscription for the length of a block.
+
+    A class, because `Job.watch` is an async generator: an event loop that ends closes all generators at once, and one
+    inside of another one would be closed twice at the same time, which Python reports as an error.
+    """
+
+    def __init__(
+        self,
+        begin: Callable[[], tuple[WatchedTask, Subscription]],
+        end: Callable[[WatchedTask, Subscription], Awaitable[None]],
+    ) -> None:
+        """Call `begin` at the begin of the block, and `end` at its end."""
+        self._begin, self._end = begin, end
+
+    async def __aenter__(self) -> Subscription:
+        """Subscribe."""
+        self._begun = self._begin()
+        return self._begun[1]
+
+    async def __aexit__(self, *_: object) -> None:
+        """Unsubscribe."""
+        await self._end(*self._begun)
+
+
 class Poller:
     """Reads watched tasks when they are due, and records each reading on the task."""
 
@@ -251,8 +277,7 @@ class Poller:
         self._wake = asyncio.Event()
         self._single_reads = asyncio.Semaphore(MAX_SINGLE_READS)
 
-    @contextlib.asynccontextmanager
-    async def subscribe(
+    def subscribe(
         self,
         id: int,
         polling: Polling,
@@ -260,7 +285,7 @@ class Poller:
         name: str | None = None,
         started_at: float | None = None,
         existed_at: float = -math.inf,
-    ) -> AsyncGenerator[Subscription, None]:
+    ) -> contextlib.AbstractAsyncContextManager[Subscription]:
         """Subscribe to a task for the length of a block.
 
         Args:
@@ -271,6 +296,15 @@ class Poller:
             existed_at: when the caller knew for sure that the task exists, by the loop's clock.
         """
         polling = polling.at_least(self._shortest_poll)
+        return _SubscriptionBlock(
+            partial(self._subscribe, id, polling, name=name, started_at=started_at, existed_at=existed_at),
+            self._unsubscribe,
+        )
+
+    def _subscribe(
+        self, id: int, polling: Polling, *, name: str | None, started_at: float | None, existed_at: float
+    ) -> tuple[WatchedTask, Subscription]:
+        """Begin a subscription. Nothing here may fail: `_unsubscribe` follows only what this method returns."""
         now = asyncio.get_running_loop().time()
         first_at = now if started_at is None else max(now, started_at + polling.first)
         if self._polling is None:  # Rule 1
@@ -283,21 +317,22 @@ class Poller:
             task = self._watched[id] = WatchedTask(id, name, math.inf, known_since, self._grid_origin)
         task.existed_at = max(task.existed_at, existed_at)
         subscription = Subscription(id, polling)
-        try:
-            if task.info is not None and task.seen_at is not None and now - task.asked_at < polling.floor:
-                task.subscriptions.add(subscription)
-                subscription.record_reading(task.info, task.seen_at)
-            else:
-                # A subscription that joins before the first round is read in it; a later one waits for the next line.
-                task.subscribe(subscription, first_at, 0 if self._had_a_round else GRID_TOLERANCE)
-                self._wake.set()
-            yield subscription
-        finally:
-            task.subscriptions.discard(subscription)
-            if not task.subscriptions and self._watched.get(id) is task:
-                del self._watched[id]
-            if not self._watched:  # Rule 1
-                await self._stop()
+        if task.info is not None and task.seen_at is not None and now - task.asked_at < polling.floor:
+            task.subscriptions.add(subscription)
+            subscription.record_reading(task.info, task.seen_at)
+        else:
+            # A subscription that joins before the first round is read in it; a later one waits for the next line.
+            task.subscribe(subscription, first_at, 0 if self._had_a_round else GRID_TOLERANCE)
+            self._wake.set()
+        return task, subscription
+
+    async def _unsubscribe(self, task: WatchedTask, subscription: Subscription) -> None:
+        """End a subscription."""
+        task.subscriptions.discard(subscription)
+        if not task.subscriptions and self._watched.get(task.id) is task:
+            del self._watched[task.id]
+        if not self._watched:  # Rule 1
+            await self._stop()
 
     async def aclose(self) -> None:
         """End every subscription with ClientClosed, and the poller's asyncio task."""

@@ -13,6 +13,7 @@ Rule 3. Requests that find no free connection wait first-in first-out.
 import asyncio
 import contextlib
 import ssl
+import warnings
 from collections import Counter, deque
 from collections.abc import Coroutine, Mapping
 from types import TracebackType
@@ -89,7 +90,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
             max_per_host: how many of them to one host and port; None: all of them.
             keep_alive: seconds after which an idle connection is closed.
             verify: True for the CA certificates that httpx brings, or an `ssl.SSLContext` with others (and with a
-                client certificate, if need be). False accepts every certificate: for tests.
+                client certificate, if need be). False accepts every certificate: for tests, with a warning.
             proxy: URL of a proxy for everything, or an `httpx.Proxy`; http, https, or socks5 (`httpx[socks]`).
             trust_env: whether HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR hold.
 
@@ -98,6 +99,8 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         """
         if max_connections < 1 or (max_per_host is not None and max_per_host < 1):
             raise UsageError("max_connections and max_per_host must be at least 1")
+        if verify is False:
+            warnings.warn("verify=False accepts forged certificates: it is for tests", RuntimeWarning, stacklevel=2)
         self._max_connections = max_connections
         self._max_per_host = max_per_host or max_connections
         self._is_in_block = False
@@ -208,12 +211,24 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         if self._loop is not asyncio.get_running_loop():
             raise UsageError("this client belongs to another event loop; make one client for each, inside of it")
 
+    def proxy_for(self, url: str) -> str | None:
+        """Return the host of the proxy that a request to `url` would go through; None: there is none.
+
+        Raises:
+            UsageError: proxy settings that cannot be used.
+            httpx.InvalidURL: `url` is none.
+        """
+        proxy = self._proxy_of(origin_of(httpx.URL(url)))
+        return None if proxy is None else proxy.url.host
+
+    def _proxy_of(self, origin: Origin) -> httpx.Proxy | None:
+        if self._proxy is not None or not self._trust_env:
+            return self._proxy
+        scheme, host, port = origin
+        return environment_proxy(scheme.decode(), host.decode(), port)
+
     def _connection_to(self, origin: Origin) -> Connection:
-        proxy = self._proxy
-        if proxy is None and self._trust_env:
-            scheme, host, port = origin
-            proxy = environment_proxy(scheme.decode(), host.decode(), port)
-        return Connection(origin, self._tls, proxy)
+        return Connection(origin, self._tls, self._proxy_of(origin))
 
     async def _acquire(self, origin: Origin, max_idle: float) -> _Slot:
         """Return a slot for `origin`, waiting for one if all are in use.

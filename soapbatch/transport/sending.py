@@ -104,6 +104,14 @@ class Sender:
         del headers, body  # tracebacks may show locals
         raise failure
 
+    def proxy_for(self, url: str) -> str | None:
+        """Return the host of the proxy that a request to `url` would go through; None: there is none, or it is unknown.
+
+        Only transports of this library say it: an `httpx.AsyncClient` does not.
+        """
+        ask: Callable[[str], str | None] | None = getattr(self._transport, "proxy_for", None)
+        return None if ask is None else ask(url)
+
     async def aclose(self) -> None:
         """Close the transport, unless it is a pool that belongs to a block of its own."""
         if isinstance(self._transport, ConnectionPool):

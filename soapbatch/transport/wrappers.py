@@ -8,7 +8,7 @@ import httpx
 
 from soapbatch.errors import UsageError
 from soapbatch.transport.pool import MAX_CONNECTIONS, ConnectionPool
-from soapbatch.transport.sending import ClientTransport, HttpClient
+from soapbatch.transport.sending import ClientTransport, HttpClient, Sender
 
 _NOT_DEFAULT: Final = (
     "verify=, proxy=, trust_env= and max_connections= are of the default transport: give them to yours, "
@@ -52,6 +52,10 @@ class SharedTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send `request`."""
         return await self._transport.handle_async_request(request)
+
+    def proxy_for(self, url: str) -> str | None:
+        """Return what the other transport says; see `ConnectionPool.proxy_for`."""
+        return Sender(self._transport).proxy_for(url)
 
     async def aclose(self) -> None:
         """Call `on_close`, if there is one."""

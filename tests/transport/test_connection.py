@@ -5,6 +5,7 @@ import contextlib
 import socket
 import ssl
 import threading
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from soapbatch import Client
 from soapbatch.errors import ConnectFailed, ConnectionLost, ProtocolError, SoapBatchError, UsageError
 from soapbatch.transport import ConnectionPool, Sender, SendState
 from soapbatch.transport.connection import TlsContext, origin_of
@@ -420,6 +422,7 @@ async def test_certificates_that_cannot_be_read(variable: str, monkeypatch: pyte
         assert pool._in_use == 0
 
 
+@pytest.mark.filterwarnings("ignore:verify=False:RuntimeWarning")
 async def test_certificates_need_not_be_checked(authority: Authority) -> None:
     """verify=False accepts whatever the server shows: for tests."""
     async with (
@@ -427,6 +430,21 @@ async def test_certificates_need_not_be_checked(authority: Authority) -> None:
         using(ConnectionPool(verify=False)) as pool,
     ):
         assert await ask(pool, server.url) == b"<envelope/>"
+
+
+def test_accepting_every_certificate_warns_once() -> None:
+    """A pool and a client that check no certificate warn once; the warning of a pool names the line that makes it."""
+    for make in (lambda: ConnectionPool(verify=False), lambda: Client("https://h", verify=False)):
+        with pytest.warns(RuntimeWarning, match="verify=False accepts forged certificates") as caught:
+            make()
+        assert len(caught) == 1
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("default")
+        for _ in range(5):
+            ConnectionPool(verify=False)
+        ConnectionPool()
+        ConnectionPool(verify=ssl.create_default_context())
+    assert [warning.filename for warning in shown] == [__file__]
 
 
 async def test_a_context_that_is_given_is_used() -> None:

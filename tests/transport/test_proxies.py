@@ -189,6 +189,7 @@ TUNNEL_REFUSALS: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", TUNNEL_REFUSALS)
+@pytest.mark.filterwarnings("ignore:verify=False:RuntimeWarning")
 async def test_a_proxy_that_refuses_has_sent_nothing(name: str) -> None:
     """A proxy that wants a password, or does not open the tunnel, is named in the error; nothing was sent."""
     refusal, says = TUNNEL_REFUSALS[name]
@@ -233,6 +234,7 @@ async def test_a_name_that_no_certificate_bears(authority: Authority) -> None:
 
 
 @pytest.mark.parametrize("kind", ["http", "https", "socks5"])
+@pytest.mark.filterwarnings("ignore:verify=False:RuntimeWarning")
 async def test_a_proxy_that_cannot_be_reached(kind: str) -> None:
     """It is the proxy that the error names, and not the service."""
     async with FaultServer(fault="refuse") as server:
