@@ -6,6 +6,7 @@ from typing import Final
 
 from soapbatch.auth import UsernamePassword
 from soapbatch.calls import WIRE
+from soapbatch.cli.invocation import Invocation
 from soapbatch.cli.progress_bar import progress_bar
 from soapbatch.client import Client
 from soapbatch.errors import UsageError
@@ -17,7 +18,7 @@ _SPEED: Final = 4.0  # seconds of the server's clock in one second of real time
 _JOB: Final = "ExportArchiveBatchPlugin"
 
 
-async def demo() -> None:
+async def demo(_: Invocation) -> None:
     """Log in, start a job, wait for its end, list tasks, fetch the output and delete the task, over a real socket.
 
     Raises:
@@ -29,9 +30,10 @@ async def demo() -> None:
     except ImportError:
         raise UsageError('the demo needs rich and uvicorn: pip install "soapbatch[demo]"') from None
     console = Console(highlight=False)
+    bullet = "*" if console.options.ascii_only else "•"
 
     def print_step(text: str) -> None:
-        console.print(f"[bold green]•[/] {text}")
+        console.print(f"[bold green]{bullet}[/] {text}")
 
     def fast_clock() -> float:
         return time.monotonic() * _SPEED
