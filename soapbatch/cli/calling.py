@@ -4,6 +4,7 @@ import argparse
 import difflib
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -18,6 +19,7 @@ from soapbatch.model import (
     ALL_ASSOCIATES,
     ALL_USER_TASKS,
     BOOLEAN,
+    DATE_TIME,
     INT,
     SHORT,
     SYSTEM_TASKS,
@@ -110,15 +112,12 @@ def arguments_of(operation: Operation[Any], words: Sequence[str]) -> dict[str, A
             raise UsageError(f"{operation.name} has no parameter {name!r}: there are {names}")
         if row.attribute in SECRET_PARAMETERS:
             text = _secret_from(key, text)
-        try:
-            if isinstance(row.type, Record | Dictionary):
-                _put(found.setdefault(row.attribute, {}), row, path, text)
-            elif path:
-                raise UsageError(f"{row.attribute} has no fields")
-            else:
-                found[row.attribute] = _value(row, text)
-        except ValueError:
-            raise UsageError(f"{key}: {text!r} is no value of type {row.type.name}") from None
+        if isinstance(row.type, Record | Dictionary):
+            _put(found.setdefault(row.attribute, {}), row, path, text)
+        elif path:
+            raise UsageError(f"{row.attribute} has no fields")
+        else:
+            found[row.attribute] = _value(row, text)
     absent = [row.attribute for row in operation.parameters if row.attribute not in found]
     if absent:
         raise UsageError(f"{operation.name} needs {', '.join(f'{name}=...' for name in absent)}")
@@ -145,20 +144,21 @@ def _put(fields: dict[str, Any], row: Field, path: str, text: str) -> None:
 
 
 def _value(row: Field, text: str) -> Any:
-    """Return the value that `text` means for a parameter or a field. Raises ValueError."""
-    if isinstance(row.type, Array):
-        return _LISTS[text] if text in _LISTS else [int(part) for part in text.split(",")]
-    if row.type in {INT, SHORT}:
-        return int(text)
-    if row.type is BOOLEAN:
-        if text.lower() not in _TRUTHS:
-            raise ValueError
-        return _TRUTHS[text.lower()]
-    return text if not isinstance(row.type, Record | Dictionary) and row.type.name != "dateTime" else _no_value()
+    """Return the value that `text` means for a parameter or a field.
 
-
-def _no_value() -> Any:
-    raise ValueError
+    Raises:
+        UsageError: it means none.
+    """
+    try:
+        if isinstance(row.type, Array):
+            return _LISTS[text] if text in _LISTS else [int(part) for part in text.split(",")]
+        if row.type in {INT, SHORT}:
+            return int(text)
+        if row.type is DATE_TIME:
+            return datetime.fromisoformat(text)
+        return _TRUTHS[text.lower()] if row.type is BOOLEAN else text
+    except (KeyError, ValueError):
+        raise UsageError(f"{row.attribute}: {text!r} is no value of type {row.type.name}") from None
 
 
 def _secret_from(key: str, text: str) -> Any:

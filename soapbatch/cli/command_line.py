@@ -8,6 +8,7 @@ import argparse
 import os
 import pkgutil
 import shutil
+import sys
 import textwrap
 from collections.abc import Sequence
 from typing import Any, Final
@@ -72,10 +73,18 @@ class _CommandParser(argparse.ArgumentParser):
     def __init__(self, *, command: Command, **settings: Any) -> None:
         super().__init__(**settings)
         self._command: Command | None = command
+        self._is_inner_call = False
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride] - typeshed overloads it
+        """Parse options and other words in any order: argparse by itself takes all other words at once."""
         self.fill()
-        return super().parse_known_args(args, namespace)
+        if self._is_inner_call:
+            return super().parse_known_args(args, namespace)
+        self._is_inner_call = True
+        try:
+            return super().parse_known_intermixed_args(args, namespace)
+        finally:
+            self._is_inner_call = False
 
     def fill(self, *, is_completing: bool = False) -> None:
         """Add the arguments, once."""
@@ -159,7 +168,8 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib.metadata import version  # noqa: PLC0415 - see the class
 
-        parser.exit(message=f"soapbatch {version('soapbatch')}\n")
+        sys.stdout.write(f"soapbatch {version('soapbatch')}\n")
+        parser.exit()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,7 +15,7 @@ import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias
 
 from soapbatch.errors import UsageError
 from soapbatch.system import AtomicFile
@@ -141,7 +141,12 @@ def _is_table(value: object) -> bool:
 
 
 def _is_command(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(word, str) for word in cast("list[Any]", value))
+    words: Any = value if _is_list(value) else ()
+    return bool(words) and all(isinstance(word, str) for word in words)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list)
 
 
 def check_key(key: str) -> None:

@@ -163,7 +163,7 @@ JOB_COMMANDS: Final = (
                 metavar="NAMES",
                 type=names,
                 completer="soapbatch.cli.completion:columns",
-                help=f"fields to show, with commas between them (else {','.join(DEFAULT_COLUMNS)})",
+                help=f"fields to show, with commas between them (else {', '.join(DEFAULT_COLUMNS)})",
             ),
         ),
         """

@@ -166,7 +166,8 @@ def frame(
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("ID", "NAME", "STATE", "PROGRESS", "AGE", "PACE", "END IN", "OWNER", "DOING"):
         justify = "right" if name in {"ID", "AGE", "PACE", "END IN", "OWNER"} else "left"
-        table.add_column(name, justify=justify, no_wrap=True, overflow="crop")  # type: ignore[arg-type]  # one of rich's words
+        # A terminal that is too narrow takes width from names and descriptions, never from ids.
+        table.add_column(name, justify=justify, no_wrap=name not in {"NAME", "DOING"})  # type: ignore[arg-type]  # one of rich's words
     for row in SORTS[sort](board.rows(now)):
         info = row.info
         cells = (
@@ -181,7 +182,7 @@ def frame(
             printable((info.result if has_ended(info) else info.progress_description) or ""),
         )
         style = {"Failed": "red", "Started": ""}.get(str(info.state), "green" if has_ended(info) else "dim")
-        table.add_row(*(Text(cell) for cell in cells), style=style)
+        table.add_row(*(Text(cell, no_wrap=True, overflow="crop") for cell in cells), style=style)
     totals = "  ".join(f"{state} {count}" for state, count in sorted(board.totals().items())) or "no tasks"
     head = [
         Text(f"{title}  {now:%H:%M:%S} UTC  {requests_a_minute:.0f} requests/min", style="bold"),

@@ -76,8 +76,20 @@ def test_the_wire_log_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None
 def test_without_the_extra(module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Where rich or uvicorn is not installed, the error names the extra that brings it."""
     monkeypatch.setitem(sys.modules, module, None)
-    assert main(["demo"]) == 1
+    assert main(["demo"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("soapbatch: ")
     assert "soapbatch[demo]" in error
     assert error.count("\n") == 1
+
+
+def test_an_ascii_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A console that is not UTF-8 gets ASCII bullets."""
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    console = rich.console.Console(file=stream, width=200, highlight=False)
+    monkeypatch.setattr(rich.console, "Console", lambda **_: console)
+    assert main(["demo"]) == 0
+    stream.flush()
+    shown = stream.buffer.getvalue().decode("ascii")  # type: ignore[attr-defined]  # it is a BytesIO
+    assert "* started ExportArchiveBatchPlugin: task " in shown
+    assert capsys.readouterr().err == ""
