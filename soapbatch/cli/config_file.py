@@ -128,7 +128,11 @@ class ConfigFile:
             settings[key] = value
         before = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
         after = _edited(before, profile, key, value)
-        if self._parse(after) != wanted:
+        try:
+            is_as_wanted = self._parse(after) == wanted
+        except UsageError:
+            is_as_wanted = False
+        if not is_as_wanted:
             raise UsageError(f"{self.path} is laid out in a way that this command cannot change: edit it by hand")
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with AtomicFile(self.path) as new:

@@ -44,7 +44,10 @@ class TicketFile:
 
     async def ticket(self) -> Ticket | None:
         """Return the ticket, if there is one that does not end soon."""
-        ticket = await FileTicketStore(self.path).get()
+        try:
+            ticket = await FileTicketStore(self.path).get()
+        except OSError:  # the client says so in its log, and goes on without the file
+            return None
         is_ending = (
             ticket is not None and ticket.expires_at is not None and ticket.expires_at - datetime.now(UTC) < _ENDING
         )

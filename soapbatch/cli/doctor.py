@@ -98,6 +98,7 @@ class _Examination:
     invocation: Invocation
     pool: RecordingPool = attrs.field(factory=RecordingPool)
     target: Target | None = None
+    version: ServiceVersion = ServiceVersion.V88
     answered: dict[Binding, SoapBatchError | None] = attrs.field(factory=dict)
 
     @property
@@ -171,25 +172,26 @@ class _Examination:
         check, seconds = await self._versions(binding)
         yield check
         yield check_round_trips(seconds) if seconds else Check("round trips", "skip", "no call worked")
+        if check.status == "fail":
+            return
         check = self._application_token(binding)
         yield check
         if check.status == "fail":
             return
-        async with contextlib.aclosing(self._login()) as found:
-            async for check in found:
-                yield check
+        for check in await self._login():
+            yield check
 
     def client(self, **options: Any) -> Client:
         """Return a client without credentials, which sends each request once and over one pool."""
-        assert self.target is not None  # noqa: S101 - found before any client is made
         prefix = None if self.settings.tenant is not None else self.settings.address.path_prefix
         common: dict[str, Any] = {
+            "version": self.version,
             "path_prefix": prefix,
             "retries": _ONCE,
             "transport": self.pool,
             "timeout": self.seconds,
         }
-        return Client(self.target.url, **(client_options(self.settings) | common | options))
+        return Client(self.url, **(client_options(self.settings) | common | options))
 
     async def probe(self, **options: Any) -> SoapBatchError | None:
         """Call GetSystemInfo; return why it failed, or None."""
@@ -201,27 +203,51 @@ class _Examination:
         return None
 
     async def _address(self) -> Check:
-        """Find out whether a NetServer answers at the address: with each binding."""
+        """Find out whether a NetServer answers at the address: in the version that is wanted, else in another one."""
+        self.version = self.settings.version
+        await self._try_bindings()
+        if not self.is_answered:
+            error = self.answered[Binding.SOAP11]
+            if isinstance(error, TransportError):
+                advice = "look at the proxy, and whether the service runs"
+                return Check("address", "fail", f"no answer: {printable(error)}", advice)
+            if (other := await self._other_version()) is None:
+                return await self._no_address(error)
+            self.version = other
+            await self._try_bindings()
+        return Check("address", "ok", f"a NetServer answers at {self.url} ({self.version})")
+
+    @property
+    def url(self) -> str:
+        """The base URL that is examined."""
+        assert self.target is not None  # noqa: S101 - found before the service is asked
+        return self.target.url
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether a NetServer answers in any binding."""
+        return any(map(_is_answer, self.answered.values()))
+
+    async def _try_bindings(self) -> None:
         for binding in Binding:
             self.answered[binding] = await self.probe(binding=binding)
-        errors = [error for error in self.answered.values() if error is not None and not _is_answer(error)]
-        if len(errors) < len(Binding):
-            path = await self._prefix()
-            return Check("address", "ok", f"a NetServer answers at {path}")
-        error = errors[-1]
+
+    async def _other_version(self) -> ServiceVersion | None:
+        """Return the newest other version that is answered at the address."""
+        for version in sorted(ServiceVersion, reverse=True):
+            if version != self.version and _is_answer(await self.probe(version=version, binding=Binding.SOAP11)):
+                return version
+        return None
+
+    async def _no_address(self, error: SoapBatchError | None) -> Check:
+        """Return that no NetServer answers, and where one does: with `/Remote` in the path, or without it."""
         where = f"no NetServer answers: {printable(error)}"
-        if isinstance(error, TransportError):
-            return Check("address", "fail", where, "look at the proxy, and whether the service runs")
         for prefix in _PREFIXES:
             if _is_answer(await self.probe(path_prefix=prefix, binding=Binding.SOAP11)):
-                url = f"{self.target.url if self.target else ''}{prefix}/{self.settings.version}"
-                return Check("address", "fail", where, f"a NetServer answers at {url}: soapbatch config set url {url}")
+                url = f"{self.url}{prefix}/{self.version}"
+                return Check("address", "fail", where, f"one answers at {url}: soapbatch config set url {url}")
         advice = "the URL is everything before /Remote, for example https://crm.example.com/SuperOffice"
         return Check("address", "fail", where, advice)
-
-    async def _prefix(self) -> str:
-        async with self.client() as client:
-            return f"{self.target.url if self.target else ''} ({client.version})"
 
     def _bindings(self) -> tuple[Check, Binding | None]:
         """Say which bindings are answered, and which to pin; return the one to go on with."""
@@ -259,7 +285,7 @@ class _Examination:
 
         found = [v for v in ServiceVersion if await answers(v)]
         wanted = self.settings.version
-        for _ in range(_CALLS if wanted in found else 0):
+        for _ in range(_CALLS if found else 0):
             began = loop.time()
             await self.probe(binding=binding)
             times.append(loop.time() - began)
@@ -288,36 +314,28 @@ class _Examination:
             return Check("application token", "fail", "not set", "SuperOffice Online requires one in every call")
         return Check("application token", "ok", "not set: a server on-site needs none")
 
-    async def _login(self) -> AsyncGenerator[Check]:
-        """Log in, look at the ticket, and list tasks with it."""
+    async def _login(self) -> list[Check]:
+        """Log in, list tasks, and look at the ticket: the client has written it to the file when it is closed."""
         file = self.invocation.ticket_file
         is_static = self.settings.get("ticket") is not None
         had_ticket = not is_static and await file.ticket() is not None
         try:
             async with self.invocation.client() as client:
                 await client.ticket()
-                who = file.who().get("full_name") or self.settings.get("user") or self.settings.tenant
-                how = (
-                    "SOAPBATCH_TICKET is set" if is_static else f"{who}, by the kept ticket" if had_ticket else f"{who}"
-                )
-                yield Check("login", "ok", how)
-                yield await self._ticket(file, is_static=is_static)
-                yield await self._right_to_list(client)
-        except SoapBatchError as error:
-            advice = "check the user and the password: soapbatch login"
-            yield Check(
-                "login",
-                "fail",
-                printable(error),
-                advice if isinstance(error, AuthenticationFailed) else "soapbatch login",
-            )
+                right = await self._right_to_list(client)
+        except (SoapBatchError, OSError) as error:
+            is_refusal = isinstance(error, AuthenticationFailed)
+            advice = "check the user and the password: soapbatch login" if is_refusal else "soapbatch login"
+            return [Check("login", "fail", printable(error), advice)]
+        who = file.who().get("full_name") or self.settings.get("user") or self.settings.tenant
+        how = "SOAPBATCH_TICKET is set" if is_static else f"{who}, by the kept ticket" if had_ticket else f"{who}"
+        return [Check("login", "ok", how), await self._ticket(file, is_static=is_static), right]
 
     async def _ticket(self, file: TicketFile, *, is_static: bool) -> Check:
         if is_static:
             return Check(
                 "ticket", "warn", "given from outside: its age is not known", "it ends 6 hours after its last use"
             )
-        await asyncio.sleep(0)
         kept = await file.ticket()
         now = datetime.now(UTC)
         if kept is None or kept.expires_at is None:

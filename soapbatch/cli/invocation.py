@@ -10,6 +10,7 @@ import pkgutil
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from soapbatch.calls import WIRE, Hooks
@@ -77,8 +78,8 @@ def run_command(options: argparse.Namespace) -> int:
         return _interrupted(invocation)
     except BrokenPipeError:
         # Python flushes standard output once more at its end, and would complain.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with contextlib.suppress(OSError, ValueError), Path(os.devnull).open("wb") as null:
+            os.dup2(null.fileno(), sys.stdout.fileno())
         return ExitStatus.CLOSED
     except SoapBatchError as error:
         return invocation.output.report(error)

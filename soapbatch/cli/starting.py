@@ -45,6 +45,7 @@ async def run(invocation: Invocation) -> int:
             return output.report(outcome.error)
         info = outcome.result
         assert info is not None  # noqa: S101 - an outcome has a result or an error
+        invocation.running.clear()
         show_ended(output, info)
         found: dict[str, Any] = {"id": job.id, "task": info, "file": None, "bytes": None, "is_cleaned_up": False}
         if not has_outputs:

@@ -137,9 +137,9 @@ def test_pairs_that_are_secret() -> None:
 
 def test_a_name_that_is_wrong() -> None:
     """The error names similar operations, or all."""
-    with pytest.raises(UsageError, match="do you mean .*GetBatchTaskInfo"):
+    with pytest.raises(UsageError, match=r"do you mean .*GetBatchTaskInfo"):
         operation_meant("GetBatchTaskInf")
-    with pytest.raises(UsageError, match="StartBatchJob.*GetSystemInfo"):
+    with pytest.raises(UsageError, match=r"StartBatchJob.*GetSystemInfo"):
         operation_meant("xyz")
 
 

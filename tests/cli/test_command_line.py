@@ -3,7 +3,9 @@
 import argparse
 import asyncio
 import inspect
+import io
 import json
+import os
 import pkgutil
 import re
 import runpy
@@ -14,9 +16,12 @@ import sys
 import pytest
 
 from soapbatch import UsageError
+from soapbatch.calls import WIRE
 from soapbatch.cli import demo, main
 from soapbatch.cli.command_line import COMMANDS, make_parser
 from soapbatch.cli.rows import GLOBAL, Command, duration, interval, names, pair, state, task_id
+from soapbatch.system import LOG
+from tests.cli.conftest import World
 
 
 def test_an_error_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -186,3 +191,49 @@ def test_other_values() -> None:
     for read, text in ((pair, "a"), (pair, "=b"), (state, "All"), (task_id, "0"), (task_id, "x"), (interval, "0")):
         with pytest.raises(argparse.ArgumentTypeError):
             read(text)
+
+
+def test_standard_output_is_closed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """A reader that has gone is exit status 141, without a word; nothing is left that Python would complain about."""
+
+    async def writing(_: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(demo, "demo", writing)
+    with capfd.disabled():
+        before = os.dup(1)
+        try:
+            assert main(["demo"]) == 141
+        finally:
+            os.dup2(before, 1)
+            os.close(before)
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    assert main(["demo"]) == 141
+
+
+def test_interrupted_without_a_job(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ctrl-C while nothing runs that the command has started."""
+
+    async def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "demo", interrupted)
+    assert main(["demo"]) == 130
+    assert "nothing runs on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "shown", "hidden"),
+    [
+        ([], "", "GetSystemInfo"),
+        (["-v"], "soapbatch: GetSystemInfo", "<"),
+        (["-vv"], "soapbatch.wire: > http", "7T:"),
+    ],
+)
+def test_verbosity(world: World, words: list[str], shown: str, hidden: str) -> None:
+    """-v says each request, -vv the envelopes; afterwards the loggers are as they were."""
+    before = LOG.level, WIRE.level, list(LOG.handlers)
+    err = world.run(*words, "info").err
+    assert shown in err
+    assert hidden not in err
+    assert (LOG.level, WIRE.level, LOG.handlers) == before

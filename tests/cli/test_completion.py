@@ -94,7 +94,7 @@ def test_in_a_process(world: World, line: str, words: set[str]) -> None:
         "COMP_LINE": line,
         "COMP_POINT": str(len(line)),
     }
-    subprocess.run(  # noqa: S603 - this interpreter
+    subprocess.run(
         [sys.executable, "-m", "soapbatch"], env=world.environment() | variables, check=False, capture_output=True
     )
     assert {word.strip() for word in answer.read_text(encoding="utf-8").split("\n")} >= words

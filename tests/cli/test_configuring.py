@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from soapbatch import UsageError
+from soapbatch.cli.command_line import make_parser
 from soapbatch.cli.config_file import ConfigFile, config_folder, state_folder
 from soapbatch.cli.settings import load_settings
-from soapbatch.cli.command_line import make_parser
 from soapbatch.client import settings_from
 from tests.cli.conftest import World, environment, lines
 
@@ -49,7 +49,9 @@ def test_the_order(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         assert shown()["service_version"]["value"] == "85"
         assert shown("--url", "https://option.example.com")["url"]["origin"] == "option --url"
         assert shown("--timeout", "2m")["timeout"] == {"value": "120", "origin": "option --timeout"}
+    world.run("config", "set", "password_command", "pass show crm")
     table = lines(world.run("config", "show").out)
+    assert "password_command pass show crm profile default" in table
     assert table[0] == "SETTING VALUE FROM"
     assert "timeout 5 profile default" in table
     assert "service_version 86 profile default" in table
@@ -198,12 +200,16 @@ def test_a_file_that_cannot_be_read(world: World) -> None:
     assert "cannot be read" in world.run("config", "show").err
 
 
-def test_a_layout_that_cannot_be_changed(world: World) -> None:
+@pytest.mark.parametrize(
+    "before",
+    ['profile = { default = { url = "a" } }\n', '[profile.default]\nuser = """\nurl = 1"""\n'],
+    ids=["another form", "a text of several lines"],
+)
+def test_a_layout_that_cannot_be_changed(world: World, before: str) -> None:
     """A file in which the setting is written in another way is left alone."""
-    before = 'profile = { default = { url = "a" } }\n'
     write(world, before)
     done = world.run("config", "set", "url", "b")
-    assert (done.status, "edit it by hand" in done.err or "is not TOML" in done.err) == (2, True)
+    assert (done.status, "edit it by hand" in done.err) == (2, True)
     assert world.config.read_text(encoding="utf-8") == before
 
 

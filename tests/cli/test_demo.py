@@ -90,6 +90,6 @@ def test_an_ascii_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     monkeypatch.setattr(rich.console, "Console", lambda **_: console)
     assert main(["demo"]) == 0
     stream.flush()
-    shown = stream.buffer.getvalue().decode("ascii")  # type: ignore[attr-defined]  # it is a BytesIO
+    shown = stream.buffer.getvalue().decode("ascii")
     assert "* started ExportArchiveBatchPlugin: task " in shown
     assert capsys.readouterr().err == ""

@@ -1,12 +1,14 @@
 """`soapbatch start` and `soapbatch run`."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from soapbatch.cli import starting
 from soapbatch.jobs import Jobs
 from soapbatch.testing import answering, failing, lost_reply
 from soapbatch.testing.faults import ServerException
@@ -80,7 +82,7 @@ def test_if_running(world: World, choice: str, status: int, out: str) -> None:
 
 
 @pytest.mark.parametrize("is_there", [True, False])
-def test_a_key(world: World, monkeypatch: pytest.MonkeyPatch, is_there: bool) -> None:
+def test_a_key(world: World, monkeypatch: pytest.MonkeyPatch, *, is_there: bool) -> None:
     """With --key a task that has the key is used; else the job is started with the key."""
     id_ = world.start("EndlessBatchPlugin")
     real, started = Jobs.start, list[Any]()
@@ -169,6 +171,18 @@ def test_run_whose_clean_up_is_refused(world: World) -> None:
     """An error of the service after the job counts as partly done."""
     world.server.intercept("CleanupBatchTask", failing(ServerException("SoSentryException", "no right", "no")))
     assert world.run("run", EXPORT, *FAST).status == 8
+
+
+def test_run_into_a_pipe_that_is_closed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that has gone: exit status 141, and the server keeps the output."""
+
+    async def closed(*_: object, **__: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(starting, "save", closed)
+    monkeypatch.setattr(os, "dup2", lambda *_: None)
+    assert world.run("run", EXPORT, *FAST, "-O", "-").status == 141
+    assert world.server.counts["CleanupBatchTask"] == 0
 
 
 def test_progress_on_a_terminal(world: World, terminal: Callable[..., Done]) -> None:

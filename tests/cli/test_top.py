@@ -182,7 +182,7 @@ def reading(monkeypatch: pytest.MonkeyPatch, *outcomes: object) -> None:
 
 
 def test_live(world: World, terminal: Callable[..., Done], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A task that ends stays in the table; one that vanishes leaves it; an error that may pass is shown; Ctrl-C ends it."""
+    """A task that ends stays, one that vanishes does not; an error that may pass is shown; Ctrl-C ends it."""
     monkeypatch.setenv("COLUMNS", "140")
     monkeypatch.setenv("TERM", "xterm")
     world.start("EndlessBatchPlugin")
