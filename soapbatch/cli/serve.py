@@ -14,44 +14,30 @@ import stat
 import sys
 import threading
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from soapbatch.cli.invocation import Invocation
 from soapbatch.errors import UsageError
 from soapbatch.testing import Control, DrivenClock, JobDefinition, NetServer, Personality, serve as serving
 
 
-async def serve(
-    *,
-    port: int = 0,
-    job: Sequence[str] = (),
-    speed: float = 1.0,
-    failures: Any = "header",
-    personality: str = "lenient",
-    control: bool = False,
-) -> None:
+async def serve(invocation: Invocation) -> None:
     """Serve an embedded NetServer on the loopback address until the process is told to end.
-
-    Args:
-        port: the port; 0: any free one.
-        job: TOML files with a table for each job, named as the job, with the fields of `JobDefinition`.
-        speed: seconds of the server's clock in one real second; 0: it stands still.
-        failures: how failures are reported: "header", "fault" or "401".
-        personality: which SOAP stack to behave like.
-        control: whether the control API is served.
 
     Raises:
         UsageError: uvicorn is not installed, the port is taken, or a file cannot be used.
     """
-    clock = DrivenClock(speed)
-    server = NetServer(clock=clock, failures=failures, personality=Personality.named(personality))
-    jobs = {name: definition for file in job for name, definition in read_jobs(Path(file)).items()}
+    options = invocation.options
+    clock = DrivenClock(options.speed)
+    server = NetServer(clock=clock, failures=options.failures, personality=Personality.named(options.personality))
+    jobs = {name: definition for file in options.job for name, definition in read_jobs(Path(file)).items()}
     server.tasks.jobs.update(jobs)
-    app = Control(server, clock, jobs) if control else server
+    app = Control(server, clock, jobs) if options.control else server
     with end_signals() as end:
-        async with serving(app, port=port) as url:
-            ready = {"url": url} | ({"control": f"{url}/_control"} if control else {})
+        async with serving(app, port=options.port) as url:
+            ready = {"url": url} | ({"control": f"{url}/_control"} if options.control else {})
             sys.stdout.write(json.dumps(ready) + "\n")
             sys.stdout.flush()
             await end.wait()

@@ -192,9 +192,9 @@ def test_wrong_jobs_are_explained(tmp_path: Path, text: str, words: str) -> None
 
 
 def test_an_error_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A personality that does not exist, a file that does not exist: exit status 1 and one line."""
-    assert main(["serve", "--personality", "wcf"]) == 1
-    assert main(["serve", "--job", str(tmp_path / "none.toml")]) == 1
+    """A personality that does not exist, a file that does not exist: exit status 2 and one line."""
+    assert main(["serve", "--personality", "wcf"]) == 2
+    assert main(["serve", "--job", str(tmp_path / "none.toml")]) == 2
     written = capsys.readouterr()
     assert written.out == ""
     assert [line.partition(":")[0] for line in written.err.splitlines()] == ["soapbatch", "soapbatch"]
