@@ -7,11 +7,12 @@ To add a command, write a coroutine function that takes an `Invocation`, in the 
 import argparse
 import os
 import pkgutil
+import re
 import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from soapbatch.cli.job_rows import JOB_COMMANDS
 from soapbatch.cli.rows import GLOBAL, Argument, Command
@@ -20,6 +21,7 @@ from soapbatch.cli.server_rows import SERVER_COMMANDS
 COMMANDS: Final = (*JOB_COMMANDS, *SERVER_COMMANDS)
 
 _WIDEST: Final = 100
+_JSON: Final = re.compile(r"(?:-o|--output)[ =]?json")
 _ABOUT: Final = "Start, watch and stop the batch jobs of a SuperOffice NetServer, and fetch their outputs."
 _EPILOG: Final = """
 exit status:
@@ -67,7 +69,26 @@ class _Formatter(argparse.HelpFormatter):
         return textwrap.fill(" ".join(lines), width, initial_indent=indent, subsequent_indent=indent)
 
 
-class _CommandParser(argparse.ArgumentParser):
+class _Parser(argparse.ArgumentParser):
+    """A parser that reports a wrong command line in the form of -o.
+
+    Attributes:
+        is_json: whether the command line asks for JSON.
+    """
+
+    is_json = False
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and end with status 2."""
+        if self.is_json:
+            import json  # noqa: PLC0415 - `soapbatch --help` need not wait for it
+
+            found = {"type": "UsageError", "message": message, "exit_status": 2}
+            self.exit(2, json.dumps({"schema": 1, "error": found}) + "\n")
+        super().error(message)
+
+
+class _CommandParser(_Parser):
     """The parser of one command. It gets its arguments when the command is used: making all of them takes a while."""
 
     def __init__(self, *, command: Command, **settings: Any) -> None:
@@ -128,7 +149,7 @@ def _families() -> str:
 
 def make_parser(*, is_completing: bool = False) -> argparse.ArgumentParser:
     """Return the parser; `is_completing`: with the arguments of every command, and what completes their values."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="soapbatch",
         usage="soapbatch COMMAND [arguments] [options]",
         description=f"{_ABOUT}\n{_families()}",
@@ -188,7 +209,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from soapbatch.cli.completion import complete  # noqa: PLC0415 - a shell asks for completions
 
         complete(make_parser(is_completing=True))
-    options = make_parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    _Parser.is_json = _JSON.search(" ".join(words)) is not None
+    options = make_parser().parse_args(words)
     # These imports cost most of the time of `soapbatch --help`, which does not need them.
     from soapbatch.cli.invocation import run_command  # noqa: PLC0415
 

@@ -9,6 +9,7 @@ The file names commands that are run, so it must be readable and writable by its
 """
 
 import json
+import os
 import re
 import shlex
 import stat
@@ -80,7 +81,7 @@ class ConfigFile:
             return {}
         except (OSError, ValueError) as error:
             raise UsageError(f"{self.path} cannot be read: {error}") from None
-        if stat.S_IMODE(mode) & 0o077:
+        if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
             raise UsageError(f"{self.path} can be read or written by others: chmod 600 {shlex.quote(str(self.path))}")
         return self._parse(text)
 
@@ -135,7 +136,7 @@ class ConfigFile:
         if not is_as_wanted:
             raise UsageError(f"{self.path} is laid out in a way that this command cannot change: edit it by hand")
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with AtomicFile(self.path) as new:
+        with AtomicFile(self.path.resolve()) as new:
             new.file.write(after.encode())
             new.commit()
 

@@ -1,5 +1,6 @@
 """From settings to a client. What depends on how the library makes clients, starts and lists stands here."""
 
+import contextlib
 import hashlib
 import json
 import pkgutil
@@ -38,16 +39,16 @@ class TicketFile:
         self._who = self.path.with_suffix(".who")
 
     def store(self) -> FileTicketStore:
-        """Return the store, whose folder exists then."""
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Return the store, whose folder exists then, unless it cannot be made: the client goes on without it."""
+        with contextlib.suppress(OSError):
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         return FileTicketStore(self.path)
 
     async def ticket(self) -> Ticket | None:
         """Return the ticket, if there is one that does not end soon."""
-        try:
+        ticket = None
+        with contextlib.suppress(OSError):  # the client says so in its log, and goes on without the file
             ticket = await FileTicketStore(self.path).get()
-        except OSError:  # the client says so in its log, and goes on without the file
-            return None
         is_ending = (
             ticket is not None and ticket.expires_at is not None and ticket.expires_at - datetime.now(UTC) < _ENDING
         )
@@ -62,11 +63,11 @@ class TicketFile:
         return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
     def remember(self, carrier: SoPrincipalCarrier | None) -> None:
-        """Keep who the user is."""
+        """Keep who the user is, if that can be written."""
         if carrier is None:
             return
         who = {"associate_id": carrier.associate_id, "associate": carrier.associate, "full_name": carrier.full_name}
-        with AtomicFile(self._who) as new:
+        with contextlib.suppress(OSError), AtomicFile(self._who) as new:
             new.file.write(json.dumps(who).encode())
             new.commit()
 

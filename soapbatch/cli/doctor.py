@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import attrs
 
+from soapbatch.auth import Ticket
 from soapbatch.cli.checks import (
     Check,
     RecordingPool,
@@ -329,24 +330,7 @@ class _Examination:
             return [Check("login", "fail", printable(error), advice)]
         who = file.who().get("full_name") or self.settings.get("user") or self.settings.tenant
         how = "SOAPBATCH_TICKET is set" if is_static else f"{who}, by the kept ticket" if had_ticket else f"{who}"
-        return [Check("login", "ok", how), await self._ticket(file, is_static=is_static), right]
-
-    async def _ticket(self, file: TicketFile, *, is_static: bool) -> Check:
-        if is_static:
-            return Check(
-                "ticket", "warn", "given from outside: its age is not known", "it ends 6 hours after its last use"
-            )
-        kept = await file.ticket()
-        now = datetime.now(UTC)
-        if kept is None or kept.expires_at is None:
-            return Check(
-                "ticket", "warn", f"it could not be kept in {file.path}", "check the folder: each command logs in"
-            )
-        written = datetime.fromtimestamp(file.path.stat().st_mtime, UTC)
-        ends = (kept.expires_at - now).total_seconds()
-        age = (now - written).total_seconds()
-        detail = f"kept since {short_time(age)}, ends in {short_time(ends)} unless it is used"
-        return Check("ticket", "ok", detail, facts={"age_seconds": round(age), "ends_in_seconds": round(ends)})
+        return [Check("login", "ok", how), _ticket_check(file, await file.ticket(), is_static=is_static), right]
 
     async def _right_to_list(self, client: Client) -> Check:
         name = "right to list"
@@ -360,6 +344,20 @@ class _Examination:
             advice = "the ticket is refused: soapbatch login" if is_ticket else "ask for the right to see batch tasks"
             return Check(name, "fail", printable(error), advice)
         return Check(name, "ok", "tasks can be listed" + ("" if first else "; none is running"))
+
+
+def _ticket_check(file: TicketFile, kept: Ticket | None, *, is_static: bool) -> Check:
+    """Say how old the ticket is."""
+    if is_static:
+        return Check("ticket", "warn", "given from outside: its age is not known", "it ends 6 hours after its last use")
+    now = datetime.now(UTC)
+    if kept is None or kept.expires_at is None:
+        return Check("ticket", "warn", f"it could not be kept in {file.path}", "check the folder: each command logs in")
+    written = datetime.fromtimestamp(file.path.stat().st_mtime, UTC)
+    ends = (kept.expires_at - now).total_seconds()
+    age = (now - written).total_seconds()
+    detail = f"kept since {short_time(age)}, ends in {short_time(ends)} unless it is used"
+    return Check("ticket", "ok", detail, facts={"age_seconds": round(age), "ends_in_seconds": round(ends)})
 
 
 def _is_answer(error: SoapBatchError | None) -> bool:

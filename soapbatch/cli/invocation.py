@@ -71,7 +71,7 @@ def run_command(options: argparse.Namespace) -> int:
     invocation = Invocation(options)
     function: Callable[[Invocation], Coroutine[Any, Any, int | None]] = pkgutil.resolve_name(options.function)
     try:
-        with _logging(options.verbose or 0):
+        with _logging(options.verbose or 0, invocation.output):
             status = asyncio.run(function(invocation))
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -118,20 +118,29 @@ def _file_error(invocation: Invocation, error: OSError) -> ExitStatus:
 
 
 @contextlib.contextmanager
-def _logging(verbosity: int) -> Generator[None]:
-    """Show the library's records on standard error: 1: what it does, 2: envelopes, too."""
-    if not verbosity:
-        yield
-        return
-    handler = logging.StreamHandler(sys.stderr)
+def _logging(verbosity: int, output: Output) -> Generator[None]:
+    """Show the library's records: its warnings as talk; 1: what it does, on standard error; 2: envelopes, too."""
+    handler = logging.StreamHandler(sys.stderr) if verbosity else _Talk(output)
     handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
     before = LOG.level, WIRE.level
     LOG.addHandler(handler)
-    LOG.setLevel(logging.DEBUG)
-    WIRE.setLevel(logging.INFO if verbosity == 1 else logging.DEBUG)
+    LOG.setLevel(logging.DEBUG if verbosity else logging.WARNING)
+    WIRE.setLevel(logging.DEBUG if verbosity > 1 else logging.INFO)
     try:
         yield
     finally:
         LOG.removeHandler(handler)
         LOG.setLevel(before[0])
         WIRE.setLevel(before[1])
+
+
+class _Talk(logging.Handler):
+    """Says the library's warnings to the person at the terminal."""
+
+    def __init__(self, output: Output) -> None:
+        super().__init__()
+        self._output = output
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say a record."""
+        self._output.say(self.format(record))

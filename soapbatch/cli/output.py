@@ -190,7 +190,12 @@ class Output:
 
     def ask_password(self, prompt: str) -> str | None:
         """Ask for a password on the terminal, without showing it; None: there is none to ask on."""
-        return getpass.getpass(prompt, stream=sys.stderr) if self.takes_input else None
+        if not self.takes_input:
+            return None
+        try:
+            return getpass.getpass(prompt, stream=sys.stderr)
+        except EOFError:
+            return None
 
 
 def _dumped(value: object, stream: TextIO, indent: int | None = None) -> str:

@@ -36,8 +36,8 @@ def find_password(settings: Settings, output: Output, *, from_stdin: bool) -> Se
             return Secret(_first_line(Path(file).read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
             raise UsageError(f"SOAPBATCH_PASSWORD_FILE cannot be read: {type(error).__name__}") from None
-    if (command := settings.get("password_command")) is not None:
-        return printed_by(command, "password_command")
+    if (printed := printed_for(settings, "password_command")) is not None:
+        return printed
     if (kept := Keyring(settings).get()) is not None:
         return kept
     asked = output.ask_password(f"password of {settings.get('user')} at {settings.server}: ")
@@ -49,8 +49,15 @@ def find_password(settings: Settings, output: Output, *, from_stdin: bool) -> Se
 def find_application_token(settings: Settings) -> Secret | None:
     """Return the application token, if there is one."""
     token: Secret | None = settings.get("app_token")
-    command = settings.get("application_token_command")
-    return token if token is not None or command is None else printed_by(command, "application_token_command")
+    return printed_for(settings, "application_token_command") if token is None else token
+
+
+def printed_for(settings: Settings, name: str) -> Secret | None:
+    """Return what the command in the setting `name` prints, which is run once; None: there is no such setting."""
+    command: list[str] | None = settings.get(name)
+    if command is not None and name not in settings.printed:
+        settings.printed[name] = printed_by(command, name)
+    return settings.printed.get(name)
 
 
 def printed_by(command: Sequence[str], name: str) -> Secret:

@@ -39,11 +39,13 @@ class Settings:
         profile: the name of the profile.
         file: the configuration file.
         found: each setting that has a value, by name.
+        printed: what commands of the profile have printed, by the name of the setting: each is run once.
     """
 
     profile: str
     file: ConfigFile
     found: Mapping[str, Setting]
+    printed: dict[str, Secret] = attrs.field(factory=dict[str, Secret], repr=False)
 
     def get(self, name: str) -> Any:
         """Return the value of a setting, or None."""

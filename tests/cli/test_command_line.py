@@ -186,6 +186,16 @@ def test_no_durations(text: str) -> None:
         duration(text)
 
 
+@pytest.mark.parametrize("words", [["-o", "json", "dance"], ["list", "--output=jsonl", "--limit", "x"], ["-ojson"]])
+def test_wrong_command_lines_in_json(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Under -o json a wrong command line is one JSON object, too."""
+    with pytest.raises(SystemExit) as exit_:
+        main(words)
+    assert exit_.value.code == 2
+    error = json.loads(capsys.readouterr().err)["error"]
+    assert (error["type"], error["exit_status"]) == ("UsageError", 2)
+
+
 def test_other_values() -> None:
     """Pairs, states, ids, intervals and lists of names."""
     assert pair("a=b=c") == ("a", "b=c")

@@ -111,6 +111,16 @@ def test_the_version_in_the_url(world: World) -> None:
     assert {int(call.version) for call in world.server.calls} == {85}
 
 
+def test_a_file_somewhere_else(world: World) -> None:
+    """A link to a file elsewhere stays a link."""
+    world.config.parent.mkdir(parents=True)
+    elsewhere = world.home / "dotfiles.toml"
+    world.config.symlink_to(elsewhere)
+    assert world.run("config", "set", "user", "ada").status == 0
+    assert world.config.is_symlink()
+    assert "ada" in elsewhere.read_text(encoding="utf-8")
+
+
 def test_profiles(world: World) -> None:
     """Profiles are made by setting something, chosen by --profile, and listed with their servers."""
     assert world.run("config", "set", "url", "https://crm.example.com").status == 0

@@ -200,6 +200,29 @@ def test_the_keyring(no_password: World, keyring: FakeKeyring) -> None:
     assert (refused.status, "KeyError" in refused.err) == (2, True)
 
 
+def test_a_question_that_gets_no_answer(
+    no_password: World, terminal: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-D at the question for the password is none."""
+
+    def getpass(*_: object, **__: object) -> str:
+        raise EOFError
+
+    monkeypatch.setattr("getpass.getpass", getpass)
+    assert terminal("list").status == 2
+    assert no_password.server.requests == 0
+
+
+def test_a_home_that_cannot_be_written(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a place for the ticket each command logs in, and says so to people, not to programs."""
+    monkeypatch.setenv("XDG_STATE_HOME", "/dev/null")
+    done = world.run("list")
+    assert (done.status, "the ticket store failed" in done.err) == (0, True)
+    quiet = world.run("list", "-o", "json")
+    assert (quiet.status, quiet.err) == (0, "")
+    assert world.server.tickets.attempts == 2
+
+
 def test_without_a_keyring(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the library is not installed, --keyring says what to install."""
     monkeypatch.setitem(sys.modules, "keyring", None)
@@ -296,6 +319,7 @@ def test_the_application_token_comes_from_a_command(world: World) -> None:
     world.run("config", "set", "application_token_command", f"{sys.executable} -c 'print(\"client secret\")'")
     assert world.run("list").status == 0
     assert set(seen) == {"client secret"}
+    assert world.run("doctor").status == 0
 
 
 def test_the_keyring_breaks_nothing(no_password: World, monkeypatch: pytest.MonkeyPatch) -> None:
