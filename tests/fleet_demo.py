@@ -59,7 +59,7 @@ async def demo(console: Console, jobs: int) -> int:
                     await asyncio.sleep(0.3)
             phases = Counter(progress.phase for progress in found)
             starts = netservers.count("StartBatchJob")
-            console.print(f"{dict(phases)} of {jobs} jobs; StartBatchJob was called {starts} times")
+            console.print(f"\n{dict(phases)} of {jobs} jobs; StartBatchJob was called {starts} times")
             return starts
 
 

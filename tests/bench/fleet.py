@@ -1,11 +1,12 @@
 """Measure a fleet: many jobs of many tenants on worker processes, with a Temporal dev server and embedded NetServers.
 
-    python -m tests.bench.fleet [--jobs 1000] [--tenants 100] [--duration 20] [--workers 1 2]
+    python -m tests.bench.fleet [--jobs 1000] [--tenants 100] [--duration 20] [--workers 1 2] [--disk]
 
-Every worker is a process of its own. The NetServers run in the process of this program, and the Temporal dev server,
-with SQLite, in another one: all of them share the machine. A row holds: seconds from the start of the first workflow to
-the end of the last one; how many StartBatchJob calls the NetServers counted (one a job), and how many reads of tasks;
-CPU seconds of each worker and of the Temporal server; the largest resident memory of each worker.
+Every worker is a process of its own. The NetServers run in the process of this program, and the Temporal dev server in
+another one, with SQLite in its memory, or on the disk with --disk: all of them share the machine. A row holds: seconds
+from the start of the first workflow to the end of the last one; how many StartBatchJob calls the NetServers counted
+(one a job), and how many reads of tasks; CPU seconds of each worker and of the Temporal server; the largest resident
+memory of each worker.
 """
 
 import argparse
@@ -65,9 +66,9 @@ class Row:
         )
 
 
-async def measure(jobs: int, tenants: int, duration: float, count: int) -> Row:
+async def measure(jobs: int, tenants: int, duration: float, count: int, *, on_disk: bool) -> Row:
     """Run `jobs` jobs on `count` workers."""
-    with tempfile.TemporaryDirectory() as name, dev_server(Path(name)) as server:
+    with tempfile.TemporaryDirectory() as name, dev_server(Path(name) if on_disk else None) as server:
         temporal = await connect(server.target)
         netservers = Tenanted(new_server)
         for number in range(tenants):
@@ -134,12 +135,13 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--tenants", type=int, default=100)
     parser.add_argument("--duration", type=float, default=20.0, help="seconds that a job runs (%(default)s)")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--disk", action="store_true", help="let the Temporal server keep its database on the disk")
     options = parser.parse_args(arguments)
     about = circumstances([])
     print(f"{about['machine']}, {about['python']}, load before: {os.getloadavg()[0]:.1f}")
     print(f"{options.jobs} jobs of {options.duration:g} s over {options.tenants} tenants")
     for count in options.workers:
-        row = asyncio.run(measure(options.jobs, options.tenants, options.duration, count))
+        row = asyncio.run(measure(options.jobs, options.tenants, options.duration, count, on_disk=options.disk))
         print(row.text(), flush=True)
         if not row.starts == row.tasks == options.jobs:
             sys.exit("there is not exactly one StartBatchJob a job")

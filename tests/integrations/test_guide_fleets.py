@@ -19,14 +19,16 @@ LATER = {("Client", "max_rate")}  # arrives with the next merge
 def programs() -> Iterator[ast.Module]:
     """Yield the indented blocks of the page."""
     for block in re.findall(r"(?:^ {4}.*\n|^\n(?= {4}))+", PAGE, re.MULTILINE):
+        if "StartBatchJob  reads" in block:
+            continue  # the table of figures
         source = compile(textwrap.dedent(block), "page", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         assert isinstance(source, ast.Module)
         yield source
 
 
 def test_it_is_a_page() -> None:
-    """It has about 80 lines."""
-    assert len(PAGE.splitlines()) <= 85
+    """It has about 80 lines beside its table."""
+    assert len(PAGE.splitlines()) <= 90
 
 
 def test_its_programs() -> None:

@@ -103,15 +103,15 @@ def _die_with_parent() -> None:
 
 @attrs.define
 class DevServer:
-    """The Temporal dev server as a process. Its database outlives it.
+    """The Temporal dev server as a process.
 
     Attributes:
-        folder: where its database is.
+        folder: where its database is, which outlives it; None: in its memory.
         port: where it listens.
         process: the running server, or None.
     """
 
-    folder: Path
+    folder: Path | None
     port: int = attrs.field(factory=free_port)
     process: "subprocess.Popen[bytes] | None" = None
 
@@ -123,7 +123,9 @@ class DevServer:
     def start(self) -> None:
         """Start the server; `connect` waits until it answers."""
         arguments = ["server", "start-dev", "--headless", "--ip", "127.0.0.1", "--port", str(self.port)]
-        arguments += ["--db-filename", str(self.folder / "temporal.db"), "--log-level", "never"]
+        arguments += ["--log-level", "never"]
+        if self.folder is not None:
+            arguments += ["--db-filename", str(self.folder / "temporal.db")]
         arguments += ["--dynamic-config-value", "matching.enableFairness=true"]
         arguments += ["--search-attribute", f"{SEARCH_ATTRIBUTE}=Keyword"]
         self.process = subprocess.Popen(  # noqa: S603 - the program that the dev extra brings
@@ -143,7 +145,7 @@ class DevServer:
 
 
 @contextlib.contextmanager
-def dev_server(folder: Path) -> Generator[DevServer]:
+def dev_server(folder: Path | None) -> Generator[DevServer]:
     """Run a Temporal dev server for the length of a block."""
     server = DevServer(folder)
     server.start()
