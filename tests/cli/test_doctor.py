@@ -28,7 +28,7 @@ from soapbatch.cli.checks import (
 )
 from soapbatch.cli.doctor import NAMES
 from soapbatch.operations import OPERATIONS
-from soapbatch.testing import Answer, Call, Interceptor, Personality, answering, delayed, failing
+from soapbatch.testing import Answer, Call, Interceptor, NetServer, Personality, answering, delayed, failing
 from soapbatch.testing.faults import ServerException
 from soapbatch.testing.interceptors import Proceed
 from tests.cli.conftest import ADA, World, lines
@@ -122,7 +122,7 @@ SESSION = failing(ServerException("SuperOffice.Exceptions.SoSessionException", "
             id="no TLS",
         ),
         pytest.param(
-            lambda world, _: setattr(world.server, "_path_prefix", "/Web"),
+            lambda world, _: setattr(world.switch, "app", NetServer(path_prefix="/Web")),
             *([], "address", "fail", 6, "no NetServer answers"),
             id="path",
         ),
@@ -241,9 +241,9 @@ def test_the_address_that_answers(world: World) -> None:
     assert f"soapbatch config set url {world.url}/Remote/Services88" in found["address"]["advice"]
 
 
-def test_no_form_is_taken(world: World, switched: tuple[Any, str]) -> None:
+def test_no_form_is_taken(world: World) -> None:
     """A server that refuses every form of envelope is found by the check of bindings."""
-    switched[0].app = refuse_every_form
+    world.switch.app = refuse_every_form
     status, found = examined(world)
     assert (status, found["bindings"]["status"], found["login"]["status"]) == (6, "fail", "skip")
 
