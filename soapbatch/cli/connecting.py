@@ -149,6 +149,11 @@ async def make_client(settings: Settings, file: TicketFile, login: Login, hooks:
 def online_client(settings: Settings, options: Mapping[str, Any]) -> Client:
     """Return a client of a tenant of SuperOffice Online, by its system user or by a ticket of the environment."""
     make: Callable[..., Client] = pkgutil.resolve_name("soapbatch.client:Client.online")
+    if "application_token" not in options:
+        raise UsageError(
+            "SuperOffice Online requires the client secret of the app in every call: set SOAPBATCH_APP_TOKEN, or "
+            "application_token_command to a command that prints it"
+        )
     ticket: Secret | None = settings.get("ticket")
     who: dict[str, Any] = (
         {"credentials": Ticket(ticket)}

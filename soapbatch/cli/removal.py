@@ -38,7 +38,8 @@ async def stop(invocation: Invocation) -> int:
         asked = [info.id or 0 for info in running]
         outcomes = await client.jobs.stop_many(asked, force=options.force, confirm=True)
         results = {id_: _not_running(id_, infos[id_]) for id_ in ids}
-        results |= {outcome.id: await _stopped(client, outcome) for outcome in outcomes}
+        for id_, outcome in zip(asked, outcomes, strict=True):
+            results[id_] = await _stopped(client, id_, outcome)
     return _report(invocation, "stopped", results)
 
 
@@ -58,9 +59,8 @@ def _not_running(id_: int, info: BatchTaskInfo | SoapBatchError) -> "str | SoapB
     return info if isinstance(info, SoapBatchError) else f"task {id_} has ended already: {info.state}"
 
 
-async def _stopped(client: Client, outcome: Outcome[bool]) -> "str | SoapBatchError":
+async def _stopped(client: Client, id_: int, outcome: Outcome[bool]) -> "str | SoapBatchError":
     """Return what became of a task that the server was asked to stop."""
-    id_ = outcome.id
     if outcome.error is not None:
         return outcome.error
     if outcome.result:
@@ -92,7 +92,7 @@ async def delete(invocation: Invocation) -> int:
         output.confirm(f"Delete {shown}?")
         outcomes = await client.jobs.delete_many(ids)
     results: dict[int, str | SoapBatchError] = {
-        outcome.id: outcome.error or f"task {outcome.id} is deleted" for outcome in outcomes
+        id_: outcome.error or f"task {id_} is deleted" for id_, outcome in zip(ids, outcomes, strict=True)
     }
     return _report(invocation, "deleted", results)
 

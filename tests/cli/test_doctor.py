@@ -312,8 +312,11 @@ def test_a_tenant(world: World, monkeypatch: Patch, state: Any, status: str, det
     monkeypatch.delenv("SOAPBATCH_URL")
     monkeypatch.setenv("SOAPBATCH_TENANT", "Cust12345")
     exit_status, found = examined(world)
-    assert (found["settings"]["status"], detail in found["settings"]["detail"]) == (status, True)
-    if status == "ok":
+    about = found["settings" if status == "ok" else "address"]
+    assert (about["status"], detail in about["detail"], found["settings"]["status"]) == (status, True, "ok")
+    if status == "fail":
+        assert exit_status == 6
+    else:
         assert (exit_status, found["application token"]["status"]) == (5, "fail")
         assert found["address"]["status"] == "ok"
 
@@ -343,7 +346,7 @@ def test_the_state_of_a_tenant(world: World, monkeypatch: Patch) -> None:
     monkeypatch.setattr("soapbatch.online.OnlineApp", App, raising=False)
     monkeypatch.delenv("SOAPBATCH_URL")
     monkeypatch.setenv("SOAPBATCH_TENANT", "Cust12345")
-    assert "Offline" in examined(world)[1]["settings"]["detail"]
+    assert "Offline" in examined(world)[1]["address"]["detail"]
 
 
 def test_proxies(monkeypatch: Patch, home: Path) -> None:
