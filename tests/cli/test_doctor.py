@@ -28,7 +28,7 @@ from soapbatch.cli.checks import (
 )
 from soapbatch.cli.doctor import NAMES
 from soapbatch.operations import OPERATIONS
-from soapbatch.testing import Answer, Call, Interceptor, NetServer, Personality, answering, delayed, failing
+from soapbatch.testing import Answer, Call, Interceptor, NetServer, Personality, answering, failing, lost_request
 from soapbatch.testing.faults import ServerException
 from soapbatch.testing.interceptors import Proceed
 from tests.cli.conftest import ADA, World, lines
@@ -137,8 +137,8 @@ SESSION = failing(ServerException("SuperOffice.Exceptions.SoSessionException", "
             id="gateway",
         ),
         pytest.param(
-            intercepted("GetSystemInfo", delayed(5)),
-            *(["--timeout", "0.05"], "address", "fail", 6, "no answer"),
+            intercepted("GetSystemInfo", lost_request),
+            *([], "address", "fail", 6, "no answer"),
             id="no answer",
         ),
         pytest.param(
