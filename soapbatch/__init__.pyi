@@ -30,8 +30,10 @@ from soapbatch.errors import (
     ProtocolError as ProtocolError,
     ServiceBusy as ServiceBusy,
     ServiceError as ServiceError,
+    SessionLost as SessionLost,
     SoapBatchError as SoapBatchError,
     StartOutcomeUnknown as StartOutcomeUnknown,
+    StopRefused as StopRefused,
     SystemUserRefused as SystemUserRefused,
     TenantMoved as TenantMoved,
     TenantUnavailable as TenantUnavailable,
@@ -43,7 +45,13 @@ from soapbatch.errors import (
     VersionMismatch as VersionMismatch,
     WaitTimeout as WaitTimeout,
 )
-from soapbatch.jobs import Job as Job, Marker as Marker, Outcome as Outcome, Polling as Polling
+from soapbatch.jobs import (
+    Job as Job,
+    JobReference as JobReference,
+    Marker as Marker,
+    Outcome as Outcome,
+    Polling as Polling,
+)
 from soapbatch.model import (
     ALL_ASSOCIATES as ALL_ASSOCIATES,
     ALL_USER_TASKS as ALL_USER_TASKS,

@@ -12,13 +12,30 @@ from typing import Any, Final, NoReturn, Self
 
 import httpx
 
-from soapbatch.auth import Credentials, Ticket, TicketStore, UsernamePassword, as_provider, check_transport_security
-from soapbatch.calls import BatchAgent, BlobAgent, CallContext, Hooks, PrincipalAgent, Settings
+from soapbatch.auth import (
+    Credentials,
+    SecretSource,
+    Ticket,
+    TicketStore,
+    UsernamePassword,
+    as_provider,
+    check_transport_security,
+)
+from soapbatch.calls import (
+    BatchAgent,
+    BlobAgent,
+    CallContext,
+    Hooks,
+    Location,
+    PrincipalAgent,
+    RateLimit,
+    Settings,
+)
 from soapbatch.errors import UsageError
 from soapbatch.jobs import Jobs
 from soapbatch.model import Address, Binding, Limits, Retries, Secret, ServiceVersion, SoTimeZone, parse_address
 from soapbatch.soap import SESSION_LOST, UnknownCallback, ignore_unknown
-from soapbatch.transport import MAX_CONNECTIONS, ClientTransport, ConnectionPool, HttpClient, Sender, SendState
+from soapbatch.transport import MAX_CONNECTIONS, HttpClient, Sender, SendState, choose_transport
 
 TIMEOUT: Final = 60.0
 """Seconds that a call may take in all, unless said otherwise."""
@@ -29,10 +46,6 @@ _HINTS: Final = {
     "transport": ": for example ConnectionPool() or httpx.ASGITransport(app); an httpx.AsyncClient is for http_client=",
     "http_client": ": an httpx.AsyncClient or an httpx2.AsyncClient; an httpx transport is for transport=",
 }
-_NOT_DEFAULT: Final = (
-    "verify=, proxy=, trust_env= and max_connections= are of the default transport: give them to yours, "
-    "for example transport=ConnectionPool(proxy=...)"
-)
 _NO_TIME_ZONE: Final = (
     "time_zone= needs binding=Binding.SOAP11 or Binding.SOAP12: the documented form has no place for it"
 )
@@ -56,16 +69,17 @@ class Client:
 
     def __init__(
         self,
-        base_url: str,
+        base_url: str | Location,
         *,
         ticket: Secret | str | None = None,
         credentials: Credentials | None = None,
-        application_token: Secret | str | None = None,
+        application_token: Secret | str | SecretSource | None = None,
         version: ServiceVersion | int | str | None = None,
         binding: Binding | None = None,
         timeout: float | None = TIMEOUT,
         limits: Limits | None = None,
         retries: Retries | None = None,
+        max_rate: float | RateLimit | None = None,
         hooks: Hooks | None = None,
         on_unknown: UnknownCallback = ignore_unknown,
         time_zone: SoTimeZone | None = None,
@@ -85,18 +99,23 @@ class Client:
 
         Args:
             base_url: everything before `/Remote/...`, for example `https://crm.example.com/SuperOffice`. A URL with
-                `/Remote/Services88/`, `/Batch.svc` or `?wsdl` behind that is understood, too.
+                `/Remote/Services88/`, `/Batch.svc` or `?wsdl` behind that is understood, too. Or what knows the URL of
+                a server that moves; `soapbatch.online` makes such clients.
             ticket: the short form of `credentials=Ticket(ticket)`.
             credentials: where tickets come from: Ticket, UsernamePassword, AccessToken, Implicit, Generic, or any
                 async callable that returns one. Without any, requests carry no ticket: enough for `client.principal`.
-            application_token: the app's client secret; SuperOffice Online requires it.
+            application_token: the app's client secret; SuperOffice Online requires it. An async callable that returns
+                it is asked before each request: it should keep what it has fetched.
             version: of the services to call: a ServiceVersion, 88 or "88". None: the one that `base_url` names, or
                 Services88.
-            binding: which form of envelope to send. None: the documented one, and SOAP 1.1 from then on if the
-                server refuses it before dispatch.
+            binding: which form of envelope to send. None: the client finds out. The first call is sent in the
+                documented form, then in SOAP 1.1, then in SOAP 1.2, until the service answers and sees the ticket. A
+                first call that changes something is sent once: GetBatchTaskInfo(0) finds the binding before it.
             timeout: seconds for a whole call: queueing, login, connecting, retries, reading, parsing. None: no limit.
             limits: how large a response may be.
             retries: how transient failures are retried, where that is safe.
+            max_rate: requests a second at most; more wait in order. Clients that are given the same `RateLimit` share
+                it. None: no limit.
             hooks: whom to tell of requests and responses, and where further HTTP headers come from.
             on_unknown: called with each element, value and header block that this release does not know.
             time_zone: which zone times without one are in; for Batch, and only with a pinned SOAP11 or SOAP12.
@@ -113,7 +132,9 @@ class Client:
             max_connections: how many requests may be on their way at once; more wait.
             ticket_store: where to share the ticket with other processes.
             session_errors: types of exception with which the server says that a ticket is not valid (any more).
-            allow_insecure: let passwords cross plain HTTP to other hosts.
+            allow_insecure: let passwords cross plain HTTP to other hosts, and let passwords, tickets and tokens cross
+                plain HTTP to a proxy on another machine. The proxies of a transport that is not this library's are not
+                known. `httpx.ASGITransport` and `httpx.MockTransport` reach no other host.
             grace: seconds that running calls get to finish when the client is closed.
 
         Raises:
@@ -121,14 +142,15 @@ class Client:
             InsecureTransport: a password would cross plain HTTP to another host.
         """
         # No traceback shows a plain secret: each is wrapped in place before anything can raise.
-        application_token, ticket = Secret.wrap(application_token), Secret.wrap(ticket)
+        application_token, ticket = Secret.token(application_token), Secret.wrap(ticket)
         _check_types(
-            base_url=(base_url, str),
-            application_token=(application_token, Secret | None),
+            base_url=(base_url, str | Location),
+            application_token=(application_token, Secret | Callable | None),
             binding=(binding, Binding | None),
             timeout=(timeout, int | float | None),
             limits=(limits, Limits | None),
             retries=(retries, Retries | None),
+            max_rate=(max_rate, int | float | RateLimit | None),
             hooks=(hooks, Hooks | None),
             on_unknown=(on_unknown, Callable),
             time_zone=(time_zone, SoTimeZone | None),
@@ -138,11 +160,8 @@ class Client:
             ticket_store=(ticket_store, TicketStore | None),
             grace=(grace, int | float),
         )
-        is_default = (verify, proxy, trust_env, max_connections) == (True, None, True, MAX_CONNECTIONS)
         for is_wrong, message in (
             (ticket is not None and credentials is not None, "pass ticket= or credentials=, not both"),
-            (transport is not None and http_client is not None, "pass transport= or http_client=, not both"),
-            (not (is_default or (transport is None and http_client is None)), _NOT_DEFAULT),
             (time_zone is not None and (binding is None or binding.is_documented), _NO_TIME_ZONE),
             (not (timeout is None or timeout >= 0), "timeout= is a number of seconds, or None for no limit"),
             ((path_prefix or "/")[0] != "/", 'path_prefix= begins with a slash, or is ""'),
@@ -150,22 +169,33 @@ class Client:
         ):
             if is_wrong:
                 raise UsageError(message)
-        address, version = _where(base_url, version)
+        location = base_url if isinstance(base_url, Location) else None
+        where = _where(str(base_url), version)
         del base_url  # it may hold a password
+        if isinstance(where, str):
+            raise UsageError(where)
+        address, version = where
+        if isinstance(transport, httpx.ASGITransport | httpx.MockTransport):
+            allow_insecure = True  # nothing leaves the process
         source = credentials if ticket is None else ticket
         provider = None if source is None else as_provider(source)
         if provider is not None:
             check_transport_security(address.base_url, provider, allow_insecure=allow_insecure)
-        if http_client is not None:
-            transport = ClientTransport(http_client)
-        elif transport is None:
-            transport = ConnectionPool(verify=verify, proxy=proxy, trust_env=trust_env, max_connections=max_connections)
+        carrier = choose_transport(
+            *(transport, http_client),
+            verify=verify,
+            proxy=proxy,
+            trust_env=trust_env,
+            max_connections=max_connections,
+        )
         settings = Settings(
             base_url=address.base_url,
+            location=location,
             path_prefix=next(prefix for prefix in (path_prefix, address.path_prefix, "/Remote") if prefix is not None),
             version=version,
             binding=binding,
             application_token=application_token,
+            max_rate=RateLimit(max_rate) if isinstance(max_rate, int | float) else max_rate,
             time_zone=time_zone,
             timeout=timeout,
             limits=limits or Limits(),
@@ -176,7 +206,7 @@ class Client:
             allow_insecure=allow_insecure,
         )
 
-        self._context = CallContext(settings, Sender(transport), provider, ticket_store)
+        self._context = CallContext(settings, Sender(carrier), provider, ticket_store)
         self._grace = grace
         self._closing: asyncio.Task[None] | None = None
 
@@ -205,6 +235,60 @@ class Client:
         """
         return cls(**(settings_from(os.environ if environ is None else environ) | options))
 
+    @classmethod
+    def online(
+        cls,
+        tenant: str,
+        *,
+        environment: str,
+        application_token: Secret | str | SecretSource,
+        system_user: Secret | str | None = None,
+        private_key: Any = None,
+        credentials: Any = None,
+        **options: Any,
+    ) -> Self:
+        """Return a client of one tenant of SuperOffice Online. A service with many tenants uses `online.OnlineApp`.
+
+            async with Client.online(
+                "Cust12345",
+                environment="online",
+                application_token=SECRET,
+                system_user="My App-k3J9xQ2mPz",
+                private_key="app.pem",
+            ) as client: ...
+
+        Nothing is opened or sent before the first call. It needs the extra `soapbatch[online]` for system users.
+
+        Args:
+            tenant: its context identifier (customer number).
+            environment: "sod" (development), "stage" or "online" (production).
+            application_token: the app's client secret in this environment; or an async callable that returns it.
+            system_user: the system user token of the app and the tenant.
+            private_key: the app's, for the system user: RSAKeyValue XML or PEM as text, bytes or path, or a
+                `soapbatch.online.PrivateKey`.
+            credentials: in place of a system user: a `soapbatch.online.RefreshToken`, a Ticket, an AccessToken, or an
+                async callable that returns a ticket.
+            options: further arguments of `OnlineApp` (max_rate, domain, transport, proxy, ...) and of `Client`.
+
+        Raises:
+            UsageError: an argument is missing or wrong, or SuperOffice Online cannot do it; see `OnlineApp.client`.
+        """
+        application_token, system_user = Secret.wrap(application_token), Secret.wrap(system_user)
+        credentials = Secret.wrap(credentials)
+        # The wing stands above the client, and makes clients: this is its way into a script.
+        from soapbatch.online import hold, open_online  # noqa: PLC0415 - as above
+
+        private_key = hold(private_key)
+        return open_online(
+            cls,
+            tenant,
+            application_token=application_token,
+            system_user=system_user,
+            private_key=private_key,
+            credentials=credentials,
+            options={"environment": environment, **options},
+        )
+
     @cached_property
     def batch(self) -> BatchAgent:
         """Start, stop, change, delete and list batch tasks."""
@@ -223,7 +307,9 @@ class Client:
     @cached_property
     def jobs(self) -> Jobs:
         """Start jobs, wait for them, watch and stop them, and know what became of each."""
-        return Jobs(self.batch, self.blob, self.version)
+        settings = self._context.settings
+        shortest_poll = settings.location.shortest_poll if settings.location else 0.0
+        return Jobs(self.batch, self.blob, self.version, settings.base_url, shortest_poll=shortest_poll)
 
     @property
     def version(self) -> ServiceVersion:
@@ -232,8 +318,11 @@ class Client:
 
     @property
     def binding(self) -> Binding | None:
-        """The form of envelope that it sends; None until the first answer has shown which the server takes."""
-        return self._context.binding
+        """The form of envelope that the client sends; None: not known yet.
+
+        A binding that one client has found saves the next client the search: `Client(..., binding=client.binding)`.
+        """
+        return self._context.search.binding
 
     async def ticket(self) -> Ticket:
         """Return a ticket that is valid now, with its expiry, obtaining one if need be: to hand to another process.
@@ -253,7 +342,12 @@ class Client:
         """Close the client: new calls are refused, running ones get `grace` seconds, then end in ClientClosed.
 
         Idempotent; several may wait for it at once, and cancelling one of them does not stop it.
+
+        Raises:
+            UsageError: called from another event loop than the client's; the client goes on.
         """
+        if self._context.lifetime.is_elsewhere:
+            raise UsageError("this client belongs to another event loop, and was not closed: close it there")
         if self._closing is None:
             self._context.lifetime.is_closing = True
             self._closing = asyncio.ensure_future(self._close())
@@ -288,7 +382,7 @@ class Client:
     def __del__(self) -> None:
         """Warn if it was used and never closed."""
         context = getattr(self, "_context", None)
-        if context is not None and context.lifetime.is_used and self._closing is None:
+        if context is not None and context.lifetime.loop is not None and self._closing is None:
             message = f"{self!r} was never closed: use 'async with', or await client.aclose()"
             warnings.warn(message, ResourceWarning, source=self, stacklevel=2)
 
@@ -301,18 +395,16 @@ def _check_types(**values: tuple[object, Any]) -> None:
             raise UsageError(f"{name}= takes {wanted}, not {type(value).__name__}{_HINTS.get(name, '')}")
 
 
-def _where(base_url: str, version: ServiceVersion | int | str | None) -> tuple[Address, ServiceVersion]:
-    """Return the address that `base_url` means, and the version to call; a UsageError where they contradict."""
+def _where(base_url: str, version: ServiceVersion | int | str | None) -> tuple[Address, ServiceVersion] | str:
+    """Return the address that `base_url` means, and the version to call; or what is wrong with them."""
     try:
         address = parse_address(base_url)
         wanted = None if version is None else ServiceVersion.of(version)
     except ValueError as error:
-        failure = UsageError(str(error))
-    else:
-        if wanted is None or address.version in {None, wanted}:
-            return address, wanted or address.version or ServiceVersion.V88
-        failure = UsageError(f"base_url= names {address.version}, and version= says {wanted}: they must agree")
-    raise failure
+        return str(error)
+    if wanted is None or address.version in {None, wanted}:
+        return address, wanted or address.version or ServiceVersion.V88
+    return f"base_url= names {address.version}, and version= says {wanted}: they must agree"
 
 
 def settings_from(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -245,7 +245,7 @@ async def test_a_refused_ticket_is_renewed_and_the_call_repeated_once(told: Any,
 async def test_a_refused_ticket_that_cannot_be_renewed_fails_the_call(told: Any) -> None:
     """With a fixed ticket the refusal itself is raised, after one request; nothing was applied."""
     server = NetServer(ticket_refusals=told)
-    async with in_process(server, ticket="7T:dW5rbm93bg==") as client:
+    async with in_process(server, ticket="7T:dW5rbm93bg==", binding=Binding.DOCUMENTED) as client:
         with pytest.raises(SoapBatchError) as caught:
             await client.batch.delete_batch_task(1)
     assert caught.value.applied == "no"

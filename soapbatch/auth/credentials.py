@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from ipaddress import ip_address
-from typing import Any, ClassVar, Protocol, TypeAlias
+from typing import Any, ClassVar, Final, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
 import attrs
@@ -61,6 +61,8 @@ class Provider(Protocol):
         ...
 
 
+_THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
 # A traceback may show the locals of each frame. So each constructor below wraps its secret and deletes the plain value
 # before anything can raise.
 
@@ -71,7 +73,20 @@ def _as_secret(value: object) -> Secret | None:
     return wrapped if isinstance(wrapped, Secret) else None
 
 
-@attrs.frozen(init=False)
+def _shown(credentials: object, *names: str) -> str:
+    """Return a repr of `credentials`, which works while their constructor runs, too: a traceback may show them."""
+    if not all(hasattr(credentials, name) for name in names):
+        return f"{type(credentials).__name__}(...)"
+    shown = ", ".join(f"{name}={getattr(credentials, name)!r}" for name in names)
+    return f"{type(credentials).__name__}({shown})"
+
+
+def _as_token(value: object) -> Secret | None:
+    """Return `value` as `_as_secret` does, without the white space around it."""
+    return Secret.token(_as_secret(value))
+
+
+@attrs.frozen(init=False, repr=False)
 class Ticket:
     """A ticket with its expiry.
 
@@ -85,29 +100,44 @@ class Ticket:
             else unknown.
         sliding: whether each use extends the ticket to 6 hours from that use. True for a ticket, False for an access
             token.
+        renew_at: when a client that can obtain another one does so (aware). None: a few minutes before the end.
     """
 
     value: Secret
     expires_at: datetime | None
     sliding: bool
+    renew_at: datetime | None
 
     sends_password: ClassVar[bool] = False
 
-    def __init__(self, value: str | Secret, *, expires_at: datetime | None = None, sliding: bool = True) -> None:
-        """Wrap a ticket.
+    def __init__(
+        self,
+        value: str | Secret,
+        *,
+        expires_at: datetime | None = None,
+        sliding: bool = True,
+        renew_at: datetime | None = None,
+    ) -> None:
+        """Wrap a ticket. White space around it is dropped: it comes from a file, not from the server.
 
         Raises:
-            UsageError: the value is empty or not text, or `expires_at` has no time zone.
+            UsageError: the value is empty or not text, or a time has no time zone.
         """
-        secret = _as_secret(value)
+        secret = _as_token(value)
         del value
         if secret is None or secret == Secret(""):
             raise UsageError("a ticket is a str or a Secret, and not empty")
-        if expires_at is not None and expires_at.utcoffset() is None:
-            raise UsageError("expires_at needs a time zone, for example datetime.now(UTC) + timedelta(hours=6)")
+        for name, time in (("expires_at", expires_at), ("renew_at", renew_at)):
+            if time is not None and time.utcoffset() is None:
+                raise UsageError(f"{name} needs a time zone, for example datetime.now(UTC) + timedelta(hours=6)")
         object.__setattr__(self, "value", secret)
         object.__setattr__(self, "expires_at", expires_at)
         object.__setattr__(self, "sliding", sliding)
+        object.__setattr__(self, "renew_at", renew_at)
+
+    def __repr__(self) -> str:
+        """Return the attributes, with secrets masked."""
+        return _shown(self, "value", "expires_at", "sliding", "renew_at")
 
     def renews(self, _version: ServiceVersion, /) -> bool:
         """Return False: a ticket cannot obtain another ticket."""
@@ -120,9 +150,11 @@ class Ticket:
 
 TicketSource: TypeAlias = Callable[[], Awaitable[str | Secret | Ticket]]
 """An async callable that returns a ticket: text, a Secret, or a `Ticket` with an expiry."""
+SecretSource: TypeAlias = Callable[[], Awaitable[str | Secret]]
+"""An async callable that returns a secret, for example from a vault."""
 
 
-@attrs.frozen(init=False)
+@attrs.frozen(init=False, repr=False)
 class UsernamePassword:
     """A user's name and password, exchanged for a ticket with AuthenticateUsernamePassword.
 
@@ -149,6 +181,10 @@ class UsernamePassword:
         object.__setattr__(self, "user", user)
         object.__setattr__(self, "password", secret)
 
+    def __repr__(self) -> str:
+        """Return the attributes, with secrets masked."""
+        return _shown(self, "user", "password")
+
     def renews(self, _version: ServiceVersion, /) -> bool:
         """Return True."""
         return True
@@ -159,7 +195,7 @@ class UsernamePassword:
         return await _log_in(authenticate, AUTHENTICATE_USERNAME_PASSWORD, arguments, user=self.user)
 
 
-@attrs.frozen(init=False)
+@attrs.frozen(init=False, repr=False)
 class AccessToken:
     """An OAuth access token (`8A:...`), or an async callable that fetches a fresh one.
 
@@ -179,12 +215,12 @@ class AccessToken:
     sends_password: ClassVar[bool] = False
 
     def __init__(self, token: str | Secret | TicketSource, *, exchange: bool = False) -> None:
-        """Wrap a token or a callable.
+        """Wrap a token, without the white space around it, or a callable.
 
         Raises:
             UsageError: `token` is neither text nor a callable, or it is empty.
         """
-        held = token if callable(token) else _as_secret(token)
+        held = token if callable(token) else _as_token(token)
         del token
         if held is None or held == Secret(""):
             raise UsageError(
@@ -192,6 +228,10 @@ class AccessToken:
             )
         object.__setattr__(self, "token", held)
         object.__setattr__(self, "exchange", exchange)
+
+    def __repr__(self) -> str:
+        """Return the attributes, with secrets masked."""
+        return _shown(self, "token", "exchange")
 
     def renews(self, version: ServiceVersion, /) -> bool:
         """Return whether a callable can fetch another token, or the exchange can be repeated."""
@@ -205,7 +245,7 @@ class AccessToken:
         token = Ticket(self.token) if isinstance(self.token, Secret) else await _fetch(self.token)
         if exchanges:
             return await _log_in(authenticate, AUTHENTICATE_WITH_ACCESS_TOKEN, {"access_token": token.value})
-        return Ticket(token.value, expires_at=token.expires_at, sliding=False)
+        return Ticket(token.value, expires_at=token.expires_at, renew_at=token.renew_at, sliding=False)
 
     def _exchanges(self, version: ServiceVersion) -> bool:
         return self.exchange or version < AUTHENTICATE_WITH_ACCESS_TOKEN.since
@@ -226,7 +266,7 @@ class Implicit:
         return await _log_in(authenticate, AUTHENTICATE_IMPLICIT, {})
 
 
-@attrs.frozen(init=False)
+@attrs.frozen(init=False, repr=False)
 class Generic:
     """Key and value pairs that an authentication plugin of the server understands, sent with AuthenticateGeneric.
 
@@ -252,6 +292,10 @@ class Generic:
         if not is_text:
             raise UsageError("Generic takes a mapping with keys that are str, and values that are str, Secret or None")
         object.__setattr__(self, "data", secrets)
+
+    def __repr__(self) -> str:
+        """Return the attributes, with secrets masked."""
+        return _shown(self, "data")
 
     def renews(self, _version: ServiceVersion, /) -> bool:
         """Return True."""
@@ -324,6 +368,21 @@ def refuse_plain_http(base_url: str, sender: str) -> None:
     )
 
 
+def refuse_plain_proxy(base_url: str, proxy_host: str, sender: str) -> None:
+    """Raise InsecureTransport if a proxy on another machine would read the secrets that `sender` sends over plain HTTP.
+
+    Behind such a proxy, `localhost` is the proxy's machine. A proxy is on this machine by its three usual names alone.
+    """
+    url = urlsplit(base_url)
+    if url.scheme == "https" or proxy_host in _THIS_MACHINE:
+        return
+    raise InsecureTransport(
+        f"{sender} carries a password, ticket or token, and the proxy {proxy_host} would read it, as it goes through "
+        f"that proxy to {url.scheme}://{url.hostname}: use https, exempt {url.hostname} in NO_PROXY, or allow it with "
+        "allow_insecure=True"
+    )
+
+
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
@@ -368,30 +427,54 @@ async def _log_in(
     return Ticket(ticket)
 
 
+async def fetch_secret(source: SecretSource, what: str) -> Secret:
+    """Return the secret that a callable of the user's returns; `what` names it in errors.
+
+    Raises:
+        AuthenticationFailed: the callable raised something that is no SoapBatchError.
+        UsageError: the callable returned something else, or an empty text.
+    """
+    answer = await _answer_of(source, what)
+    secret, kind = _as_secret(answer), type(answer).__name__
+    del answer
+    if secret is None or secret == Secret(""):
+        name = _name_of(source)
+        raise UsageError(f"{name} must return an {what} (a str or a Secret, not empty), and returned {kind}")
+    return secret
+
+
 async def _fetch(source: TicketSource) -> Ticket:
     """Return the ticket that a callable of the user's returns."""
-    name = getattr(source, "__qualname__", type(source).__name__)
-    try:
-        answer = await source()
-    except SoapBatchError:
-        raise
-    except Exception as error:
-        with clean_traceback():
-            raise _fetch_failed(name, error) from error
+    answer = await _answer_of(source, "ticket")
     if isinstance(answer, Ticket):
         return answer
     secret, kind = _as_secret(answer), type(answer).__name__
     del answer
     if secret is None:
-        raise UsageError(f"{name} must return a ticket (a str, a Secret or a Ticket), and returned {kind}")
+        raise UsageError(f"{_name_of(source)} must return a ticket (a str, a Secret or a Ticket), and returned {kind}")
     return Ticket(secret)
 
 
-def _fetch_failed(name: str, error: Exception) -> AuthenticationFailed:
+async def _answer_of(source: Callable[[], Awaitable[object]], what: str) -> object:
+    """Return what a callable of the user's returns, which may be of any type."""
+    try:
+        return await source()
+    except SoapBatchError:
+        raise
+    except Exception as error:
+        with clean_traceback():
+            raise _fetch_failed(_name_of(source), error, what) from error
+
+
+def _name_of(source: object) -> str:
+    return getattr(source, "__qualname__", type(source).__name__)
+
+
+def _fetch_failed(name: str, error: Exception, what: str) -> AuthenticationFailed:
     """Return the error for a callable that raised `error`.
 
     The frames of `error` may hold secrets, and a traceback may show locals. So a note keeps the place as text.
     """
-    failed = AuthenticationFailed(f"{name} gave no ticket: it raised {type(error).__name__}", refused_by="server")
+    failed = AuthenticationFailed(f"{name} gave no {what}: it raised {type(error).__name__}", refused_by="server")
     failed.add_note("".join(["Where it failed:\n", *traceback.format_tb(error.__traceback__)]).rstrip())
     return failed

@@ -8,7 +8,7 @@ Rule 2. A failed login starts a cool-down. Until it ends, the client tries no lo
         60 s, and lasts at least the server's Retry-After, of which at most 5 minutes count.
 Rule 3. A renewal runs in the background, while calls still use the old ticket. It starts 5 to 10 minutes before the
         end (in the last sixth of a lifetime below an hour), at a random time, so that many processes do not renew at
-        once. Calls wait for a login only where the ticket has ended.
+        once; or at `Ticket.renew_at`. Calls wait for a login only where the ticket has ended.
 Rule 4. A ticket that the server refuses is dropped, and the refused call is repeated once with another ticket.
 """
 
@@ -313,6 +313,8 @@ class TicketManager:
             issued, was_used = IssuedTicket(ticket.value, self._generation), not is_new
         ends_at = self._end_of(ticket, now)
         held = self._held = _HeldTicket(issued, sliding=ticket.sliding, was_used=was_used, now=now, ends_at=ends_at)
+        if ticket.renew_at is not None:
+            held.renew_at = min(held.renew_at, now + (ticket.renew_at - self._wall_clock()).total_seconds())
         self._cool_down = _CoolDown()
         LOG.debug("ticket %d %s", issued.generation, "obtained" if is_new else "taken from the store")
         if is_new:

@@ -38,8 +38,7 @@ async def stop(invocation: Invocation) -> int:
         asked = [info.id or 0 for info in running]
         outcomes = await client.jobs.stop_many(asked, force=options.force, confirm=True)
         results = {id_: _not_running(id_, infos[id_]) for id_ in ids}
-        for id_, outcome in zip(asked, outcomes, strict=True):
-            results[id_] = await _stopped(client, id_, outcome)
+        results |= {id_: await _stopped(client, id_, outcome) for id_, outcome in zip(asked, outcomes, strict=True)}
     return _report(invocation, "stopped", results)
 
 

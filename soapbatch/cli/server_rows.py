@@ -6,6 +6,7 @@ from soapbatch.cli.rows import Command, argument
 
 SERVER: Final = "Server"
 SETTINGS: Final = "Settings"
+EMBEDDED: Final = "Embedded server"
 
 SERVER_COMMANDS: Final = (
     Command(
@@ -172,9 +173,66 @@ SERVER_COMMANDS: Final = (
     ),
     Command(
         "demo",
-        SETTINGS,
+        EMBEDDED,
         "run a batch job on an embedded NetServer and watch it",
         "soapbatch.cli.demo:demo",
+        arguments=(
+            argument(
+                "--online",
+                action="store_true",
+                help="on an embedded SuperOffice Online: find a tenant, sign in its system user, and follow a move",
+            ),
+        ),
         text="Run one batch job from login to clean-up, on an embedded NetServer of its own. Needs soapbatch[demo].",
+        examples="""
+        soapbatch demo
+        soapbatch demo --online
+        """,
+    ),
+    Command(
+        "serve",
+        EMBEDDED,
+        "serve an embedded NetServer for tests in any language",
+        "soapbatch.cli.serve:serve",
+        arguments=(
+            argument("--port", type=int, default=0, help="the port to listen on; 0, the default: any free one"),
+            argument(
+                "--job",
+                metavar="FILE.toml",
+                action="append",
+                default=[],
+                help="jobs: a table each, such as [Export]",
+            ),
+            argument(
+                "--speed",
+                type=float,
+                default=1.0,
+                help="seconds of the server's clock in a second; 0: it stands still",
+            ),
+            argument(
+                "--failures",
+                choices=("header", "fault", "401"),
+                default="header",
+                help="how failures are reported",
+            ),
+            argument(
+                "--personality",
+                default="lenient",
+                help="the SOAP stack to behave like: lenient, mono, jaxws, node_soap...",
+            ),
+            argument(
+                "--control",
+                action="store_true",
+                help="serve the control API: python -m pydoc soapbatch.testing.control",
+            ),
+        ),
+        text="""
+        Serve an embedded NetServer on 127.0.0.1. One line of JSON, {"url": ...}, tells when it is ready and where. It
+        ends on SIGTERM, and when its standard input, if that is a pipe, is closed. User demo, password demo. Needs
+        soapbatch[demo].
+        """,
+        examples="""
+        soapbatch serve --job jobs.toml --speed 60
+        """,
     ),
 )

@@ -53,12 +53,14 @@ from soapbatch.model.retry import Backoff as Backoff, Retries as Retries, parse_
 from soapbatch.model.schema import (
     ARRAY_OF_INT as ARRAY_OF_INT,
     Array as Array,
+    Carrier as Carrier,
     Dictionary as Dictionary,
     Enumeration as Enumeration,
     Field as Field,
     Record as Record,
     WireType as WireType,
 )
+from soapbatch.model.seconds import LONGEST_SECONDS as LONGEST_SECONDS, is_seconds as is_seconds
 from soapbatch.model.secret import MASK as MASK, Secret as Secret, redact as redact, redact_envelope as redact_envelope
 from soapbatch.model.services import (
     AGENTS as AGENTS,
@@ -88,4 +90,6 @@ from soapbatch.model.xsd import (
     encode_string as encode_string,
     escape_text as escape_text,
     needs_escaping as needs_escaping,
+    plain_int as plain_int,
+    utf16_length as utf16_length,
 )

@@ -108,7 +108,7 @@ class Environment:
         return SignInRequest(method="GET", url=f"{self.url}/api/state/{check_tenant(tenant)}", headers=_JSON)
 
     def key_set_request(self) -> SignInRequest:
-        """Return the request for the public keys; it carries no secret. See `parse_key_set`."""
+        """Return the request for the public keys; it carries no secret. `parse_key_set` reads its response."""
         return SignInRequest(method="GET", url=self.key_set_url, headers=_JSON)
 
 

@@ -53,8 +53,7 @@ class PrivateKey:
                 wrong, missing or not needed, or the extra `soapbatch[online]` is missing. No message shows a part of
                 the key.
         """
-        held: object = source if isinstance(source, os.PathLike) else Secret.wrap(_as_text(source))
-        secret = Secret.wrap(password)
+        held, secret = hold(source), Secret.wrap(password)
         del source, password
         with clean_traceback():
             return cls(_load(held, secret))
@@ -104,6 +103,26 @@ class PrivateKey:
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled: a pickle shows the key to whoever finds it."""
         raise TypeError("a PrivateKey cannot be pickled; read it where it is needed")
+
+
+def hold(source: object) -> object:
+    """Return the text or bytes of a key as a Secret, and anything else as it is. Raises nothing.
+
+    A constructor that takes a key calls this first: a traceback may show the locals of its frame.
+    """
+    return source if isinstance(source, os.PathLike) else Secret.wrap(_as_text(source))
+
+
+def read_held(held: object) -> PrivateKey | None:
+    """Return the private key in what `hold` returned; None for None.
+
+    Raises:
+        UsageError: see `PrivateKey.read`.
+    """
+    if held is None or isinstance(held, PrivateKey):
+        return held
+    with clean_traceback():
+        return PrivateKey(_load(held, None))
 
 
 def _as_text(source: object) -> object:

@@ -17,13 +17,13 @@ from soapbatch.errors import (
     Applied,
     AuthenticationFailed,
     BindingRefused,
+    Common,
     Fault,
     HttpError,
     OperationFailed,
     ProtocolError,
     ServiceBusy,
     TenantMoved,
-    UnreadableResponse,
     UsageError,
     VersionMismatch,
     clean_traceback,
@@ -32,22 +32,48 @@ from soapbatch.model import AuthenticateResponse, Binding, ExceptionInfo, Limits
 from soapbatch.operations import Operation, operation_named
 from soapbatch.soap.decoders import FaultBlock, UnknownCallback, ignore_unknown
 from soapbatch.soap.parser import ParsedResponse, Problem, ResponseParser
+from soapbatch.soap.xml_input import NO_BODY
 
 R = TypeVar("R")
 
 SESSION_LOST: Final = "SoSessionException"
 """The `error_type` with which NetServer refuses a ticket that is unknown or has expired."""
 
+_NOT_ALLOWED: Final = "SoSecurityException"
 _EXCERPT: Final = 200  # characters of an unreadable body that an error shows
 _NAME = re.compile(r"[\w.+`-]+")  # a .NET type (nested and generic ones included), a QName's local part
 
 _TEXTS: Final = ("message", "stack_trace", "friendly_text", "source")  # of an ExceptionInfo
 
-# Fault codes of a SOAP stack that refuses a message before the operation runs.
-_REFUSED_BEFORE_DISPATCH: Final = frozenset({"VersionMismatch", "MustUnderstand", "ActionNotSupported"})
+# Fault codes of a SOAP stack that refuses a message before the operation runs: of SOAP, of WS-Addressing (WCF's address
+# and contract filters use these), of WS-Security and WS-SecureConversation, and of WCF's dispatcher and its reader.
+# WCF's InternalServiceFault and SessionTerminated prove nothing.
+_REFUSED_BEFORE_DISPATCH: Final = frozenset(
+    {
+        *("VersionMismatch", "MustUnderstand", "DataEncodingUnknown"),
+        *("ActionNotSupported", "ActionMismatch", "ContractFilterMismatch"),
+        *("DestinationUnreachable", "EndpointUnavailable", "AddressFilterMismatch", "EndpointNotFound"),
+        *("InvalidAddressingHeader", "MessageAddressingHeaderRequired", "InvalidAddress", "InvalidEPR"),
+        *("InvalidCardinality", "MissingAddressInEPR", "DuplicateMessageID"),
+        *("InvalidMessageInformationHeader", "MessageInformationHeaderRequired"),
+        *("InvalidSecurity", "InvalidSecurityToken", "UnsupportedSecurityToken", "SecurityTokenUnavailable"),
+        *("FailedAuthentication", "FailedCheck", "UnsupportedAlgorithm", "MessageExpired"),
+        *("BadContextToken", "UnsupportedContextToken", "UnknownDerivationSource", "RenewNeeded", "UnableToRenew"),
+        *("DeserializationFailed", "TransactionHeaderMissing", "TransactionHeaderMalformed"),
+    }
+)
+# HTTP statuses that are decided before the body is read, by a server or by a proxy in front of it. They keep their
+# meaning whatever became of the response's body.
+_DECIDED_BY_STATUS: Final = frozenset({401, 403, 413, 415, 421})
 # HTTP statuses which prove that the request was rejected before the operation ran, so `applied` is "no".
 _NOT_DISPATCHED: Final = frozenset({307, 308, 401, 403, 404, 405, 411, 413, 414, 415, 417, 421, 426, 429, 431})
-_RETRYABLE: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+_TRANSIENT: Final = frozenset({408, 425, 429})
+_NOT_TRANSIENT: Final = frozenset({501, 505})  # not implemented; HTTP version not supported
+_SERVER_ERRORS: Final = range(500, 600)
+_INTERNAL_ERROR: Final = 500  # also the status of every SOAP fault
+_BUSY: Final = 429
+_UNSUPPORTED_MEDIA_TYPE: Final = 415
+_SEARCHED: Final = 1000  # characters of a text that are searched for a word
 _ERROR_BY_STATUS: Final[Mapping[int, type[HttpError]]] = {
     401: AccessDenied,
     403: AccessDenied,
@@ -70,6 +96,15 @@ _BINDINGS: Final = ", ".join(f"Binding.{binding.name}" for binding in Binding)
 _OTHER_BINDING: Final = (
     f"The server may not take this form of envelope: there are {_BINDINGS}; try another one with binding=."
 )
+_UNSEEN_CREDENTIALS: Final = (
+    f"The server may not see the credentials in this form of envelope: there are {_BINDINGS}; "
+    "try another one with binding=."
+)
+_REFUSES_THE_FORM: Final = frozenset({"Sender", "Client", "Receiver", "Server", "VersionMismatch", "MustUnderstand"})
+_REFUSES_WITHOUT_FAULT: Final = frozenset({400, 406, 415, 500})  # by servers that cannot read the envelope
+_ABOUT_CREDENTIALS = re.compile(
+    r"credential|ticket|token|log(?:ged|ging)?[ -]?[io]n\b|session|authenti|authori|access denied", re.IGNORECASE
+)
 
 
 def interpret(
@@ -79,17 +114,23 @@ def interpret(
     *,
     retry_after: float | None = None,
     secrets: Iterable[Secret] = (),
+    advise_binding: bool = True,
 ) -> Any:
     """Return the result of a response, or raise the error that it means.
 
     The first rule that applies decides:
 
-    1. A SOAP fault, of 1.1 or 1.2, with any HTTP status and any Content-Type.
-    2. Reply header blocks: Succeeded=false or a filled ExceptionInfo, although the status may be 200 and the
+    1. An HTTP status that is decided before the body is read: 401 and 403, 413, 415 (binding refused), 421 (tenant
+       moved).
+    2. A SOAP fault, of 1.1 or 1.2, with any other HTTP status and any Content-Type.
+    3. Reply header blocks: Succeeded=false or a filled ExceptionInfo, although the status may be 200 and the
        body may hold a harmless-looking result.
-    3. The HTTP status: 415 (binding refused), 401 and 403, 421 (tenant moved), 429 and 503, other failures.
-    4. The body's shape: empty, not XML, a DOCTYPE, truncated, the wrong response element.
-    5. AuthenticationSucceeded=false in the response of an Authenticate operation.
+    4. The HTTP status: 429 and 503, other failures.
+    5. The body's shape: empty, not XML, a DOCTYPE, truncated, the wrong response element.
+    6. AuthenticationSucceeded=false in the response of an Authenticate operation.
+
+    The error of rule 2 or 3 is as transient as its HTTP status: with 429 or 503 a call may be repeated after the
+    Retry-After. HTTP 500 says nothing here, as every fault comes with it.
 
     Args:
         operation: the row of the operation that was called.
@@ -97,17 +138,21 @@ def interpret(
         status: of the HTTP response.
         retry_after: seconds that the server's Retry-After asks to wait, or None.
         secrets: the values to mask in what the error shows.
+        advise_binding: whether another binding may help, so that the error of a refusal says so. False: the binding has
+            worked before.
     """
-    secrets = tuple(secrets)
-    if parsed.fault is not None:
-        raise _fault(operation, parsed.fault, status, secrets)
+    about = _Exchange(operation, parsed, status, retry_after, tuple(secrets), advise_binding)
     info = parsed.header.exception_info
+    if status in _DECIDED_BY_STATUS:
+        raise _http_error(about)
+    if parsed.fault is not None:
+        raise _fault(about, parsed.fault)
     if parsed.header.succeeded is False or info is not None:
-        raise _operation_failed(operation, info, secrets)
+        raise _operation_failed(about, info)
     if not _is_success(status):
-        raise _http_error(operation, parsed, status, retry_after, secrets)
+        raise _http_error(about)
     if parsed.problem is not None:
-        raise _bad_body(parsed, parsed.problem, status, secrets)
+        raise _bad_body(about, parsed.problem)
     if isinstance(parsed.result, AuthenticateResponse) and parsed.result.authentication_succeeded is not True:
         raise AuthenticationFailed(
             f"{operation.name}: the server says that authentication did not succeed; check the credentials"
@@ -115,25 +160,62 @@ def interpret(
     return parsed.result
 
 
+@attrs.frozen
+class _Exchange:
+    """What the functions below need to know of a response; `interpret` documents the attributes."""
+
+    operation: Operation[Any]
+    parsed: ParsedResponse
+    status: int
+    retry_after: float | None
+    secrets: tuple[Secret, ...]
+    advise_binding: bool
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the HTTP status says that the same request may work later."""
+        return self.status in _TRANSIENT or (self.status in _SERVER_ERRORS and self.status not in _NOT_TRANSIENT)
+
+    @property
+    def common(self) -> Common:
+        """What the HTTP status says about an error that the body has decided on."""
+        applied: Applied = "no" if self.status == _BUSY else "unknown"
+        retryable = self.is_transient and self.status != _INTERNAL_ERROR
+        return {"applied": applied, "retryable": retryable, "retry_after": self.retry_after}
+
+    def advice(self, text: str, *, is_refused: bool) -> str:
+        """Return `text` behind a space, to be added to a message; "" where advice about bindings is out of place."""
+        return f" {text}" if is_refused and self.advise_binding else ""
+
+
 def _is_success(status: int) -> bool:
     return 200 <= status < 300  # noqa: PLR2004 - RFC 9110, section 15.3
 
 
-def _fault(operation: Operation[Any], block: FaultBlock, status: int, secrets: tuple[Secret, ...]) -> Fault:
-    advice = ""
-    codes = {block.code, block.subcode}  # WCF's own codes stand in 1.1's code and in 1.2's subcode
+def _codes_of(block: FaultBlock) -> set[str]:
+    """Return the codes of a fault: WCF's own code is 1.1's code or 1.2's subcode, and 1.1 has dotted codes."""
+    return {part for code in (block.code, block.subcode or "") for part in code.split(".")}
+
+
+def _fault(about: _Exchange, block: FaultBlock) -> Fault:
+    operation, secrets, codes = about.operation, about.secrets, _codes_of(block)
+    info, common = block.exception_info, about.common
     if "ActionNotSupported" in codes:
         advice = (
             f" The server does not know {operation.name}: it may be older than the newest pages of {operation.since}, "
             "or serve another version; use an older version= or operation."
         )
-    elif block.exception_info is None and block.code in {"Sender", "Client", "Receiver"}:
-        advice = f" {_OTHER_BINDING}"
-    was_refused = not _REFUSED_BEFORE_DISPATCH.isdisjoint(codes) or _is_session_lost(block.exception_info)
-    kind = VersionMismatch if block.code == "VersionMismatch" else Fault
+    elif info is not None:
+        advice = about.advice(_UNSEEN_CREDENTIALS, is_refused=_is_about_credentials(info))
+    else:
+        refused = not codes.isdisjoint(_REFUSES_THE_FORM) or not block.code
+        advice = about.advice(_OTHER_BINDING, is_refused=refused and not common.get("retryable"))
+    kind = VersionMismatch if block.code.partition(".")[0] == "VersionMismatch" else Fault
     code = _shown_name(block.code, secrets) or ""
     reasons = {language: redact(text, secrets) for language, text in block.reasons.items()}
     reason = next((text for text in reasons.values() if text), "no reason given")
+    if not codes.isdisjoint(_REFUSED_BEFORE_DISPATCH) or _is_session_lost(info):
+        common["applied"] = "no"
     return kind(
         f"{operation.name}: fault {code or 'without a code'}: {reason}.{advice}",
         code=code,
@@ -142,25 +224,27 @@ def _fault(operation: Operation[Any], block: FaultBlock, status: int, secrets: t
         reasons=reasons,
         actor=_shown(block.actor, secrets),
         detail=_shown(block.detail, secrets),
-        exception_info=_shown_info(block.exception_info, secrets),
-        status=status,
-        applied="no" if was_refused else "unknown",
+        exception_info=_shown_info(info, secrets),
+        status=about.status,
+        **common,
     )
 
 
-def _operation_failed(
-    operation: Operation[Any], info: ExceptionInfo | None, secrets: tuple[Secret, ...]
-) -> OperationFailed:
-    shown = _shown_info(info, secrets)
+def _operation_failed(about: _Exchange, info: ExceptionInfo | None) -> OperationFailed:
+    shown = _shown_info(info, about.secrets)
     reason = "the server says Succeeded=false and gives no reason"
+    advice = ""
     if shown is not None:
         reason = shown.message or shown.friendly_text or "no message"
         reason = f"{shown.error_type}: {reason}" if shown.error_type else reason
-    return OperationFailed(
-        f"{operation.name}: {reason}",
-        exception_info=shown,
-        applied="no" if _is_session_lost(info) else "unknown",
-    )
+        if advice := about.advice(_UNSEEN_CREDENTIALS, is_refused=_is_about_credentials(info)):
+            reason = f"{reason.rstrip('.')}."
+    if info is not None and info.error_type == _NOT_ALLOWED:  # inferred: how a wrong application token is answered
+        reason = f"{reason}; check the user's rights, and application_token= (the app's client secret)"
+    common = about.common
+    if _is_session_lost(info):
+        common["applied"] = "no"
+    return OperationFailed(f"{about.operation.name}: {reason}{advice}", exception_info=shown, **common)
 
 
 def _is_session_lost(info: ExceptionInfo | None) -> bool:
@@ -168,32 +252,42 @@ def _is_session_lost(info: ExceptionInfo | None) -> bool:
     return info is not None and info.error_type == SESSION_LOST
 
 
-def _http_error(
-    operation: Operation[Any],
-    parsed: ParsedResponse,
-    status: int,
-    retry_after: float | None,
-    secrets: tuple[Secret, ...],
-) -> HttpError:
+def _is_about_credentials(info: ExceptionInfo | None) -> bool:
+    """Return whether an exception may mean that the server has not seen the credentials."""
+    if info is None:
+        return False
+    texts = (info.error_type, info.message, info.friendly_text)
+    return any(text and _ABOUT_CREDENTIALS.search(text[:_SEARCHED]) for text in texts)
+
+
+def _http_error(about: _Exchange) -> HttpError:
+    parsed, status, secrets = about.parsed, about.status, about.secrets
+    said = "no SOAP envelope"
+    if parsed.fault is not None:
+        reason = next((text for text in parsed.fault.reasons.values() if text), "no reason given")
+        said = f"the fault {_shown_name(parsed.fault.code, secrets) or 'without a code'}: {redact(reason, secrets)}"
     kind = _ERROR_BY_STATUS.get(status, HttpError)
     advice = _ADVICE.get(status, "redirects are not followed: the body holds credentials" if 300 < status < 400 else "")  # noqa: PLR2004
+    if status == _UNSUPPORTED_MEDIA_TYPE and not about.advise_binding:
+        advice = "the server refuses the media type, which it has taken before; look at what stands in front of it"
     return kind(
-        f"{operation.name}: HTTP {status} and no SOAP envelope{advice and ': '}{advice}",
+        f"{about.operation.name}: HTTP {status} and {said}{advice and ': '}{advice}"
+        + about.advice(_OTHER_BINDING, is_refused=status in _REFUSES_WITHOUT_FAULT and not parsed.excerpt),
         status=status,
         excerpt=_shown_excerpt(parsed, secrets),
         applied="no" if status in _NOT_DISPATCHED else "unknown",
-        retryable=status in _RETRYABLE,
-        retry_after=retry_after,
+        retryable=about.is_transient,
+        retry_after=about.retry_after,
     )
 
 
-def _bad_body(parsed: ParsedResponse, problem: Problem, status: int, secrets: tuple[Secret, ...]) -> ProtocolError:
-    excerpt = _shown_excerpt(parsed, secrets)
-    message = redact(problem.message, secrets)
-    if problem.kind is UnreadableResponse and not excerpt:
-        message = f"{message} (HTTP {status}). {_OTHER_BINDING}"
+def _bad_body(about: _Exchange, problem: Problem) -> ProtocolError:
+    parsed, status = about.parsed, about.status
+    message = redact(problem.message, about.secrets)
+    if problem.message == NO_BODY:
+        message = f"{message} (HTTP {status}).{about.advice(_OTHER_BINDING, is_refused=True)}"
     applied: Applied = "yes" if parsed.header.succeeded or parsed.answers else "unknown"
-    return problem.error(message, status=status, excerpt=excerpt, applied=applied)
+    return problem.error(message, status=status, excerpt=_shown_excerpt(parsed, about.secrets), applied=applied)
 
 
 def _shown(text: str | None, secrets: tuple[Secret, ...]) -> str | None:

@@ -1,8 +1,10 @@
 """Response bytes -> lxml events, safely: the encoding is known, limits hold, nothing is fetched or expanded.
 
 Each stage is fed piece by piece. `Utf8Transcoder` finds out the encoding (from the byte order mark, then the charset of
-the Content-Type, then the XML declaration; RFC 7303) and returns UTF-8. `SafeXmlParser` refuses a DOCTYPE before
-libxml2 sees it, and turns every lxml error into an error of ours. `Base64Decoder` decodes a text that lxml never gets.
+the Content-Type, then the XML declaration; RFC 7303) and returns UTF-8. A Content-Type that names a one-byte encoding
+does not win over a body that is UTF-8 and does not deny that: such a charset is the default of a server or proxy.
+`SafeXmlParser` refuses a DOCTYPE before libxml2 sees it, and turns every lxml error into an error of ours.
+`Base64Decoder` decodes a text that lxml never gets.
 
 Supported: UTF-8, UTF-16, US-ASCII, ISO-8859-1, Windows-1252. Refused: every other encoding, such as UTF-7 and UTF-32.
 """
@@ -12,7 +14,6 @@ import codecs
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from email.message import Message
 from functools import cache, cached_property, lru_cache
 from typing import Any, Final, TypeAlias
 
@@ -45,7 +46,12 @@ _MARKS: Final = (
     (b"\0<", "utf-16-be"),
 )
 _ANY_MARK: Final = tuple(mark for mark, _ in _MARKS)
+_ONE_BYTE: Final = frozenset({"ascii", "iso8859-1", "cp1252"})
+_ASCII = re.compile(rb"[\0-\x7f]*+")
+_LONGEST_CHARACTER: Final = 4  # bytes of a character in UTF-8
+_UTF8_LENGTHS: Final = ((0xF0, 4), (0xE0, 3), (0xC0, 2))  # of a character, by its lead byte from here on
 _DECLARED = re.compile(rb"""\s*<\?xml[^>]*?\sencoding\s*=\s*["']([A-Za-z][A-Za-z0-9._-]*)["']""")
+NO_BODY: Final = "the response has no body"
 NOT_BASE64: Final = "not base64Binary"
 _BASE64_GROUP: Final = 4
 _LONGEST_REST: Final = 8  # bytes of an unfinished group and an unfinished reference to a line end
@@ -54,15 +60,15 @@ _SMALL: Final = 1000  # tags of a document that the garbage collector may free l
 _UNDECLARED = re.compile(rb".{0,8}\Z|(?:\xef\xbb\xbf)?<\?xml[^>]*\Z", re.DOTALL)  # the encoding may still follow
 _PROLOG = re.compile(rb"(?:\s++|<\?.*?\?>|<!--.*?-->)*+", re.DOTALL)
 _UNDECIDED = re.compile(rb"<?|<!-?|<\?.*|<!--.*", re.DOTALL)  # an unfinished token of the prolog
-# No network, no entities, no DTD, no recovery, no huge documents. lxml drops comments and processing instructions, so
-# that the text of an element is one piece.
+_LIBXML2_TEXT: Final = 10_000_000  # bytes of a text that libxml2 reads, unless it is to read huge documents
+# No network, no entities, no DTD, no recovery. lxml drops comments and processing instructions, so that the text of an
+# element is one piece.
 SAFE_OPTIONS: Final[Mapping[str, Any]] = {
     "encoding": "utf-8",
     "no_network": True,
     "resolve_entities": False,
     "load_dtd": False,
     "recover": False,
-    "huge_tree": False,
     "remove_comments": True,
     "remove_pis": True,
     "collect_ids": False,
@@ -72,13 +78,30 @@ _DECLARATION_ROOM: Final = 256  # bytes within which an XML declaration names it
 _NOT_TRUNCATED: Final = frozenset({4, 200, 201, 202, 203, 204, 205})
 
 
-@lru_cache(maxsize=64)
+_LONGEST_CONTENT_TYPE: Final = 1024  # characters of the header that are looked at
+# A parameter, or a quoted string of another kind, in which no parameter begins. Each run of characters is tried once.
+_PARAMETER = re.compile(
+    r"""(?<![^\s;,="])([^\s;,="]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"?|([^\s;,"]*+))|"(?:[^"\\]|\\.)*+"?""", re.DOTALL
+)
+_QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
+
+
 def charset_of(content_type: str | None) -> str | None:
-    """Return the charset parameter of a Content-Type header, or None."""
-    message = Message()
-    message["Content-Type"] = content_type or ""
-    charset = message.get_content_charset()
-    return charset if isinstance(charset, str) else None
+    """Return the charset parameter of a Content-Type header, or None.
+
+    A proxy may repeat the header or the parameter. Then the last charset that is supported counts, as in browsers.
+    """
+    return _charset_in(content_type[:_LONGEST_CONTENT_TYPE]) if content_type else None
+
+
+@lru_cache(maxsize=64)
+def _charset_in(content_type: str) -> str | None:
+    charset = None
+    for name, quoted, plain in _PARAMETER.findall(content_type):
+        value = _QUOTED_PAIR.sub(r"\1", quoted or plain).strip(" '")
+        if name.lower() == "charset" and value and (charset is None or _known_encoding(value)):
+            charset = value
+    return charset
 
 
 @lru_cache(maxsize=64)
@@ -90,6 +113,48 @@ def _known_encoding(name: str) -> str | None:
         return None
 
 
+def _means_utf8(declared: re.Match[bytes] | None) -> bool:
+    """Return whether an XML declaration names UTF-8, or names nothing, which means UTF-8 in XML."""
+    return declared is None or _known_encoding(declared[1].decode("ascii")) == "utf-8"
+
+
+class _Utf8Or:
+    """Decodes UTF-8 or a one-byte encoding: the first character that is not ASCII shows which of the two it is.
+
+    A server or proxy adds its default charset to a body that is UTF-8. Text in ISO-8859-1 that begins with a character
+    of UTF-8 is as good as impossible, so this is no guess. Once one of the two is known, it is the encoding of all.
+    """
+
+    def __init__(self, other: str) -> None:
+        """Decode UTF-8 or the `other` encoding."""
+        self._other = other
+        self._decoder: codecs.IncrementalDecoder | None = None
+        self._held = b""
+
+    def decode(self, data: bytes, final: bool = False) -> str:  # noqa: FBT001, FBT002 - as codecs.IncrementalDecoder has it
+        """Return the text that `data` completes. UnicodeDecodeError: bytes that are not of the encoding."""
+        if self._decoder is None:
+            data, self._held = self._held + data, b""
+            start = _ASCII.match(data).end()  # type: ignore[union-attr]  # it matches anything
+            first = data[start : start + _LONGEST_CHARACTER]
+            if not first:
+                return data.decode("ascii")
+            length = next((length for lead, length in _UTF8_LENGTHS if first[0] >= lead), 1)
+            if len(first) < length and not final:
+                self._held = data[start:]
+                return data[:start].decode("ascii")
+            self._decoder = codecs.getincrementaldecoder("utf-8" if _is_utf8(first[:length]) else self._other)()
+        return self._decoder.decode(data, final)
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 class Utf8Transcoder:
     """Turns the bytes of a response from any supported encoding into UTF-8."""
 
@@ -99,7 +164,7 @@ class Utf8Transcoder:
         self._left: int = getattr(limits, self._limit)
         self._charset = charset_of(content_type)
         self._head: bytes | None = b""
-        self._decoder: codecs.IncrementalDecoder | None = None
+        self._decoder: codecs.IncrementalDecoder | _Utf8Or | None = None
 
     def feed(self, data: bytes, *, final: bool = False) -> bytes:
         """Return the UTF-8 that `data` completes; `final`: these are the last bytes."""
@@ -132,7 +197,9 @@ class Utf8Transcoder:
             raise UnreadableResponse(
                 f"the response says that its encoding is {name[:40]!r}, which is wrong or not supported"
             )
-        if encoding != "utf-8":
+        if encoding in _ONE_BYTE and not marked and self._charset and _means_utf8(declared):
+            self._decoder = _Utf8Or(encoding)
+        elif encoding != "utf-8":
             self._decoder = codecs.getincrementaldecoder(encoding)()
         return head.removeprefix(codecs.BOM_UTF8)
 
@@ -156,7 +223,9 @@ class SafeXmlParser:
 
     @cached_property
     def _parser(self) -> etree.XMLPullParser:
-        return etree.XMLPullParser(events=("start", "end"), tag=self._names, **SAFE_OPTIONS)
+        # Beyond libxml2's own limits, those of `Limits` hold: they are checked before libxml2 gets the bytes.
+        huge = self._limits.text_length > _LIBXML2_TEXT
+        return etree.XMLPullParser(events=("start", "end"), tag=self._names, huge_tree=huge, **SAFE_OPTIONS)
 
     def feed(self, data: bytes) -> Events:
         """Return the events that `data`, UTF-8, completes: also those before an error, which `check` raises."""
@@ -236,7 +305,7 @@ class SafeXmlParser:
         self.flush()
         self.check()
         if self._prolog is not None and not self._prolog.strip():
-            raise UnreadableResponse("the response has no body")
+            raise UnreadableResponse(NO_BODY)
         try:
             self._parser.feed(self._prolog or b"")
             root = self._parser.close()

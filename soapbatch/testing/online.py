@@ -170,7 +170,7 @@ class Online:
         self.tenant(name).state = state
 
     def rotate_keys(self, *, overlap: bool = False) -> None:
-        """Sign JWTs with a new key from now on; with `overlap`, the old one stays in the key set."""
+        """Sign JWTs with a new key from now on. The old key leaves the key set, unless `overlap` is true."""
         self._registry.current_key()
         self._registry.rotate(overlap=overlap)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import math
 import sys
 
 import httpx
@@ -22,6 +23,7 @@ from soapbatch import (
 from soapbatch.operations import GET_BATCH_TASK_INFO, GET_BATCH_TASK_INFOS_BY_STATE, START_BATCH_JOB
 from soapbatch.soap.decoders import UnknownItem
 from soapbatch.testing import NetServer, ServerException, failing
+from soapbatch.transport.send_state import EXTENSION
 from tests.support.clients import BASE, Reply, Script, answer, in_process, replying, scripted, virtual
 
 JOB = BatchTaskInfo(name="Export")
@@ -69,7 +71,8 @@ async def test_a_server_that_refuses_every_ticket_is_asked_twice() -> None:
     server = NetServer()
     session = ServerException("SuperOffice.Exceptions.SoSessionException", "expired")
     server.intercept("GetBatchTaskInfo", failing(session), times=None)
-    async with in_process(server, credentials=UsernamePassword("demo", "demo")) as client:
+    credentials = UsernamePassword("demo", "demo")
+    async with in_process(server, credentials=credentials, binding=Binding.DOCUMENTED) as client:
         with pytest.raises(OperationFailed) as caught:
             await client.batch.get_batch_task_info(1)
     assert (caught.value.error_type, caught.value.applied) == ("SoSessionException", "no")
@@ -149,7 +152,7 @@ async def test_secrets_of_a_call_are_masked_in_what_the_server_says() -> None:
 @virtual
 async def test_an_error_is_raised_anew_for_each_call(failure: SoapBatchError) -> None:
     """Calls that fail one after the other do not share state: the next one succeeds."""
-    client, _ = scripted(failure, replying(START_BATCH_JOB, 7), binding=None)
+    client, _ = scripted(failure, replying(START_BATCH_JOB, 7), binding=Binding.DOCUMENTED)
     async with client:
         if isinstance(failure, ConnectionLost):
             with pytest.raises(ConnectionLost):
@@ -188,3 +191,20 @@ async def test_a_call_is_a_straight_line(binding: Binding | None) -> None:
         await client.batch.get_batch_task_info(1)
         await client.batch.get_batch_task_info(1)
     assert len(transport.frames) <= 5, transport.frames
+
+
+@virtual
+async def test_what_changes_something_wants_a_fresh_connection() -> None:
+    """A server that closes an idle connection must not meet a start on its way: a second is the most."""
+    seen: list[float] = []
+
+    class Asking(Script):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            seen.append(request.extensions[EXTENSION].max_idle)
+            return await super().handle_async_request(request)
+
+    transport = Asking(replying(START_BATCH_JOB, 7), replying(GET_BATCH_TASK_INFO))
+    async with Client(BASE, ticket="7T:dA==", binding=Binding.SOAP11, transport=transport) as client:
+        await client.batch.start_batch_job(JOB)
+        await client.batch.get_batch_task_info(1)
+    assert seen == [1.0, math.inf]

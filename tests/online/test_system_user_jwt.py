@@ -270,6 +270,15 @@ def test_every_key_is_tried_where_none_is_named() -> None:
     assert refused(signed(()), {"keys": strangers}).check == "key"
 
 
+def test_a_name_of_a_key_need_not_be_base64() -> None:
+    """It is compared as it is."""
+    key = {**signing_key().jwk, "kid": "a", "x5t": None}
+    jwt = pyjwt.encode({}, signing_key()._key, algorithm="RS256", headers={"kid": "a"})
+    with pytest.raises(TokenNotTrusted) as raising:
+        verify_system_token(jwt, {"keys": [key]}, tenant=TENANT, now=NOW)
+    assert raising.value.check == "issuer"
+
+
 def test_a_key_that_is_too_short_is_not_used() -> None:
     """RS256 asks for 2048 bits."""
     key = rsa.generate_private_key(65537, 1024)  # noqa: S505 - that is the point

@@ -54,53 +54,70 @@ def error_of(
     status: int = 200,
     *,
     secrets: tuple[str, ...] = (),
+    retry_after: float | None = None,
+    advise_binding: bool = False,
     **reply: Any,
 ) -> SoapBatchError:
     """Return the error that a reply means."""
     with pytest.raises(SoapBatchError) as caught:
-        interpret(operation, ParsedResponse(**reply), status, secrets=map(Secret, secrets))
+        interpret(
+            operation,
+            ParsedResponse(**reply),
+            status,
+            retry_after=retry_after,
+            secrets=map(Secret, secrets),
+            advise_binding=advise_binding,
+        )
     return caught.value
 
 
 @pytest.mark.parametrize(
     ("operation", "status", "reply", "kind"),
     [
-        pytest.param(STOP, 200, {"fault": FAULT, "header": FAILED}, Fault, id="1 before 2"),
-        pytest.param(STOP, 415, {"fault": FAULT}, Fault, id="1 before 3"),
-        pytest.param(STOP, 200, {"fault": FAULT, "result": True}, Fault, id="1 with HTTP 200"),
-        pytest.param(STOP, 503, {"header": FAILED}, OperationFailed, id="2 before 3"),
-        pytest.param(STOP, 503, {"header": FILLED}, OperationFailed, id="2 before 3: filled"),
+        pytest.param(STOP, 401, {"fault": FAULT}, AccessDenied, id="1 before 2: 401"),
+        pytest.param(STOP, 403, {"fault": FAULT}, AccessDenied, id="1 before 2: 403"),
+        pytest.param(STOP, 413, {"fault": FAULT}, HttpError, id="1 before 2: 413"),
+        pytest.param(STOP, 415, {"fault": FAULT}, BindingRefused, id="1 before 2: 415"),
+        pytest.param(STOP, 421, {"fault": FAULT}, TenantMoved, id="1 before 2: 421"),
+        pytest.param(STOP, 401, {"header": FAILED}, AccessDenied, id="1 before 3"),
+        pytest.param(STOP, 200, {"fault": FAULT, "header": FAILED}, Fault, id="2 before 3"),
+        pytest.param(STOP, 404, {"fault": FAULT}, Fault, id="2 before 4: 404"),
+        pytest.param(STOP, 429, {"fault": FAULT}, Fault, id="2 before 4: 429"),
+        pytest.param(STOP, 503, {"fault": FAULT}, Fault, id="2 before 4: 503"),
+        pytest.param(STOP, 200, {"fault": FAULT, "result": True}, Fault, id="2 with HTTP 200"),
+        pytest.param(STOP, 503, {"header": FAILED}, OperationFailed, id="3 before 4"),
+        pytest.param(STOP, 503, {"header": FILLED}, OperationFailed, id="3 before 4: filled"),
         pytest.param(
             STOP,
             200,
             {"header": FAILED, "problem": Problem(UnreadableResponse, "cut")},
             OperationFailed,
-            id="2 before 4",
+            id="3 before 5",
         ),
         pytest.param(
-            AUTHENTICATE_IMPLICIT, 200, {"header": FAILED, "result": REFUSED}, OperationFailed, id="2 before 5"
+            AUTHENTICATE_IMPLICIT, 200, {"header": FAILED, "result": REFUSED}, OperationFailed, id="3 before 6"
         ),
-        pytest.param(STOP, 200, {"header": FILLED, "result": True}, OperationFailed, id="2 with a harmless result"),
-        pytest.param(STOP, 415, {"problem": Problem(UnreadableResponse, "empty")}, BindingRefused, id="3 before 4"),
-        pytest.param(AUTHENTICATE_IMPLICIT, 401, {"result": REFUSED}, AccessDenied, id="3 before 5"),
-        pytest.param(STOP, 500, {"result": True}, HttpError, id="3 with a result"),
+        pytest.param(STOP, 200, {"header": FILLED, "result": True}, OperationFailed, id="3 with a harmless result"),
+        pytest.param(STOP, 415, {"problem": Problem(UnreadableResponse, "empty")}, BindingRefused, id="1 before 5"),
+        pytest.param(AUTHENTICATE_IMPLICIT, 401, {"result": REFUSED}, AccessDenied, id="1 before 6"),
+        pytest.param(STOP, 500, {"result": True}, HttpError, id="4 with a result"),
         pytest.param(
             AUTHENTICATE_IMPLICIT,
             200,
             {"problem": Problem(UnreadableResponse, "cut"), "result": REFUSED},
             UnreadableResponse,
-            id="4 before 5",
+            id="5 before 6",
         ),
-        pytest.param(AUTHENTICATE_IMPLICIT, 200, {"result": REFUSED}, AuthenticationFailed, id="5"),
+        pytest.param(AUTHENTICATE_IMPLICIT, 200, {"result": REFUSED}, AuthenticationFailed, id="6"),
         pytest.param(
-            AUTHENTICATE_IMPLICIT, 200, {"result": AuthenticateResponse()}, AuthenticationFailed, id="5: absent"
+            AUTHENTICATE_IMPLICIT, 200, {"result": AuthenticateResponse()}, AuthenticationFailed, id="6: absent"
         ),
         pytest.param(
             AUTHENTICATE_IMPLICIT,
             200,
             {"header": ReplyHeader(succeeded=True), "result": REFUSED},
             AuthenticationFailed,
-            id="5 although Succeeded",
+            id="6 although Succeeded",
         ),
     ],
 )
@@ -112,10 +129,17 @@ def test_the_order_of_the_rules(
 
 
 def test_the_order_stands_in_the_docstring() -> None:
-    """The docstring of interpret lists the five rules, numbered, in the contract's words."""
+    """The docstring of interpret lists the six rules, numbered, in the contract's words."""
     rules = re.findall(r"^\s*(\d)\. (.+)", interpret.__doc__ or "", re.MULTILINE)
-    words = ["SOAP fault", "header blocks", "HTTP status", "body's shape", "AuthenticationSucceeded=false"]
-    assert [number for number, _ in rules] == list("12345")
+    words = [
+        "before the body is read",
+        "SOAP fault",
+        "header blocks",
+        "HTTP status",
+        "body's shape",
+        "AuthenticationSucceeded=false",
+    ]
+    assert [number for number, _ in rules] == list("123456")
     assert all(word in text for word, (_, text) in zip(words, rules, strict=True))
 
 
@@ -143,7 +167,10 @@ def test_a_result_is_returned(status: int) -> None:
         (502, HttpError, "unknown", True, ""),
         (503, ServiceBusy, "unknown", True, "try again later"),
         (504, HttpError, "unknown", True, ""),
-        (599, HttpError, "unknown", False, ""),
+        (501, HttpError, "unknown", False, ""),
+        (505, HttpError, "unknown", False, ""),
+        *((status, HttpError, "unknown", True, "") for status in (506, 507, 520, 522, 524, 598, 599)),
+        (600, HttpError, "unknown", False, ""),
     ],
 )
 def test_http_statuses(status: int, kind: type[HttpError], applied: str, retryable: bool, advice: str) -> None:  # noqa: FBT001
@@ -164,26 +191,177 @@ OTHER_FORM = r"Binding\.DOCUMENTED, Binding\.SOAP11, Binding\.SOAP12; try anothe
 @pytest.mark.parametrize(
     ("code", "kind", "applied", "advice"),
     [
-        ("VersionMismatch", VersionMismatch, "no", ""),
-        ("MustUnderstand", Fault, "no", ""),
+        ("VersionMismatch", VersionMismatch, "no", OTHER_FORM),
+        ("VersionMismatch.Envelope", VersionMismatch, "no", OTHER_FORM),
+        ("MustUnderstand", Fault, "no", OTHER_FORM),
+        ("Client.MustUnderstand", Fault, "no", OTHER_FORM),
+        ("Client.SoapError", Fault, "unknown", OTHER_FORM),
+        ("Server.Busy", Fault, "unknown", OTHER_FORM),
+        ("Server.ActionNotSupported", Fault, "no", "does not know StopBatchJob"),
+        ("InternalServiceFault", Fault, "unknown", ""),
         ("ActionNotSupported", Fault, "no", "does not know StopBatchJob"),
         ("Sender", Fault, "unknown", OTHER_FORM),
         ("Client", Fault, "unknown", OTHER_FORM),
         ("Receiver", Fault, "unknown", OTHER_FORM),
-        ("Server", Fault, "unknown", ""),
-        ("", Fault, "unknown", "without a code"),
+        ("Server", Fault, "unknown", OTHER_FORM),
+        ("Custom", Fault, "unknown", ""),
+        ("", Fault, "unknown", OTHER_FORM),
     ],
 )
 def test_fault_codes(code: str, kind: type[Fault], applied: str, advice: str) -> None:
     """A code tells whether the form was refused before dispatch, and whether another binding may help."""
     block = FaultBlock(code=code, subcode="sub", reasons={"en": "", "nb": "nei"}, actor="urn:a", detail="d")
-    error = error_of(fault=block, status=500)
+    error = error_of(fault=block, status=500, advise_binding=True)
     assert isinstance(error, Fault)
     assert (type(error), error.applied, error.retryable, error.status) == (kind, applied, False, 500)
     assert (error.code, error.subcode, error.actor, error.detail) == (code, "sub", "urn:a", "d")
     assert (error.reason, error.reasons) == ("nei", {"en": "", "nb": "nei"})
     assert re.search(advice, str(error))
     assert bool(re.search(OTHER_FORM, str(error))) == (advice == OTHER_FORM)
+
+
+BEFORE_DISPATCH = [
+    *("ActionNotSupported", "DestinationUnreachable", "DeserializationFailed", "InvalidSecurity", "MustUnderstand"),
+    *("ContractFilterMismatch", "AddressFilterMismatch", "EndpointUnavailable", "DataEncodingUnknown"),
+    *("MessageAddressingHeaderRequired", "InvalidAddressingHeader", "FailedAuthentication", "InvalidSecurityToken"),
+    *("UnsupportedSecurityToken", "MessageExpired", "BadContextToken", "FailedCheck", "VersionMismatch"),
+]
+
+
+@pytest.mark.parametrize("code", BEFORE_DISPATCH)
+def test_codes_of_a_refusal_before_dispatch(code: str) -> None:
+    """A code of SOAP, WS-Addressing, WS-Security or WCF's dispatcher proves that no operation ran."""
+    for block in (
+        FaultBlock(code=code),
+        FaultBlock(code="Sender", subcode=code),
+        FaultBlock(code=f"Client.{code}"),
+        FaultBlock(code="Client", subcode=f"{code}.Detail"),
+    ):
+        assert error_of(fault=block, status=500).applied == "no"
+        assert error_of(fault=block, status=200).applied == "no"
+
+
+@pytest.mark.parametrize(
+    "code", ["Sender", "Server", "InternalServiceFault", "SessionTerminated", "actionnotsupported"]
+)
+def test_codes_that_prove_nothing(code: str) -> None:
+    """Other codes, and codes in another spelling, leave open whether the operation ran."""
+    assert error_of(fault=FaultBlock(code=code, subcode=code), status=500).applied == "unknown"
+
+
+@pytest.mark.parametrize(
+    "reply", [{"fault": FAULT}, {"header": FAILED}, {"header": FILLED}], ids=["fault", "no", "info"]
+)
+@pytest.mark.parametrize(
+    ("status", "applied", "retryable"),
+    [
+        (200, "unknown", False),
+        (400, "unknown", False),
+        (404, "unknown", False),
+        (408, "unknown", True),
+        (429, "no", True),
+        (500, "unknown", False),
+        (501, "unknown", False),
+        (502, "unknown", True),
+        (503, "unknown", True),
+        (504, "unknown", True),
+        (505, "unknown", False),
+        (522, "unknown", True),
+    ],
+)
+def test_a_service_error_is_as_transient_as_its_status(
+    reply: dict[str, Any],
+    status: int,
+    applied: str,
+    retryable: bool,  # noqa: FBT001 - a column
+) -> None:
+    """A fault or a failure that comes with 429 or 503 may be repeated, after the time that the server asks for."""
+    error = error_of(status=status, retry_after=7.5, **reply)
+    assert isinstance(error, Fault | OperationFailed)
+    assert (error.applied, error.retryable, error.retry_after) == (applied, retryable, 7.5)
+
+
+def test_a_fault_beside_a_status_that_decides() -> None:
+    """A status that is decided before the body is read keeps all its meaning, and the fault's reason is shown."""
+    block = FaultBlock(code="Sender", reasons={"": f"no {TICKET}"})
+    error = error_of(status=401, fault=block, retry_after=3.0)
+    assert isinstance(error, AccessDenied)
+    assert (error.applied, error.retryable, error.retry_after, error.status) == ("no", False, 3.0, 401)
+    assert str(error).startswith("StopBatchJob: HTTP 401 and the fault Sender: no ***: check the ticket")
+    assert "fault without a code: no reason given" in str(error_of(status=403, fault=FaultBlock()))
+
+
+UNSEEN = "may not see the credentials"
+NOT_TAKEN = "may not take this form of envelope"
+EMPTY = {"problem": Problem(UnreadableResponse, "the response has no body")}
+
+
+@pytest.mark.parametrize(
+    ("status", "reply", "advice"),
+    [
+        pytest.param(400, {"fault": FaultBlock(code="Sender")}, NOT_TAKEN, id="400, Sender"),
+        pytest.param(500, {"fault": FaultBlock(code="Client.SoapError")}, NOT_TAKEN, id="500, Client.SoapError"),
+        pytest.param(500, {"fault": FaultBlock(code="Receiver")}, NOT_TAKEN, id="500, Receiver"),
+        pytest.param(200, EMPTY, NOT_TAKEN, id="empty 200"),
+        pytest.param(400, EMPTY, NOT_TAKEN, id="empty 400"),
+        pytest.param(415, EMPTY, NOT_TAKEN, id="empty 415"),
+        pytest.param(500, EMPTY, NOT_TAKEN, id="empty 500"),
+        pytest.param(
+            500,
+            {"fault": attrs.evolve(FAULT, exception_info=ExceptionInfo(message="no ticket"))},
+            UNSEEN,
+            id="fault, no ticket",
+        ),
+        pytest.param(
+            200,
+            {"header": ReplyHeader(exception_info=ExceptionInfo(message="No credentials"))},
+            UNSEEN,
+            id="no credentials",
+        ),
+        pytest.param(
+            200,
+            {"header": ReplyHeader(exception_info=ExceptionInfo(exception_type="A.SoSessionException"))},
+            UNSEEN,
+            id="session",
+        ),
+        pytest.param(
+            200,
+            {"header": ReplyHeader(exception_info=ExceptionInfo(friendly_text="Please log in."))},
+            UNSEEN,
+            id="log in",
+        ),
+        pytest.param(
+            200,
+            {"header": ReplyHeader(exception_info=ExceptionInfo(message="BatchTask 9 does not exist"))},
+            "",
+            id="another failure",
+        ),
+        pytest.param(200, {"header": FAILED}, "", id="failure without a reason"),
+        pytest.param(
+            500,
+            {"fault": attrs.evolve(FAULT, exception_info=ExceptionInfo(message="no row"))},
+            "",
+            id="fault of NetServer",
+        ),
+        pytest.param(503, {"fault": FaultBlock(code="Receiver")}, "", id="busy, fault"),
+        pytest.param(429, {"fault": FaultBlock(code="Sender")}, "", id="too many, fault"),
+        pytest.param(404, EMPTY, "", id="empty 404"),
+        pytest.param(502, EMPTY, "", id="empty 502"),
+        pytest.param(200, {"problem": Problem(UnreadableResponse, "the encoding is wrong")}, "", id="wrong encoding"),
+        pytest.param(
+            500, {"problem": Problem(UnreadableResponse, "not XML"), "excerpt": "<h1>"}, "", id="500 with a page"
+        ),
+    ],
+)
+def test_advice_about_bindings(status: int, reply: dict[str, Any], advice: str) -> None:
+    """Each kind of refusal names the bindings, until one of them has worked; nothing else does."""
+    asked = str(error_of(status=status, advise_binding=True, **reply))
+    assert (NOT_TAKEN in asked, UNSEEN in asked) == (advice == NOT_TAKEN, advice == UNSEEN)
+    assert bool(re.search(OTHER_FORM, asked)) == bool(advice)
+    assert ".." not in asked
+    known = str(error_of(status=status, advise_binding=False, **reply))
+    assert "Binding." not in known
+    assert "another binding" not in known
 
 
 def test_a_fault_without_reasons() -> None:
@@ -221,6 +399,8 @@ def test_messages_of_failures(info: ExceptionInfo | None, message: str, error_ty
     error = error_of(header=ReplyHeader(succeeded=False, exception_info=info))
     assert isinstance(error, OperationFailed)
     assert (str(error), error.error_type, error.exception_info) == (message, error_type, info)
+    asked = str(error_of(header=ReplyHeader(succeeded=False, exception_info=info), advise_binding=True))
+    assert asked.startswith(message)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Encodings sorted out, and XML fed to lxml without harm."""
 
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,89 @@ def test_encodings_that_are_refused(body: bytes, content_type: str | None) -> No
     """Other encodings, and bytes that are not in the encoding they claim, are refused with a reason."""
     with pytest.raises(UnreadableResponse, match="encoding"):
         utf8(body, content_type)
+
+
+UTF8_ALL_THE_SAME = [
+    pytest.param(TEXT.encode(), "text/xml; charset=ISO-8859-1", id="declared, ISO-8859-1"),
+    pytest.param(TEXT.encode(), "text/xml; charset=windows-1252", id="declared, Windows-1252"),
+    pytest.param(TEXT.encode(), "text/xml; charset=us-ascii", id="declared, US-ASCII"),
+    pytest.param(BARE.encode(), "text/xml; charset=ISO-8859-1", id="not declared"),
+    pytest.param(TEXT.encode(), "text/xml; charset=utf-8, text/xml; charset=iso-8859-1", id="two charsets"),
+]
+
+
+@pytest.mark.parametrize(("body", "content_type"), UTF8_ALL_THE_SAME)
+@pytest.mark.parametrize("size", [1, 2, 3, 1000, 10**9])
+def test_a_default_charset_makes_no_mojibake(body: bytes, content_type: str, size: int) -> None:
+    """A body that is UTF-8, and does not deny that, is read as UTF-8 although a one-byte encoding is claimed."""
+    assert utf8(body, content_type, size) == body
+
+
+def test_a_one_byte_encoding_in_the_charset_and_nowhere_else() -> None:
+    """Bytes that are no UTF-8 are of the charset, whatever is declared; a declared one-byte encoding stays as it is."""
+    text = BARE.replace("€", "")
+    for head in ("", "<?xml version='1.0' encoding='utf-8'?>"):
+        for size in (1, 2, 10**9):
+            body = (head + text).encode("iso-8859-1")
+            assert utf8(body, "text/xml; charset=iso-8859-1", size).decode() == head + text
+    odd = "<?xml version='1.0' encoding='iso-8859-1'?><a>\xc3\xb8</a>"
+    assert utf8(odd.encode("iso-8859-1"), "text/xml; charset=iso-8859-1").decode() == odd
+
+
+@pytest.mark.parametrize(
+    "end", [b"\xf8", b"\xc3", b"\xe2\x82", b"\xf0\x9f\x9a", b"\xff\xff", b"\x80"], ids=lambda end: end.hex()
+)
+def test_the_end_of_a_body_between_two_encodings(end: bytes) -> None:
+    """A first character that is cut at the end of the body is no UTF-8, so it is of the charset."""
+    for size in (1, 10**9):
+        body = b"<a>" + end
+        assert utf8(body, "text/xml; charset=iso-8859-1", size).decode() == body.decode("iso-8859-1")
+
+
+@pytest.mark.parametrize("charset", ["iso-8859-1", "us-ascii"])
+def test_a_mixture_of_encodings_is_refused(charset: str) -> None:
+    """A body that begins as UTF-8 and goes on as something else is refused, and so is a byte outside of US-ASCII."""
+    with pytest.raises(UnreadableResponse, match="not in the encoding that it claims"):
+        utf8("<a>ø</a>".encode() + b"<b>\xf8</b>", f"text/xml; charset={charset}")
+    with pytest.raises(UnreadableResponse, match="not in the encoding that it claims"):
+        utf8(b"<b>\xf8</b>", "text/xml; charset=us-ascii")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "charset"),
+    [
+        (None, None),
+        ("", None),
+        ("text/xml", None),
+        ("text/xml; charset=utf-8", "utf-8"),
+        ('application/soap+xml;action="a;charset=utf-16";CHARSET="UTF-8"', "UTF-8"),
+        ("text/xml; charset=utf-8, text/xml; charset=utf-8", "utf-8"),
+        ("text/xml; charset=utf-8, text/html; charset=iso-8859-1", "iso-8859-1"),
+        ("text/xml; charset=utf-8, text/xml; charset=nonsense", "utf-8"),
+        ("text/xml; charset=nonsense, text/xml", "nonsense"),
+        ("text/xml; charset=utf-8; charset=", "utf-8"),
+        ('text/xml; charset=""', None),
+        ("text/xml; charset='utf-8'", "utf-8"),
+        (r'text/xml; charset = "ut\f-8"', "utf-8"),
+        ('text/xml; charset="utf-8', "utf-8"),
+        ("text/xml; charset*=utf-8''utf-8", None),
+        ("text/xml;charset*=a;charset*0=b", None),
+        ("text/xml; xcharset=utf-16; charset-x=utf-16", None),
+        (f"text/xml; x={'y' * 2000}; charset=utf-16", None),
+    ],
+)
+def test_the_charset_of_a_content_type(content_type: str | None, charset: str | None) -> None:
+    """The parameter is found in any case, quoted or not, and the last one that is supported counts."""
+    assert charset_of(content_type) == charset
+
+
+@pytest.mark.parametrize("unit", [";", '"', "\\", 'x="\\', "a=", "a ", " ", "charset=;", '"a=', "charset", '\\";'])
+def test_a_long_content_type_takes_no_time(unit: str) -> None:
+    """A header of 100,000 characters is looked at only where a charset can be expected."""
+    started = time.process_time()
+    for start in ("", "text/xml; charset=", 'text/xml; x="'):
+        charset_of(start + unit * (100_000 // len(unit)))
+    assert time.process_time() - started < 0.1
 
 
 def test_the_byte_limits() -> None:

@@ -1,9 +1,10 @@
 """What the tests of SuperOffice Online share: the vectors, an embedded world, and a look at what an error shows."""
 
+import asyncio
 import contextlib
 import functools
 import json
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -13,10 +14,12 @@ import attrs
 import httpx
 import pytest
 
-from soapbatch import Binding, OperationFailed, Secret, ServiceVersion, build_request, parse_response
+from soapbatch import Binding, Client, OperationFailed, Secret, ServiceVersion, build_request, parse_response
 from soapbatch.online import (
+    OnlineApp,
     PrivateKey,
     SignInRequest,
+    SystemUser,
     TenantState,
     build_system_user_request,
     build_system_user_soap_request,
@@ -59,12 +62,19 @@ def _frames(traceback: TracebackType | None) -> Iterator[Mapping[str, object]]:
         traceback = traceback.tb_next
 
 
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except AttributeError:
+        return f"an incomplete {type(value)}"  # its constructor raised
+
+
 def everything_in(error: BaseException | None) -> str:
     """Return all that a report about an error may show: texts, attributes, and locals of frames outside the tests."""
     if error is None:
         return ""
     pieces = [str(error), repr(error), repr(vars(error))]
-    pieces += [repr(dict(names)) for names in _frames(error.__traceback__)]
+    pieces += [f"{name} = {_shown(value)}" for names in _frames(error.__traceback__) for name, value in names.items()]
     return "\n".join([*pieces, everything_in(error.__cause__), everything_in(error.__context__)])
 
 
@@ -156,3 +166,89 @@ async def world(name: str = TENANT, **tenant: Any) -> AsyncGenerator[World]:
     home = online.add_tenant(name, **tenant)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(online)) as http:
         yield World(online=online, app=app, tenant=home, token=online.approve(app, home), clock=clock, http=http)
+
+
+@attrs.define(kw_only=True)
+class Service:
+    """An embedded Online, and an app of ours that is registered there, on the clock of the event loop.
+
+    Attributes:
+        online: the embedded Online.
+        registered: the app, as Online knows it.
+        tenant: the first tenant, which has approved the app.
+        token: the system user token there.
+        app: our side.
+    """
+
+    online: Online
+    registered: RegisteredApp
+    tenant: OnlineTenant
+    token: str
+    app: OnlineApp
+
+    def client(self, credentials: Any = None, tenant: str = TENANT, **options: Any) -> Client:
+        """Return a client of a tenant, with the system user unless there are other credentials."""
+        return self.app.client(tenant, credentials or SystemUser(self.token), **options)
+
+    def hosts(self, endpoint: str = "tenant") -> list[str]:
+        """Return the hosts that were sent requests to an endpoint, in order."""
+        return [visit.host for visit in self.online.journal if visit.endpoint == endpoint]
+
+    def secrets_at(self, *hosts: str) -> set[str]:
+        """Return the names of the secrets that these hosts were sent."""
+        return {name for visit in self.online.journal if visit.host in hosts for name in visit.secrets}
+
+
+def wall_clock() -> datetime:
+    """Return the date of the running loop's time."""
+    return NOW + timedelta(seconds=asyncio.get_running_loop().time())
+
+
+class Lines(httpx.AsyncBaseTransport):
+    """The lines to an embedded Online: hosts can be cut off, or answer by themselves.
+
+    Attributes:
+        refused: hosts that refuse connections.
+        answers: what a host answers in place of Online, by its name.
+    """
+
+    def __init__(self, online: Online) -> None:
+        """Lead to `online`."""
+        self._inner = httpx.ASGITransport(online)
+        self.refused: set[str] = set()
+        self.answers: dict[str, Callable[[], httpx.Response]] = {}
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request, or do not."""
+        if request.url.host in self.refused:
+            raise httpx.ConnectError("refused") from ConnectionRefusedError()
+        if answer := self.answers.get(request.url.host):
+            return answer()
+        return await self._inner.handle_async_request(request)
+
+
+@contextlib.asynccontextmanager
+async def service(*, lines: bool = False, skew: float = 0, **options: Any) -> AsyncGenerator[Service]:
+    """Yield a service in process; to be used under virtual time.
+
+    Args:
+        lines: whether the transport is `Lines`, as `service.app._transport`.
+        skew: seconds that our clock is ahead of Online's.
+        options: arguments of `OnlineApp`.
+    """
+    loop = asyncio.get_running_loop()
+    online = Online(clock=loop.time, epoch=NOW, signing_key=signing_key())
+    registered = online.add_app("My App", private_key=app_key())
+    tenant = online.add_tenant(TENANT)
+    tenant.server.define_job("ExportAll", duration=60, output=b"the output")
+    arguments: dict[str, Any] = {
+        "environment": "sod",
+        "client_secret": registered.client_secret,
+        "private_key": registered.private_key,
+        "transport": Lines(online) if lines else httpx.ASGITransport(online),
+        "now": lambda: wall_clock() + timedelta(seconds=skew),
+        "max_rate": None,
+    }
+    async with OnlineApp(**(arguments | options)) as app:
+        token = online.approve(registered, tenant)
+        yield Service(online=online, registered=registered, tenant=tenant, token=token, app=app)
