@@ -343,8 +343,9 @@ def test_the_state_of_a_tenant(world: World, monkeypatch: Patch) -> None:
         async def state(self) -> State:
             return State(is_running=False, state="Offline", endpoint=None)
 
-    monkeypatch.setattr("soapbatch.online.OnlineApp", App, raising=False)
+    monkeypatch.setattr("soapbatch.online.OnlineApp", App)
     monkeypatch.delenv("SOAPBATCH_URL")
+    monkeypatch.setenv("SOAPBATCH_APP_TOKEN", "client secret")
     monkeypatch.setenv("SOAPBATCH_TENANT", "Cust12345")
     assert "Offline" in examined(world)[1]["address"]["detail"]
 
