@@ -1,13 +1,13 @@
-"""From settings to a client. What depends on how the library makes clients, starts and lists stands here."""
+"""From settings to a client, with the ticket in a file that all invocations share."""
 
 import contextlib
 import hashlib
 import json
-import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
+from soapbatch import online
 from soapbatch.auth import FileTicketStore, Ticket, UsernamePassword
 from soapbatch.calls import Hooks
 from soapbatch.cli.config_file import state_folder
@@ -148,22 +148,34 @@ async def make_client(settings: Settings, file: TicketFile, login: Login, hooks:
 
 def online_client(settings: Settings, options: Mapping[str, Any]) -> Client:
     """Return a client of a tenant of SuperOffice Online, by its system user or by a ticket of the environment."""
-    make: Callable[..., Client] = pkgutil.resolve_name("soapbatch.client:Client.online")
     ticket: Secret | None = settings.get("ticket")
     who: dict[str, Any] = (
         {"credentials": Ticket(ticket)}
         if ticket is not None
         else {"system_user": settings.get("system_user"), "private_key": settings.get("private_key")}
     )
-    return make(settings.tenant, environment=settings.get("environment") or "online", **who, **options)
+    of_the_app: dict[str, Any] = {"environment": _environment(settings), "application_token": _client_secret(settings)}
+    return Client.online(settings.tenant or "", **{**options, **who, **of_the_app})
 
 
-async def tenant_state(settings: Settings) -> Any:
-    """Return the state of the tenant: `is_running`, `endpoint`, `state`, `valid_until`."""
-    make: Callable[..., Any] = pkgutil.resolve_name("soapbatch.online:OnlineApp")
+async def tenant_state(settings: Settings) -> online.TenantState:
+    """Return the state of the tenant of SuperOffice Online that the settings name."""
+    async with online.OnlineApp(environment=_environment(settings), client_secret=_client_secret(settings)) as app:
+        return await app.tenant(settings.tenant or "").state()
+
+
+def _environment(settings: Settings) -> str:
+    return settings.get("environment") or "online"
+
+
+def _client_secret(settings: Settings) -> Secret:
     secret = find_application_token(settings)
-    async with make(environment=settings.get("environment") or "online", client_secret=secret) as app:
-        return await app.tenant(settings.tenant).state()
+    if secret is None:
+        raise UsageError(
+            "SuperOffice Online requires the client secret of the app in every call: set SOAPBATCH_APP_TOKEN, or "
+            "application_token_command to a command that prints it"
+        )
+    return secret
 
 
 async def start_job(
@@ -173,12 +185,12 @@ async def start_job(
     parameters: Mapping[str, str],
     description: str | None,
     key: str | None,
-    if_running: Any,
+    if_running: Literal["start", "attach", "fail"],
 ) -> Job:
     """Start a job. With a key, a task that carries the key already is used, and nothing is started."""
-    options: dict[str, Any] = {"parameters": parameters or None, "description": description, "if_running": if_running}
-    if key is None:
-        return await client.jobs.start(name, **options)
-    jobs: Any = client.jobs
-    found: Job | None = await jobs.find(name, key)
-    return found if found is not None else await jobs.start(name, key=key, **options)
+    found = None if key is None else await client.jobs.find(name, key)
+    if found is not None:
+        return found
+    return await client.jobs.start(
+        name, parameters=parameters or None, description=description, key=key, if_running=if_running
+    )

@@ -118,8 +118,9 @@ class _Examination:
             yield check
 
     async def _way_and_service(self) -> AsyncGenerator[Check]:
-        url, check = await self._settings()
-        yield check
+        url, first = await self._settings()
+        for check in first:
+            yield check
         if url is None:
             return
         self.target, check = find_target(url)
@@ -139,26 +140,32 @@ class _Examination:
         finally:
             await self.pool.end()
 
-    async def _settings(self) -> tuple[str | None, Check]:
-        """Return the base URL, and the check of the settings, or of the tenant's state."""
+    async def _settings(self) -> tuple[str | None, list[Check]]:
+        """Return the base URL; and the check of the settings, and of a tenant that does not run."""
         try:
             settings = self.settings
             client_options(settings)  # raises if one is wrong
             shown = f"profile {settings.profile}, {settings.server}"
             if settings.tenant is None:
-                return settings.address.base_url, Check("settings", "ok", shown)
+                return settings.address.base_url, [Check("settings", "ok", shown)]
         except UsageError as error:
-            return None, Check("settings", "fail", str(error), "`soapbatch config show` shows where each comes from")
+            advice = "`soapbatch config show` shows where each comes from"
+            return None, [Check("settings", "fail", str(error), advice)]
+        found = Check("settings", "ok", shown)
         try:
             state = await tenant_state(settings)
         except SoapBatchError as error:
-            return None, Check("settings", "fail", f"{shown}: {error}", "check tenant, environment and the network")
+            return None, [
+                found,
+                Check("address", "fail", printable(error), "check tenant, environment and the network"),
+            ]
         if not state.is_running or state.endpoint is None:
             until = f" until {state.valid_until}" if state.valid_until else ""
-            return None, Check(
-                "settings", "fail", f"{shown}: the tenant is {state.state}{until}", "wait, or ask the vendor"
-            )
-        return state.endpoint, Check("settings", "ok", f"{shown}: {state.state} at {state.endpoint}")
+            return None, [
+                found,
+                Check("address", "fail", f"the tenant is {state.state}{until}", "wait, or ask the vendor"),
+            ]
+        return state.endpoint, [Check("settings", "ok", f"{shown}: {state.state} at {state.endpoint}")]
 
     async def _service(self) -> AsyncGenerator[Check]:
         check = await self._address()

@@ -1,11 +1,27 @@
 """The exit statuses, and which error leads to which."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from typing import Final
 
-from soapbatch.errors import Fault, OperationFailed, SoapBatchError
+from soapbatch.errors import (
+    AccessDenied,
+    AuthenticationFailed,
+    Fault,
+    JobFailed,
+    JobGone,
+    JobRunning,
+    OperationFailed,
+    SessionLost,
+    SoapBatchError,
+    StartOutcomeUnknown,
+    StopRefused,
+    TenantUnavailable,
+    TokenNotTrusted,
+    UsageError,
+    WaitTimeout,
+)
 from soapbatch.operations import OPERATIONS
 
 
@@ -25,20 +41,20 @@ class ExitStatus(IntEnum):
     CLOSED = 141
 
 
-# By the name of the class, or of a class above it. Others are decided by what the server may have applied.
-_BY_CLASS: Final = {
-    "UsageError": ExitStatus.USAGE,
-    "JobFailed": ExitStatus.FAILED,
-    "JobGone": ExitStatus.NO_SUCH_TASK,
-    "WaitTimeout": ExitStatus.TIMEOUT,
-    "JobRunning": ExitStatus.REFUSED,
-    "StopRefused": ExitStatus.REFUSED,
-    "AuthenticationFailed": ExitStatus.REFUSED,
-    "SessionLost": ExitStatus.REFUSED,
-    "AccessDenied": ExitStatus.REFUSED,
-    "TokenNotTrusted": ExitStatus.REFUSED,
-    "StartOutcomeUnknown": ExitStatus.UNKNOWN,
-    "TenantUnavailable": ExitStatus.NO_ANSWER,
+# By class, Other errors are decided by what the server may have applied.
+_BY_CLASS: Final[Mapping[type[SoapBatchError], ExitStatus]] = {
+    UsageError: ExitStatus.USAGE,
+    JobFailed: ExitStatus.FAILED,
+    JobGone: ExitStatus.NO_SUCH_TASK,
+    WaitTimeout: ExitStatus.TIMEOUT,
+    JobRunning: ExitStatus.REFUSED,
+    StopRefused: ExitStatus.REFUSED,
+    StartOutcomeUnknown: ExitStatus.UNKNOWN,
+    AuthenticationFailed: ExitStatus.REFUSED,
+    SessionLost: ExitStatus.REFUSED,
+    AccessDenied: ExitStatus.REFUSED,
+    TokenNotTrusted: ExitStatus.REFUSED,
+    TenantUnavailable: ExitStatus.NO_ANSWER,
 }
 # What NetServer's exceptions are called where it refuses the caller.
 _REFUSALS: Final = frozenset({"SoSessionException", "SoSentryException", "SoSecurityException"})
@@ -54,8 +70,8 @@ _ADVICE: Final = {
 
 def status_of(error: SoapBatchError) -> ExitStatus:
     """Return the exit status after `error`."""
-    for kind in type(error).__mro__:
-        if (status := _BY_CLASS.get(kind.__name__)) is not None:
+    for kind, status in _BY_CLASS.items():
+        if isinstance(error, kind):
             return status
     if isinstance(error, OperationFailed | Fault):
         return ExitStatus.REFUSED if error.error_type in _REFUSALS else ExitStatus.FAILED

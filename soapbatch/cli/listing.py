@@ -1,7 +1,6 @@
 """`soapbatch list` and `soapbatch show`, and the tasks that other commands choose from."""
 
 import argparse
-import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -9,15 +8,11 @@ from typing import Any, Final
 from soapbatch.cli.exit_status import ExitStatus
 from soapbatch.cli.invocation import Invocation
 from soapbatch.cli.jsonable import to_plain
-from soapbatch.cli.output import age_of, has_ended
+from soapbatch.cli.output import age_of
 from soapbatch.cli.rows import duration
 from soapbatch.client import Client
 from soapbatch.errors import UsageError
 from soapbatch.model import ALL_ASSOCIATES, ALL_USER_TASKS, BATCH_TASK_INFO, SYSTEM_TASKS, BatchTaskInfo
-from soapbatch.operations import (
-    GET_BATCH_TASK_INFOS_BY_ASSOCIATES_AND_STATE,
-    GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES,
-)
 
 COLUMNS: Final = (*(field.attribute for field in BATCH_TASK_INFO.fields), "age")
 """What --columns takes."""
@@ -31,8 +26,9 @@ async def list_tasks(invocation: Invocation) -> int:
         raise UsageError(f"there is no column {unknown[0]!r}: there are {', '.join(COLUMNS)}")
     keep = _kept_since(options.since)
     async with invocation.client() as client:
-        tasks = find_tasks(client, invocation, name=options.name, state=options.state)
-        found = [info async for info in tasks if keep(info) and not (options.running and has_ended(info))]
+        finished = False if options.running else None
+        tasks = find_tasks(client, invocation, name=options.name, state=options.state, finished=finished)
+        found = [info async for info in tasks if keep(info)]
     invocation.output.write_tasks(newest_first(found)[: options.limit], options.columns)
     return ExitStatus.DONE
 
@@ -76,19 +72,11 @@ def owners_of(invocation: Invocation) -> tuple[int, ...]:
             return ALL_USER_TASKS
 
 
-async def find_tasks(
-    client: Client, invocation: Invocation, *, name: str | None, state: str | None
+def find_tasks(
+    client: Client, invocation: Invocation, *, name: str | None, state: str | None, finished: bool | None = None
 ) -> AsyncGenerator[BatchTaskInfo, None]:
-    """Yield the tasks of the owners that the options name, by operations that every service version has."""
-    owners = owners_of(invocation)
-    if state is not None and name is None:
-        tasks = client.batch.stream(GET_BATCH_TASK_INFOS_BY_ASSOCIATES_AND_STATE, associate_ids=owners, state=state)
-    else:
-        tasks = client.batch.stream(GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES, name=name or "", associate_ids=owners)
-    async with contextlib.aclosing(tasks):
-        async for info in tasks:
-            if state is None or info.state == state:
-                yield info
+    """Yield the tasks of the owners that the options name."""
+    return client.jobs.list(name=name, state=state, owner=owners_of(invocation), finished=finished)
 
 
 def _kept_since(text: str | None) -> Callable[[BatchTaskInfo], bool]:

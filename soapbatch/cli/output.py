@@ -29,11 +29,6 @@ _WIDE: Final = 10_000
 _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "m"))
 
 
-def has_ended(info: BatchTaskInfo) -> bool:
-    """Return whether a task has ended, well or badly."""
-    return str(info.state) in {"Succeeded", "Failed", "SucceededManualCleanup"}
-
-
 def printable(text: object) -> str:
     """Return `text` on one line: control characters, and characters that change the direction, are escaped."""
     return "".join(

@@ -9,9 +9,9 @@ from soapbatch.cli.exit_status import ExitStatus, status_of, status_of_all
 from soapbatch.cli.invocation import Invocation
 from soapbatch.cli.jsonable import plain_error
 from soapbatch.cli.listing import find_tasks, newest_first
-from soapbatch.cli.output import age_of, has_ended, printable
+from soapbatch.cli.output import age_of, printable
 from soapbatch.client import Client
-from soapbatch.errors import JobGone, SoapBatchError, UsageError
+from soapbatch.errors import SoapBatchError, StopRefused, UsageError
 from soapbatch.jobs import Outcome
 from soapbatch.model import BatchTaskCancellationBehaviour, BatchTaskInfo
 from soapbatch.operations import CLEANUP_BATCH_TASK
@@ -26,7 +26,7 @@ async def stop(invocation: Invocation) -> int:
     ids = list(dict.fromkeys(options.ids))
     async with invocation.client() as client:
         infos = await _read(client, ids)
-        running = [info for info in infos.values() if isinstance(info, BatchTaskInfo) and not has_ended(info)]
+        running = [info for info in infos.values() if isinstance(info, BatchTaskInfo) and not info.has_ended]
         if options.dry_run:
             output.write_tasks(running)
             return ExitStatus.DONE
@@ -65,9 +65,9 @@ async def _stopped(client: Client, id_: int, outcome: Outcome[bool]) -> "str | S
     if outcome.result:
         return f"task {id_} is stopped"
     info = await client.batch.get_batch_task_info(id_)
-    if info is None or has_ended(info):
+    if info is None or info.has_ended:
         return f"task {id_} has ended already"
-    return SoapBatchError(f"the server did not stop task {id_}, which runs on: {info.state}", applied="no")
+    return StopRefused(f"the server did not stop task {id_}, which runs on: {info.state}", id=id_, info=info)
 
 
 async def delete(invocation: Invocation) -> int:
@@ -100,10 +100,11 @@ async def _chosen(client: Client, invocation: Invocation) -> list[BatchTaskInfo]
     """Return the tasks that fit the filters: without --state, only tasks that have ended."""
     options, now = invocation.options, datetime.now(UTC)
     found: list[BatchTaskInfo] = []
-    async for info in find_tasks(client, invocation, name=options.name, state=options.state):
+    finished = True if options.state is None else None
+    async for info in find_tasks(client, invocation, name=options.name, state=options.state, finished=finished):
         age = age_of(info.created, now)
         is_old = options.older_than is None or (age is not None and age >= options.older_than)
-        if is_old and (options.state is not None or has_ended(info)):
+        if is_old:
             found.append(info)
     return newest_first(found)
 
@@ -140,7 +141,7 @@ def _report(invocation: Invocation, verb: str, results: dict[int, "str | SoapBat
     rows: list[dict[str, Any]] = []
     for id_, result in results.items():
         if isinstance(result, SoapBatchError):
-            status = _status_of_removal(result)
+            status = status_of(result)
             rows.append({"id": id_, verb: False, "error": plain_error(result, status)})
             if not output.is_json:
                 output.report(result, status)
@@ -156,11 +157,3 @@ def _report(invocation: Invocation, verb: str, results: dict[int, "str | SoapBat
     for row in rows if output.form == "jsonl" else ():
         output.write_line(row)
     return status_of_all(statuses)
-
-
-def _status_of_removal(error: SoapBatchError) -> ExitStatus:
-    """Return the status of an error about one task: a refusal, where the library calls the call wrong."""
-    if isinstance(error, JobGone):
-        return ExitStatus.NO_SUCH_TASK
-    is_refusal = isinstance(error, UsageError) or type(error) is SoapBatchError
-    return ExitStatus.REFUSED if is_refusal else status_of(error)

@@ -17,7 +17,7 @@ from soapbatch.calls import Hooks
 from soapbatch.cli.exit_status import ExitStatus
 from soapbatch.cli.invocation import Invocation
 from soapbatch.cli.listing import owners_of
-from soapbatch.cli.output import age_of, has_ended, printable, short_time
+from soapbatch.cli.output import age_of, printable, short_time
 from soapbatch.client import Client
 from soapbatch.errors import SoapBatchError, UsageError
 from soapbatch.model import BatchTaskInfo, BatchTaskState
@@ -67,7 +67,7 @@ class Board:
     @property
     def unfinished(self) -> set[int]:
         """The ids of the tasks that had not ended when they were last read."""
-        return {id_ for id_, info in self._infos.items() if not has_ended(info)}
+        return {id_ for id_, info in self._infos.items() if not info.has_ended}
 
     def update(self, infos: Iterable[BatchTaskInfo], at: float) -> None:
         """Take in a reading of all unfinished tasks, and of those that have ended since the last one."""
@@ -101,7 +101,7 @@ class Board:
         return found
 
     def _row(self, id_: int, info: BatchTaskInfo, now: datetime) -> Row:
-        pace = None if has_ended(info) else self._pace(id_, info, now)
+        pace = None if info.has_ended else self._pace(id_, info, now)
         remaining = _MINUTE * (100 - (info.progress_percent or 0)) / pace if pace else None
         return Row(info, age_of(info.created, now), pace, remaining)
 
@@ -179,9 +179,9 @@ def frame(
             "" if row.pace is None else f"{row.pace:.1f}",
             short_time(row.remaining),
             str(info.associate_id or ("system" if info.is_system_task else "")),
-            printable((info.result if has_ended(info) else info.progress_description) or ""),
+            printable((info.result if info.has_ended else info.progress_description) or ""),
         )
-        style = {"Failed": "red", "Started": ""}.get(str(info.state), "green" if has_ended(info) else "dim")
+        style = {"Failed": "red", "Started": ""}.get(str(info.state), "green" if info.has_ended else "dim")
         table.add_row(*(Text(cell, no_wrap=True, overflow="crop") for cell in cells), style=style)
     totals = "  ".join(f"{state} {count}" for state, count in sorted(board.totals().items())) or "no tasks"
     head = [

@@ -9,7 +9,7 @@ from typing import Any
 from soapbatch.cli.exit_status import ExitStatus, status_of_all
 from soapbatch.cli.invocation import Invocation
 from soapbatch.cli.jsonable import to_plain
-from soapbatch.cli.output import Output, has_ended, printable
+from soapbatch.cli.output import Output, printable
 from soapbatch.cli.progress_bar import progress_bar
 from soapbatch.client import Client
 from soapbatch.errors import SoapBatchError
@@ -83,7 +83,7 @@ async def watch(invocation: Invocation) -> int:
                 statuses[id_] = output.report(change)
                 continue
             output.write_line(to_plain(change))
-            if has_ended(change):
+            if change.has_ended:
                 statuses[id_] = ExitStatus.FAILED if change.state == "Failed" else ExitStatus.DONE
     return status_of_all(statuses.values())
 

@@ -76,12 +76,15 @@ class World:
         server: the embedded server; its user is ada.
         url: of the server.
         home: the folder in which the command keeps configuration and tickets, and the working folder.
+        run: runs the command.
+        switch: what the socket serves: `switch.app` may be replaced.
     """
 
     server: NetServer
     url: str
     home: Path
     run: Callable[..., Done]
+    switch: Switch
 
     @property
     def config(self) -> Path:
@@ -144,7 +147,7 @@ def world(
     monkeypatch.setenv("SOAPBATCH_URL", url)
     monkeypatch.setenv("SOAPBATCH_USER", ADA.name)
     monkeypatch.setenv("SOAPBATCH_PASSWORD", PASSWORD)
-    return World(server, url, home, command)
+    return World(server, url, home, command, switch)
 
 
 class Terminal(io.TextIOWrapper):

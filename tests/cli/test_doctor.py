@@ -28,7 +28,7 @@ from soapbatch.cli.checks import (
 )
 from soapbatch.cli.doctor import NAMES
 from soapbatch.operations import OPERATIONS
-from soapbatch.testing import Answer, Call, Interceptor, Personality, answering, delayed, failing
+from soapbatch.testing import Answer, Call, Interceptor, NetServer, Personality, answering, failing, lost_request
 from soapbatch.testing.faults import ServerException
 from soapbatch.testing.interceptors import Proceed
 from tests.cli.conftest import ADA, World, lines
@@ -122,7 +122,7 @@ SESSION = failing(ServerException("SuperOffice.Exceptions.SoSessionException", "
             id="no TLS",
         ),
         pytest.param(
-            lambda world, _: setattr(world.server, "path_prefix", "/Web"),
+            lambda world, _: setattr(world.switch, "app", NetServer(path_prefix="/Web")),
             *([], "address", "fail", 6, "no NetServer answers"),
             id="path",
         ),
@@ -137,8 +137,8 @@ SESSION = failing(ServerException("SuperOffice.Exceptions.SoSessionException", "
             id="gateway",
         ),
         pytest.param(
-            intercepted("GetSystemInfo", delayed(5)),
-            *(["--timeout", "0.05"], "address", "fail", 6, "no answer"),
+            intercepted("GetSystemInfo", lost_request),
+            *([], "address", "fail", 6, "no answer"),
             id="no answer",
         ),
         pytest.param(
@@ -241,9 +241,9 @@ def test_the_address_that_answers(world: World) -> None:
     assert f"soapbatch config set url {world.url}/Remote/Services88" in found["address"]["advice"]
 
 
-def test_no_form_is_taken(world: World, switched: tuple[Any, str]) -> None:
+def test_no_form_is_taken(world: World) -> None:
     """A server that refuses every form of envelope is found by the check of bindings."""
-    switched[0].app = refuse_every_form
+    world.switch.app = refuse_every_form
     status, found = examined(world)
     assert (status, found["bindings"]["status"], found["login"]["status"]) == (6, "fail", "skip")
 
@@ -312,8 +312,11 @@ def test_a_tenant(world: World, monkeypatch: Patch, state: Any, status: str, det
     monkeypatch.delenv("SOAPBATCH_URL")
     monkeypatch.setenv("SOAPBATCH_TENANT", "Cust12345")
     exit_status, found = examined(world)
-    assert (found["settings"]["status"], detail in found["settings"]["detail"]) == (status, True)
-    if status == "ok":
+    about = found["settings" if status == "ok" else "address"]
+    assert (about["status"], detail in about["detail"], found["settings"]["status"]) == (status, True, "ok")
+    if status == "fail":
+        assert exit_status == 6
+    else:
         assert (exit_status, found["application token"]["status"]) == (5, "fail")
         assert found["address"]["status"] == "ok"
 
@@ -340,10 +343,11 @@ def test_the_state_of_a_tenant(world: World, monkeypatch: Patch) -> None:
         async def state(self) -> State:
             return State(is_running=False, state="Offline", endpoint=None)
 
-    monkeypatch.setattr("soapbatch.online.OnlineApp", App, raising=False)
+    monkeypatch.setattr("soapbatch.online.OnlineApp", App)
     monkeypatch.delenv("SOAPBATCH_URL")
+    monkeypatch.setenv("SOAPBATCH_APP_TOKEN", "client secret")
     monkeypatch.setenv("SOAPBATCH_TENANT", "Cust12345")
-    assert "Offline" in examined(world)[1]["settings"]["detail"]
+    assert "Offline" in examined(world)[1]["address"]["detail"]
 
 
 def test_proxies(monkeypatch: Patch, home: Path) -> None:

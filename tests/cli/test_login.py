@@ -299,6 +299,15 @@ def test_a_tenant_of_online(world: World, monkeypatch: pytest.MonkeyPatch, ticke
     assert world.run("--url", world.url, "config", "show").status == 0
 
 
+def test_a_tenant_without_a_client_secret(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SuperOffice Online requires the client secret of the app: the error says how to give it."""
+    monkeypatch.setattr(Client, "online", None, raising=False)
+    monkeypatch.delenv("SOAPBATCH_URL")
+    monkeypatch.setenv("SOAPBATCH_TENANT", "Cust12345")
+    done = world.run("list")
+    assert (done.status, "SOAPBATCH_APP_TOKEN" in done.err) == (2, True)
+
+
 def test_a_url_comes_before_a_tenant(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """--url and SOAPBATCH_URL mean a server on-site, also where the profile names a tenant."""
     world.run("config", "set", "tenant", "Cust12345")

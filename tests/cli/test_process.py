@@ -148,6 +148,7 @@ def at_a_terminal(world: World, words: Sequence[str], **environment: str) -> Gen
         os.close(mine)
 
 
+@pytest.mark.slow
 def test_a_first_evening(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """An operator with a URL and a password, at a terminal: log in, see what hangs, stop it, save an output."""
     for name in ("SOAPBATCH_URL", "SOAPBATCH_USER", "SOAPBATCH_PASSWORD"):

@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -81,24 +80,13 @@ def test_if_running(world: World, choice: str, status: int, out: str) -> None:
     assert (done.status, done.out) == (status, out)
 
 
-@pytest.mark.parametrize("is_there", [True, False])
-def test_a_key(world: World, monkeypatch: pytest.MonkeyPatch, *, is_there: bool) -> None:
-    """With --key a task that has the key is used; else the job is started with the key."""
-    id_ = world.start("EndlessBatchPlugin")
-    real, started = Jobs.start, list[Any]()
-
-    async def find(self: Jobs, name: str, key: str) -> object:
-        assert (name, key) == (EXPORT, "nightly")
-        return self.attach(id_) if is_there else None
-
-    async def start(self: Jobs, name: str, *, key: str, **options: Any) -> object:
-        started.append(key)
-        return await real(self, name, **options)
-
-    monkeypatch.setattr(Jobs, "find", find, raising=False)
-    monkeypatch.setattr(Jobs, "start", start)
-    done = world.run("start", EXPORT, "--key", "nightly")
-    assert (done.status, done.out, started) == ((0, "1\n", []) if is_there else (0, "2\n", ["nightly"]))
+def test_a_key(world: World) -> None:
+    """With --key the same command finds the task that it has started, instead of starting another one."""
+    for _ in range(3):
+        done = world.run("start", "EndlessBatchPlugin", "-p", "archive=contacts", "--key", "nightly/2026-11-26")
+        assert (done.status, done.out) == (0, "1\n")
+    assert world.run("start", "EndlessBatchPlugin", "--key", "nightly/2026-11-27").out == "2\n"
+    assert world.server.counts["StartBatchJob"] == 2
 
 
 def test_run_saves_and_cleans_up(world: World) -> None:

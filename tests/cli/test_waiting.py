@@ -39,7 +39,7 @@ def test_exit_statuses(world: World, jobs: list[str], ids: list[int], status: in
     """The exit status says how the tasks ended."""
     for name in jobs:
         world.start(name)
-    done = world.run("wait", *ids, *FAST, "--timeout", "0.6")
+    done = world.run("wait", *ids, *FAST, "--timeout", "0.3" if status == 4 else "1m")
     assert done.status == status
     assert len(done.err.splitlines()) >= 1
 
@@ -102,7 +102,7 @@ def test_exit_statuses_of_watch(world: World, ids: list[int], status: int) -> No
     """The exit status says how the tasks ended, as that of wait does."""
     for name in ("FailingBatchPlugin", "ExportArchiveBatchPlugin", "EndlessBatchPlugin"):
         world.start(name)
-    assert world.run("watch", *ids, *FAST, "--timeout", "0.6").status == status
+    assert world.run("watch", *ids, *FAST, "--timeout", "0.3" if status == 4 else "1m").status == status
 
 
 def test_a_reading_that_is_lost(world: World) -> None:
