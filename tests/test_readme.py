@@ -6,6 +6,7 @@
 import asyncio
 import os
 import re
+import shlex
 import subprocess
 import sys
 import textwrap
@@ -17,7 +18,9 @@ import httpx
 import pytest
 
 from soapbatch import ALL_USER_TASKS, Client, ServiceVersion, UsernamePassword
-from soapbatch.guide import jobs, wire
+from soapbatch.cli.command_line import make_parser
+from soapbatch.cli.exit_status import ExitStatus
+from soapbatch.guide import jobs, operators, wire
 from soapbatch.operations import OPERATIONS
 from soapbatch.soap.interpretation import interpret
 from soapbatch.testing import NetServer, Online
@@ -94,6 +97,19 @@ def test_first_example_runs_as_it_stands(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "rows exported b'id;name" in done.stdout
+
+
+@pytest.mark.parametrize("line", re.findall(r"^ *\$ soapbatch (.*)$", f"{TEXT}\n{operators.__doc__}", re.MULTILINE))
+def test_command_lines_parse(line: str) -> None:
+    """Each command line is one that the command takes."""
+    words = shlex.split(line, comments=True)
+    assert make_parser().parse_args(words).command == words[0]
+
+
+def test_the_page_for_operators_has_every_exit_status() -> None:
+    """The table has a row for each."""
+    rows = re.findall(r"^\| (\d+) \|", operators.__doc__ or "", re.MULTILINE)
+    assert sorted(map(int, rows)) == sorted(ExitStatus)
 
 
 async def run(example: str, names: dict[str, Any]) -> None:
