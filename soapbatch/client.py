@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, NoReturn, Self
+from typing import Any, Final, NoReturn, Self, cast
 
 import httpx
 
@@ -33,7 +33,17 @@ from soapbatch.calls import (
 )
 from soapbatch.errors import UsageError
 from soapbatch.jobs import Jobs
-from soapbatch.model import Address, Binding, Limits, Retries, Secret, ServiceVersion, SoTimeZone, parse_address
+from soapbatch.model import (
+    Address,
+    Binding,
+    Limits,
+    Retries,
+    Secret,
+    ServiceVersion,
+    SoTimeZone,
+    kind_of,
+    parse_address,
+)
 from soapbatch.soap import SESSION_LOST, UnknownCallback, ignore_unknown
 from soapbatch.transport import MAX_CONNECTIONS, HttpClient, Sender, SendState, choose_transport
 
@@ -46,6 +56,7 @@ _HINTS: Final = {
     "transport": ": for example ConnectionPool() or httpx.ASGITransport(app); an httpx.AsyncClient is for http_client=",
     "http_client": ": an httpx.AsyncClient or an httpx2.AsyncClient; an httpx transport is for transport=",
 }
+_SECRETS: Final = frozenset({"ticket", "credentials", "application_token", "proxy"})  # arguments that may hold one
 _NO_TIME_ZONE: Final = (
     "time_zone= needs binding=Binding.SOAP11 or Binding.SOAP12: the documented form has no place for it"
 )
@@ -87,7 +98,7 @@ class Client:
         transport: httpx.AsyncBaseTransport | None = None,
         http_client: HttpClient | None = None,
         verify: bool | ssl.SSLContext = True,
-        proxy: str | httpx.Proxy | None = None,
+        proxy: str | Secret | httpx.Proxy | None = None,
         trust_env: bool = True,
         max_connections: int = MAX_CONNECTIONS,
         ticket_store: TicketStore | None = None,
@@ -124,7 +135,9 @@ class Client:
             transport: what carries requests instead of a `ConnectionPool`: any `httpx.AsyncBaseTransport`, such as
                 `httpx.ASGITransport(app)` or `httpx.MockTransport(handler)`. It is closed with the client.
             http_client: an `httpx.AsyncClient`, or httpx2's, to send through; it stays yours to close, and its own
-                timeouts hold beside `timeout` (httpx's default: 5 seconds).
+                timeouts hold beside `timeout` (httpx's default: 5 seconds). The loggers of such a client, "httpx" and
+                "httpcore", are not this library's: they show reason phrases, response headers and proxy headers
+                unmasked, as `ConnectionPool` does not.
             verify: of the default transport, as the next three: see `ConnectionPool`. An `ssl.SSLContext` with your CA
                 certificates; False accepts every certificate.
             proxy: URL of a proxy for everything.
@@ -143,6 +156,7 @@ class Client:
         """
         # No traceback shows a plain secret: each is wrapped in place before anything can raise.
         application_token, ticket = Secret.wrap(application_token), Secret.wrap(ticket)
+        credentials, proxy = cast("Credentials | None", Secret.wrap(credentials)), Secret.wrap(proxy)
         _check_types(
             base_url=(base_url, str | Location),
             application_token=(application_token, Secret | Callable | None),
@@ -231,6 +245,7 @@ class Client:
         Raises:
             UsageError: SOAPBATCH_URL is missing, or a variable cannot be used; its value is not shown.
         """
+        options = {name: Secret.wrap(value) if name in _SECRETS else value for name, value in options.items()}
         return cls(**(settings_from(os.environ if environ is None else environ) | options))
 
     @classmethod
@@ -390,7 +405,7 @@ def _check_types(**values: tuple[object, Any]) -> None:
     for name, (value, expected) in values.items():
         if not isinstance(value, expected):
             wanted = getattr(expected, "__name__", str(expected))
-            raise UsageError(f"{name}= takes {wanted}, not {type(value).__name__}{_HINTS.get(name, '')}")
+            raise UsageError(f"{name}= takes {wanted}, not {kind_of(value)}{_HINTS.get(name, '')}")
 
 
 def _where(base_url: str, version: ServiceVersion | int | str | None) -> tuple[Address, ServiceVersion] | str:

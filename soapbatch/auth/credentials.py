@@ -25,7 +25,7 @@ from soapbatch.errors import (
     UsageError,
     clean_traceback,
 )
-from soapbatch.model import AuthenticateResponse, Secret, ServiceVersion
+from soapbatch.model import AuthenticateResponse, Secret, ServiceVersion, kind_of
 from soapbatch.operations import (
     AUTHENTICATE_GENERIC,
     AUTHENTICATE_IMPLICIT,
@@ -73,8 +73,23 @@ def _as_secret(value: object) -> Secret | None:
     return wrapped if isinstance(wrapped, Secret) else None
 
 
-@attrs.frozen(init=False)
-class Ticket:
+class SecretHolder:
+    """Base of a class that checks its secrets in its constructor, with a repr that works at any time.
+
+    If a constructor raises, a traceback may show the half-made object.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        """Return the class and the attributes that are set; secrets are masked."""
+        names: tuple[str, ...] = getattr(type(self), "__match_args__", ())
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in names if hasattr(self, name))
+        return f"{type(self).__name__}({shown})"
+
+
+@attrs.frozen(init=False, repr=False)
+class Ticket(SecretHolder):
     """A ticket with its expiry.
 
     One class is both value and provider, so that a ticket from `await client.ticket()`, from a `TicketStore` or from a
@@ -137,8 +152,8 @@ SecretSource: TypeAlias = Callable[[], Awaitable[str | Secret]]
 """An async callable that returns a secret, for example from a vault."""
 
 
-@attrs.frozen(init=False)
-class UsernamePassword:
+@attrs.frozen(init=False, repr=False)
+class UsernamePassword(SecretHolder):
     """A user's name and password, exchanged for a ticket with AuthenticateUsernamePassword.
 
     Attributes:
@@ -174,8 +189,8 @@ class UsernamePassword:
         return await _log_in(authenticate, AUTHENTICATE_USERNAME_PASSWORD, arguments, user=self.user)
 
 
-@attrs.frozen(init=False)
-class AccessToken:
+@attrs.frozen(init=False, repr=False)
+class AccessToken(SecretHolder):
     """An OAuth access token (`8A:...`), or an async callable that fetches a fresh one.
 
     From Services86 on, requests carry the token in place of a ticket. Use does not extend a token: its issuer decides
@@ -241,8 +256,8 @@ class Implicit:
         return await _log_in(authenticate, AUTHENTICATE_IMPLICIT, {})
 
 
-@attrs.frozen(init=False)
-class Generic:
+@attrs.frozen(init=False, repr=False)
+class Generic(SecretHolder):
     """Key and value pairs that an authentication plugin of the server understands, sent with AuthenticateGeneric.
 
     Attributes:
@@ -308,7 +323,7 @@ def as_provider(credentials: Credentials | str | Secret) -> Provider:
         return Ticket(credentials)
     if callable(credentials) and not isinstance(credentials, type):
         return _Callback(credentials)
-    kind = type(credentials).__name__
+    kind = kind_of(credentials)
     del credentials
     raise UsageError(
         "credentials are a Ticket, UsernamePassword, AccessToken, Implicit, Generic, "

@@ -23,6 +23,7 @@ import attrs
 import httpx
 
 from soapbatch.errors import ClientClosed, UsageError
+from soapbatch.model import Secret
 from soapbatch.system import retrieve_exception, wait_until_done
 from soapbatch.transport.connection import Connection, Origin, TlsContext, origin_of
 from soapbatch.transport.proxies import environment_proxy, read_proxy
@@ -80,7 +81,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         max_per_host: int | None = None,
         keep_alive: float = KEEP_ALIVE,
         verify: bool | ssl.SSLContext = True,
-        proxy: str | httpx.Proxy | None = None,
+        proxy: str | Secret | httpx.Proxy | None = None,
         trust_env: bool = True,
     ) -> None:
         """Set up; nothing is opened or read before the first request.
@@ -97,6 +98,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         Raises:
             UsageError: a value that cannot be used.
         """
+        proxy = Secret.wrap(proxy)  # before anything can fail: a traceback may show this frame
         if max_connections < 1 or (max_per_host is not None and max_per_host < 1):
             raise UsageError("max_connections and max_per_host must be at least 1")
         if verify is False:
