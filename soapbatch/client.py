@@ -22,6 +22,7 @@ from soapbatch.auth import (
     check_transport_security,
 )
 from soapbatch.calls import (
+    SECONDS,
     BatchAgent,
     BlobAgent,
     CallContext,
@@ -41,6 +42,7 @@ from soapbatch.model import (
     Secret,
     ServiceVersion,
     SoTimeZone,
+    is_seconds,
     kind_of,
     parse_address,
 )
@@ -57,6 +59,7 @@ _HINTS: Final = {
     "http_client": ": an httpx.AsyncClient or an httpx2.AsyncClient; an httpx transport is for transport=",
 }
 _SECRETS: Final = frozenset({"ticket", "credentials", "application_token", "proxy"})  # arguments that may hold one
+_NO_RETRIES: Final = f"retries= takes attempts of 1 or more, and first_wait and longest_wait that are each {SECONDS}"
 _NO_TIME_ZONE: Final = (
     "time_zone= needs binding=Binding.SOAP11 or Binding.SOAP12: the documented form has no place for it"
 )
@@ -177,7 +180,9 @@ class Client:
         for is_wrong, message in (
             (ticket is not None and credentials is not None, "pass ticket= or credentials=, not both"),
             (time_zone is not None and (binding is None or binding.is_documented), _NO_TIME_ZONE),
-            (not (timeout is None or timeout >= 0), "timeout= is a number of seconds, or None for no limit"),
+            (not (timeout is None or is_seconds(timeout)), f"timeout= is {SECONDS}, or None for no limit"),
+            (not is_seconds(grace), f"grace= is {SECONDS}"),
+            (not (retries is None or _is_usable(retries)), _NO_RETRIES),
             ((path_prefix or "/")[0] != "/", 'path_prefix= begins with a slash, or is ""'),
             (isinstance(session_errors, str), "session_errors= is a list of names, not one"),
         ):
@@ -406,6 +411,11 @@ def _check_types(**values: tuple[object, Any]) -> None:
         if not isinstance(value, expected):
             wanted = getattr(expected, "__name__", str(expected))
             raise UsageError(f"{name}= takes {wanted}, not {kind_of(value)}{_HINTS.get(name, '')}")
+
+
+def _is_usable(retries: Retries) -> bool:
+    is_count = isinstance(retries.attempts, int) and not isinstance(retries.attempts, bool) and retries.attempts >= 1
+    return is_count and is_seconds(retries.first_wait) and is_seconds(retries.longest_wait)
 
 
 def _where(base_url: str, version: ServiceVersion | int | str | None) -> tuple[Address, ServiceVersion] | str:

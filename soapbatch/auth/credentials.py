@@ -6,6 +6,7 @@ A provider holds its secrets as `Secret`: no repr shows a secret, and a provider
 Source: SoPrincipal75.wsdl to SoPrincipal88.wsdl; lifetimes from the published pages on NetServer tickets.
 """
 
+import inspect
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
@@ -444,12 +445,17 @@ async def _fetch(source: TicketSource) -> Ticket:
 async def _answer_of(source: Callable[[], Awaitable[object]], what: str) -> object:
     """Return what a callable of the user's returns, which may be of any type."""
     try:
-        return await source()
+        answer = source()
+        if inspect.isawaitable(answer):
+            return await answer
     except SoapBatchError:
         raise
     except Exception as error:
         with clean_traceback():
             raise _fetch_failed(_name_of(source), error, what) from error
+    kind = type(answer).__name__
+    del answer  # it may be the secret
+    raise UsageError(f"{_name_of(source)} must be async ('async def'): it returned {kind}, which cannot be awaited")
 
 
 def _name_of(source: object) -> str:
