@@ -150,7 +150,7 @@ class Client:
             session_errors: types of exception with which the server says that a ticket is not valid (any more).
             allow_insecure: let passwords cross plain HTTP to other hosts, and let passwords, tickets and tokens cross
                 plain HTTP to a proxy on another machine. The proxies of a transport that is not this library's are not
-                known.
+                known. `httpx.ASGITransport` and `httpx.MockTransport` reach no other host.
             grace: seconds that running calls get to finish when the client is closed.
 
         Raises:
@@ -158,7 +158,7 @@ class Client:
             InsecureTransport: a password would cross plain HTTP to another host.
         """
         # No traceback shows a plain secret: each is wrapped in place before anything can raise.
-        application_token, ticket = Secret.wrap(application_token), Secret.wrap(ticket)
+        application_token, ticket = Secret.token(application_token), Secret.wrap(ticket)
         credentials, proxy = cast("Credentials | None", Secret.wrap(credentials)), Secret.wrap(proxy)
         _check_types(
             base_url=(base_url, str | Location),
@@ -194,6 +194,8 @@ class Client:
         if isinstance(where, str):
             raise UsageError(where)
         address, version = where
+        if isinstance(transport, httpx.ASGITransport | httpx.MockTransport):
+            allow_insecure = True  # nothing leaves the process
         source = credentials if ticket is None else ticket
         provider = None if source is None else as_provider(source)
         if provider is not None:

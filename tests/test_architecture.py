@@ -21,6 +21,7 @@ PACKAGE = Path(__file__).parents[1] / "soapbatch"
 # The wings from the ground up, each with the reason for its place. An import points to a lower floor, or stays in the
 # wing; two wings on one floor do not know each other.
 WINGS: list[dict[str, str]] = [
+    {"_lazy": "finds the names of a package when they are asked for", "guide": "is text"},
     {"model": "the values that everything is about", "system": "what asyncio and the OS make hard"},
     {"errors": "carry values as evidence"},
     {"operations": "rows of the contract: made of types, and raise NotInVersion"},
@@ -31,6 +32,7 @@ WINGS: list[dict[str, str]] = [
     {"client": "puts everything together"},
     {"tenants": "holds many clients"},
     {"online": "finds tenants and signs in to SuperOffice Online, for clients"},
+    {"integrations": "connect clients to other systems, one module a system", "guide": "explains in prose"},
     {"testing": "answers with soap's builder, for users' tests"},
     {"cli": "is a user of everything"},
     {"__main__": "is the command line by another name"},
@@ -42,13 +44,16 @@ FLOOR = {wing: floor for floor, wings in enumerate(WINGS) for wing in wings}
 # import the upper one.
 UPWARD = {("client", "online"): "Client.online: a script writes it, and what makes the client stands above clients"}
 
-# Who alone may import what. `client` and `online` need httpx for a type.
+# Who alone may import what: wings, and modules of the integrations. `client` and `online` need httpx for a type,
+# `testing` for transports that record and replay.
 FOREIGN = {
-    "httpx": ("transport", "client", "online"),
+    "httpx": ("transport", "client", "online", "testing"),
     "httpcore": ("transport",),
     "h11": ("transport",),
     "lxml": ("soap", "testing"),
+    "pytest": ("testing",),
     "rich": ("cli",),
+    "temporalio": ("integrations.temporal",),
     "uvicorn": ("testing",),
     "cryptography": ("online", "testing"),
     "jwt": ("online", "testing"),
@@ -182,9 +187,25 @@ def test_there_is_no_circle_inside_a_wing() -> None:
 
 @pytest.mark.parametrize("library", FOREIGN)
 def test_a_library_is_imported_in_its_place_only(library: str) -> None:
-    """Only the wings named in FOREIGN import a library."""
-    users = {wing_of(m) for m in FILES for name in imported_names(m) if name.partition(".")[0] == library}
-    assert users - {*FOREIGN[library]} == set()
+    """Only the wings and modules named in FOREIGN import a library."""
+    users = {m for m in FILES for name in imported_names(m) if name.partition(".")[0] == library}
+    wrong = [m for m in users if not any(m == place or m.startswith(f"{place}.") for place in FOREIGN[library])]
+    assert wrong == []
+
+
+def test_an_integration_is_left_to_those_who_want_it() -> None:
+    """No other module imports one of `integrations`, and an integration imports no other one."""
+
+    def integration_of(module: str) -> list[str]:
+        return module.split(".")[:2] if wing_of(module) == "integrations" else []
+
+    wrong = [
+        f"{module} imports {other}"
+        for module in FILES
+        for other in imports(module)
+        if integration_of(other) and integration_of(other) != integration_of(module)
+    ]
+    assert wrong == []
 
 
 def test_no_module_is_long() -> None:
@@ -231,7 +252,8 @@ def test_logging_is_left_to_the_application() -> None:
 
 WATCHED_IMPORT = """
 import importlib, json, logging, os, sys, threading
-import attrs, h11, httpx, lxml.etree  # what these do while they are imported is theirs
+# What these do while they are imported is theirs.
+import attrs, h11, httpx, lxml.etree, temporalio.plugin, temporalio.worker
 
 seen = []
 

@@ -74,6 +74,11 @@ def _as_secret(value: object) -> Secret | None:
     return wrapped if isinstance(wrapped, Secret) else None
 
 
+def _as_token(value: object) -> Secret | None:
+    """Return `value` as `_as_secret` does, without the white space around it."""
+    return Secret.token(_as_secret(value))
+
+
 class SecretHolder:
     """Base of a class that checks its secrets in its constructor, with a repr that works at any time.
 
@@ -83,9 +88,11 @@ class SecretHolder:
     __slots__ = ()
 
     def __repr__(self) -> str:
-        """Return the class and the attributes that are set; secrets are masked."""
+        """Return the class and its attributes, unless some are not set yet; secrets are masked."""
         names: tuple[str, ...] = getattr(type(self), "__match_args__", ())
-        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in names if hasattr(self, name))
+        if not all(hasattr(self, name) for name in names):
+            return f"{type(self).__name__}(...)"
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
         return f"{type(self).__name__}({shown})"
 
 
@@ -121,12 +128,12 @@ class Ticket(SecretHolder):
         sliding: bool = True,
         renew_at: datetime | None = None,
     ) -> None:
-        """Wrap a ticket.
+        """Wrap a ticket. White space around it is dropped: it comes from a file, not from the server.
 
         Raises:
             UsageError: the value is empty or not text, or a time has no time zone.
         """
-        secret = _as_secret(value)
+        secret = _as_token(value)
         del value
         if secret is None or secret == Secret(""):
             raise UsageError("a ticket is a str or a Secret, and not empty")
@@ -210,12 +217,12 @@ class AccessToken(SecretHolder):
     sends_password: ClassVar[bool] = False
 
     def __init__(self, token: str | Secret | TicketSource, *, exchange: bool = False) -> None:
-        """Wrap a token or a callable.
+        """Wrap a token, without the white space around it, or a callable.
 
         Raises:
             UsageError: `token` is neither text nor a callable, or it is empty.
         """
-        held = token if callable(token) else _as_secret(token)
+        held = token if callable(token) else _as_token(token)
         del token
         if held is None or held == Secret(""):
             raise UsageError(

@@ -13,6 +13,7 @@ from typing import Final
 
 from soapbatch.auth import UsernamePassword
 from soapbatch.calls import WIRE
+from soapbatch.cli.invocation import Invocation
 from soapbatch.cli.progress_bar import progress_bar
 from soapbatch.client import Client
 from soapbatch.errors import UsageError
@@ -27,14 +28,11 @@ _TENANT: Final = "Cust12345"
 _NEW_HOST: Final = "sod3.superoffice.com"
 
 
-async def demo(*, online: bool = False) -> None:
+async def demo(invocation: Invocation) -> None:
     """Log in, start a job, wait for its end, list tasks, fetch the output and delete the task, over a real socket.
 
-    Args:
-        online: show SuperOffice Online.
-
     Raises:
-        UsageError: rich or uvicorn is not installed; for `online`, cryptography or PyJWT.
+        UsageError: rich or uvicorn is not installed; for `--online`, cryptography or PyJWT.
     """
     try:
         from rich.console import Console  # noqa: PLC0415 - rich belongs to an extra
@@ -42,14 +40,15 @@ async def demo(*, online: bool = False) -> None:
     except ImportError:
         raise UsageError('the demo needs rich and uvicorn: pip install "soapbatch[demo]"') from None
     console = Console(highlight=False)
+    bullet = "*" if console.options.ascii_only else "•"
 
     def print_step(text: str) -> None:
-        console.print(f"[bold green]•[/] {text}")
+        console.print(f"[bold green]{bullet}[/] {text}")
 
     def fast_clock() -> float:
         return time.monotonic() * _SPEED
 
-    async with (_online if online else _on_site)(fast_clock, print_step) as (client, after):
+    async with (_online if invocation.options.online else _on_site)(fast_clock, print_step) as (client, after):
         job = await client.jobs.start(_JOB, description="Nightly export", parameters={"archive": "contacts"})
         print_step(f"started {_JOB}: task {job.id}")
         with progress_bar(console) as show:

@@ -290,10 +290,10 @@ class Job:
         try:
             with self._noticing_gone():
                 return await self._context.blob.save_output(self._id, target)
-        except OSError as error:  # a TimeoutError of ours is one, too
-            if not isinstance(error, SoapBatchError) and isinstance(target, str | os.PathLike):
-                error.filename = os.fspath(target)  # not that of the file that was to replace it
-                del error.filename2
+        except OSError as os_error:  # a TimeoutError of ours is one, too
+            if not isinstance(os_error, SoapBatchError) and isinstance(target, str | os.PathLike):
+                os_error.filename = os.fspath(target)  # not that of the file that was to replace it
+                del os_error.filename2
             raise
 
     async def cleanup(self) -> None:

@@ -143,8 +143,8 @@ class Search:
     async def read(self) -> list[int]:
         """Read the lists once; return the ids of the tasks with the key, the lowest one first."""
         first = self._readings[OF_ALL_ASSOCIATES] = await self._read_list(OF_ALL_ASSOCIATES)
-        self._readings.pop(IN_ANY_STATE, None)
-        if not first.is_empty or self.known.shows_tasks(OF_ALL_ASSOCIATES, self.name):
+        self._readings.pop(IN_ANY_STATE, None)  # an older reading proves nothing
+        if self.known.shows_tasks(OF_ALL_ASSOCIATES, self.name):  # by this reading, or by an earlier one
             return sorted(first.ids)
         with contextlib.suppress(SoapBatchError):  # this list could show more, and can take nothing away
             second = self._readings[IN_ANY_STATE] = await self._read_list(IN_ANY_STATE)

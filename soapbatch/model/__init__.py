@@ -97,4 +97,6 @@ from soapbatch.model.xsd import (
     encode_string as encode_string,
     escape_text as escape_text,
     needs_escaping as needs_escaping,
+    plain_int as plain_int,
+    utf16_length as utf16_length,
 )

@@ -18,6 +18,7 @@ import attrs
 T = TypeVar("T")
 
 MASK: Final = "***"
+_WHITE_SPACE: Final = " \t\r\n"
 _SHORTEST: Final = 4  # characters of a secret that is masked by value; see rule 3
 
 # The shapes of a NetServer ticket (7T:), an OAuth access token (8A:) and a JWT, anywhere in a text.
@@ -49,7 +50,8 @@ class Secret:
 
     def __init__(self, value: str) -> None:
         """Wrap `value`."""
-        self._value = value
+        # A subclass may change itself when it is escaped or formatted.
+        self._value = str.__str__(value) if isinstance(value, str) else value
 
     @classmethod
     def wrap(cls, value: "str | Secret | T") -> "Secret | T":
@@ -61,6 +63,15 @@ class Secret:
         if isinstance(value, _MAY_HOLD_A_SECRET):
             return Withheld(type(value).__name__)  # type: ignore[return-value]  # of no type that anything takes
         return cls(value) if isinstance(value, str) else value
+
+    @classmethod
+    def token(cls, value: "str | Secret | T") -> "Secret | T":
+        """Return a ticket or token as a Secret, without the white space around it. Raises nothing.
+
+        Neither holds any, and what was read from a file ends in a line break. A password may: `wrap` keeps it.
+        """
+        wrapped = cls.wrap(value)
+        return cls(wrapped.reveal().strip(_WHITE_SPACE)) if isinstance(wrapped, Secret) else wrapped
 
     def reveal(self) -> str:
         """Return the value itself. Keep it out of local variables, which a traceback may show."""

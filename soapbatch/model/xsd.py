@@ -30,11 +30,14 @@ ILLEGAL_CHARACTER = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\u
 """A character that XML 1.0 cannot carry, not even escaped."""
 
 _WHITE_SPACE = " \t\r\n"
+_ASTRAL = re.compile("[\U00010000-\U0010ffff]")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _DATE_TIME = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-](?:0[0-9]|1[0-4]):[0-5][0-9])?"
 )
-_NEVER = "0001-01-01T00:00:00"
+_EDGES: Final = (1, 9999)  # years in which an offset may lead out of the calendar
+_FIRST: Final = datetime.min.replace(tzinfo=UTC)
+_LAST: Final = datetime.max.replace(tzinfo=UTC)
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _MAX_OFFSET = timedelta(hours=14)  # XML Schema Part 2, 3.2.7.3
 _MIDNIGHT_AT_END_OF_DAY = "24:00:00"
@@ -51,12 +54,27 @@ class Scalar(Generic[T]):
     namespace: str | None = services.XSD
 
 
+def plain_int(value: int) -> int:
+    """Return the number that an int holds: a subclass may compare and format itself in other ways."""
+    return int.__int__(value)
+
+
+def plain_str(value: str) -> str:
+    """Return the text that a str holds: the methods of a subclass may change it (Markup escapes it once more)."""
+    return str.__str__(value)
+
+
+def _plain_datetime(value: datetime) -> datetime:
+    return value if type(value) is datetime else datetime.combine(datetime.date(value), datetime.timetz(value))
+
+
 def _integer(name: str, bits: int) -> Scalar[int]:
     lowest, highest = -(1 << bits - 1), (1 << bits - 1) - 1
 
     def encode(value: int) -> str:
         if not isinstance(value, int) or isinstance(value, bool):
             raise ValueError(f"needs an int, got {type(value).__name__}")
+        value = plain_int(value)
         if not lowest <= value <= highest:
             raise ValueError(f"must lie between {lowest} and {highest}, got {value:d}")
         return f"{value:d}"
@@ -97,6 +115,7 @@ def encode_string(value: str | Secret) -> str:
         value = value.reveal()
     if not isinstance(value, str):
         raise ValueError(f"needs a str, got {type(value).__name__}")
+    value = plain_str(value)
     if found := ILLEGAL_CHARACTER.search(value):
         raise ValueError(
             f"holds U+{ord(found.group()):04X} at index {found.start()}, a character that XML 1.0 cannot carry"
@@ -104,18 +123,23 @@ def encode_string(value: str | Secret) -> str:
     return value
 
 
+def utf16_length(text: str) -> int:
+    """Return the length of `text` in UTF-16 units, as .NET and the database count it."""
+    return len(text) if text.isascii() else len(text) + len(_ASTRAL.findall(text))
+
+
 def _encode_date_time(value: datetime) -> str:
     if not isinstance(value, datetime):
         raise ValueError(f"needs a datetime, got {type(value).__name__}")
+    value = _plain_datetime(value)
     offset = value.utcoffset()
-    if offset is not None and (offset % timedelta(minutes=1) or abs(offset) > _MAX_OFFSET):
-        # XSD has offsets in whole minutes up to 14 hours. The same instant in UTC is equal.
-        try:
-            value = value.astimezone(UTC)
-        except OverflowError:
-            raise ValueError("has an offset that XSD cannot write and no equal instant in UTC") from None
     if _means_never(value):
         raise ValueError("0001-01-01T00:00:00 means 'never' on the wire and is read back as None: pass None")
+    if value.year in _EDGES and _clamped(value) != value:
+        raise ValueError("lies outside of the years 1 to 9999 in UTC, and is read back as another value: pass None")
+    if offset is not None and (offset % timedelta(minutes=1) or abs(offset) > _MAX_OFFSET):
+        # XSD has offsets in whole minutes up to 14 hours. The same instant in UTC is equal.
+        value = value.astimezone(UTC)
     text = value.isoformat()
     return f"{text[:-6]}Z" if text.endswith("+00:00") else text
 
@@ -133,11 +157,28 @@ def _decode_date_time(text: str) -> datetime | None:
                 raise ValueError("a dateTime past the year 9999") from None
     # .NET writes seven fraction digits, Python keeps six. It cuts the seventh: 9999-12-31T23:59:59.9999999 stays valid.
     value = datetime.fromisoformat(text)
-    return None if value.year == 1 and _means_never(value) else value
+    return _clamped(value) if value.year in _EDGES else value
+
+
+def _clamped(value: datetime) -> datetime | None:
+    """Return None for NetServer's "never", and the last moment of the calendar for a later one; else `value`.
+
+    A server east of Greenwich writes "never" with its offset. A value whose UTC lies outside of the calendar would
+    raise OverflowError in whatever compares or formats it later.
+    """
+    if _means_never(value):
+        return None
+    offset = value.utcoffset()
+    if not offset:
+        return value
+    wall = value.replace(tzinfo=UTC)
+    if wall - _FIRST <= offset:
+        return None
+    return _LAST if _LAST - wall < -offset else value
 
 
 def _means_never(value: datetime) -> bool:
-    return not value.utcoffset() and value.replace(tzinfo=None).isoformat() == _NEVER
+    return value.year == 1 and value.replace(tzinfo=UTC) == _FIRST
 
 
 def _encode_base64(value: bytes) -> str:

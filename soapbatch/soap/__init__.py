@@ -1,8 +1,9 @@
 """Values -> envelope bytes, and response bytes -> values, or one error. Pure: no socket, no clock.
 
 Requests: `template` lays out an envelope, `constraints` checks the values, `builder` fills the envelope in.
-Responses: `xml_input` feeds bytes to lxml safely, `decoders` turn elements into values, `parser` drives both while the
-response arrives, and `interpretation` decides what the whole response means: a result, or the one error to raise.
+Responses: `references` replaces what WCF writes and XML forbids, `xml_input` feeds bytes to lxml safely, `decoders`
+turn elements into values, `parser` drives all three while the response arrives, and `interpretation` decides what the
+whole response means: a result, or the one error to raise.
 `fast` holds code that is fast because it is clever. Everything works without it.
 """
 

@@ -105,13 +105,13 @@ def build_request(
         UsageError: an unknown operation, a missing or unknown argument, an accidentally empty `associate_ids`.
     """
     # Wrap the secrets before anything can fail: a traceback may show the locals of this frame.
-    ticket = Secret.wrap(ticket)
+    ticket = Secret.token(ticket)
     prepared = prepare_request(
         operation,
         arguments,
         version=version,
         binding=binding,
-        application_token=Secret.wrap(application_token),
+        application_token=Secret.token(application_token),
         time_zone=time_zone,
         path_prefix=path_prefix,
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn, TypeAlias, cast
 
 from soapbatch.errors import NotInVersion, UsageError
-from soapbatch.model import Enumeration, Field, ServiceVersion
+from soapbatch.model import Enumeration, Field, Secret, ServiceVersion, encode_string, plain_int, utf16_length
 
 Writer: TypeAlias = Callable[[Any], str]
 """Returns the text of a value on the wire. Raises ValueError or UsageError."""
@@ -32,18 +32,22 @@ def _reject_newer_field(row: Field, version: ServiceVersion) -> Writer:
 
 def _with_max_length(longest: int, writer: Writer) -> Writer:
     def write(value: object) -> str:
-        if isinstance(value, str) and len(value) > longest:
-            raise ValueError(f"is {len(value)} characters long; the server keeps at most {longest}")
-        return writer(value)
+        text = writer(value)  # refuses what is no text
+        plain = encode_string(cast("str | Secret", value))
+        if (length := utf16_length(plain)) > longest:
+            units = "" if length == len(plain) else " (in UTF-16 units, as its database counts)"
+            raise ValueError(f"is {length} characters long{units}; the server keeps at most {longest}")
+        return text
 
     return write
 
 
 def _with_highest(highest: int, writer: Writer) -> Writer:
     def write(value: int) -> str:
-        text = writer(value)
-        if not 0 <= value <= highest:
-            raise ValueError(f"must lie between 0 and {highest}, got {value:d}")
+        text = writer(value)  # refuses what is no number
+        number = plain_int(value)
+        if not 0 <= number <= highest:
+            raise ValueError(f"must lie between 0 and {highest}, got {number}")
         return text
 
     return write

@@ -38,12 +38,13 @@ class UnknownItem:
     """An element, value or header block of a response that this library does not know, and has skipped.
 
     Attributes:
-        kind: "element", "value" (of an enumeration, kept as text), "header block", or "nil item" (dropped).
-        name: of the element, or the value itself.
+        kind: "element", "value" (of an enumeration, kept as text), "header block", "nil item" (dropped), or "character"
+            (a reference to one that XML 1.0 forbids, read as U+FFFD).
+        name: of the element, or the value itself, or the reference, for example "&#xB;".
         where: the type or element that holds the item.
     """
 
-    kind: Literal["element", "value", "header block", "nil item"]
+    kind: Literal["element", "value", "header block", "nil item", "character"]
     name: str
     where: str
 
@@ -83,6 +84,7 @@ ENVELOPE, HEADER, BODY, FAULT = (
 """The tags of each part of an envelope, in SOAP 1.1 and 1.2."""
 
 NIL = f"{{{XSI}}}nil"
+_WHITE_SPACE = " \t\r\n"
 _TRUE = frozenset({"true", "1"})
 _FALSE = frozenset({"false", "0"})
 BASE_TYPE_ELEMENTS = ("TableRight", "FieldProperties")
@@ -91,6 +93,12 @@ BASE_TYPE_ELEMENTS = ("TableRight", "FieldProperties")
 def is_nil(element: Element) -> bool:
     """Return whether the element says xsi:nil."""
     return element.get(NIL, "").strip() in _TRUE
+
+
+def _is_nil_and_empty(element: Element) -> bool:
+    """Return whether the element says xsi:nil and has no content but white space, which pretty printers add."""
+    text = element.text
+    return is_nil(element) and (text is None or not (text.strip(_WHITE_SPACE) or len(element)))
 
 
 def local_name(element: Element) -> str:
@@ -189,7 +197,7 @@ def fields_decoder(  # noqa: C901 - one pass over the children, where most of th
                 continue
             attribute, decode_text, decode_child = row
             text = child.text
-            if text is None and child.keys() and is_nil(child):
+            if (text is None or text.isspace()) and child.keys() and _is_nil_and_empty(child):
                 continue
             try:
                 if decode_text is None:
@@ -243,7 +251,7 @@ def _dictionary_decoder(type_: Dictionary, namespace: str) -> Decoder:
             if len(children) == 2 and children[0].tag == key_tag and children[1].tag == value_tag:  # noqa: PLR2004 - two
                 key, value = children
                 key_text, text = key.text, value.text
-                if key_text and text and not len(key) and not len(value):
+                if key_text and text and not (len(key) or len(value) or text.isspace()):
                     pairs[key_text] = text
                     continue
             _decode_pair(pair, local_name(element), pairs, on_unknown)
@@ -261,7 +269,7 @@ def _decode_pair(pair: Element, where: str, pairs: dict[str, str | None], on_unk
         if name == "Key":
             key = _text(child)
         elif name == "Value":
-            value = None if child.text is None and is_nil(child) else _text(child)
+            value = None if _is_nil_and_empty(child) else _text(child)
         else:
             on_unknown(UnknownItem("element", name, local_name(pair)))
     if key is None:
@@ -297,7 +305,7 @@ def decode_header(blocks: Element | list[Element], namespace: str, on_unknown: U
     try:
         values = _header_decoder(namespace)(blocks, report_block)
         if len(values) != len(blocks) and any(
-            local_name(block) == "Succeeded" and block.text in _FALSE for block in blocks
+            local_name(block) == "Succeeded" and (block.text or "").strip(_WHITE_SPACE) in _FALSE for block in blocks
         ):
             values["succeeded"] = False  # even if a second Succeeded is true
         return ReplyHeader(**values)

@@ -209,7 +209,7 @@ def _fault(about: _Exchange, block: FaultBlock) -> Fault:
         advice = about.advice(_UNSEEN_CREDENTIALS, is_refused=_is_about_credentials(info))
     else:
         refused = not codes.isdisjoint(_REFUSES_THE_FORM) or not block.code
-        advice = about.advice(_OTHER_BINDING, is_refused=refused and not common["retryable"])
+        advice = about.advice(_OTHER_BINDING, is_refused=refused and not common.get("retryable"))
     kind = VersionMismatch if block.code.partition(".")[0] == "VersionMismatch" else Fault
     code = _shown_name(block.code, secrets) or ""
     reasons = {language: redact(text, secrets) for language, text in block.reasons.items()}

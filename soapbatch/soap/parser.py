@@ -39,6 +39,7 @@ from soapbatch.soap.decoders import (
     is_nil,
     local_name,
 )
+from soapbatch.soap.references import ForbiddenReferences
 from soapbatch.soap.xml_input import NOT_BASE64, Base64Decoder, Events, SafeXmlParser, Utf8Transcoder, limit_exceeded
 
 CHUNK: Final = 64 * 1024
@@ -172,6 +173,7 @@ class ResponseParser:
         self._on_unknown = on_unknown
         self._collect = collect
         self._transcoder = Utf8Transcoder(limits, streamed=not collect, content_type=content_type)
+        self._references = ForbiddenReferences(self._report_character)
         self._xml = SafeXmlParser(limits, self._shape.event_tags)
         self._excerpt = b""
         self._parsed = ParsedResponse()
@@ -229,7 +231,7 @@ class ResponseParser:
             return []
         found: list[Any] = []
         try:
-            data = self._transcoder.feed(data, final=final)
+            data = self._readable(data, final=final)
             if len(self._excerpt) < _EXCERPT:
                 self._excerpt += data[: _EXCERPT - len(self._excerpt)]
             self._feed_body(data, found, final=final)
@@ -250,6 +252,13 @@ class ResponseParser:
         if self._freed >= self._limits.items and self._parsed.problem is None:
             self._parsed.problem = Problem.of(limit_exceeded("items"))
         return []
+
+    def _readable(self, data: bytes, *, final: bool) -> bytes:
+        """Return what `data` completes: in UTF-8, and without references that XML forbids."""
+        data = self._transcoder.feed(data, final=final)
+        if self._base64 is not None and self._base64.is_open:
+            return self._references.skip(data)
+        return self._references.feed(data, final=final)
 
     def _problem_of(self, error: BadValue) -> Problem:
         return Problem(UnexpectedResponse, f"{self._operation.response_name}.{error}")
@@ -352,6 +361,9 @@ class ResponseParser:
         found.append(item)
         if self._scanner is not None:
             self._scanner.last_decoded = [(element, item)]
+
+    def _report_character(self, reference: str, where: str) -> None:
+        self._on_unknown(UnknownItem("character", reference, where or self._operation.response_name))
 
     def _report_foreign(self, element: etree._Element) -> None:
         """Report a child of the list element that is no item."""

@@ -60,15 +60,15 @@ _SMALL: Final = 1000  # tags of a document that the garbage collector may free l
 _UNDECLARED = re.compile(rb".{0,8}\Z|(?:\xef\xbb\xbf)?<\?xml[^>]*\Z", re.DOTALL)  # the encoding may still follow
 _PROLOG = re.compile(rb"(?:\s++|<\?.*?\?>|<!--.*?-->)*+", re.DOTALL)
 _UNDECIDED = re.compile(rb"<?|<!-?|<\?.*|<!--.*", re.DOTALL)  # an unfinished token of the prolog
-# No network, no entities, no DTD, no recovery, no huge documents. lxml drops comments and processing instructions, so
-# that the text of an element is one piece.
+_LIBXML2_TEXT: Final = 10_000_000  # bytes of a text that libxml2 reads, unless it is to read huge documents
+# No network, no entities, no DTD, no recovery. lxml drops comments and processing instructions, so that the text of an
+# element is one piece.
 SAFE_OPTIONS: Final[Mapping[str, Any]] = {
     "encoding": "utf-8",
     "no_network": True,
     "resolve_entities": False,
     "load_dtd": False,
     "recover": False,
-    "huge_tree": False,
     "remove_comments": True,
     "remove_pis": True,
     "collect_ids": False,
@@ -223,7 +223,9 @@ class SafeXmlParser:
 
     @cached_property
     def _parser(self) -> etree.XMLPullParser:
-        return etree.XMLPullParser(events=("start", "end"), tag=self._names, **SAFE_OPTIONS)
+        # Beyond libxml2's own limits, those of `Limits` hold: they are checked before libxml2 gets the bytes.
+        huge = self._limits.text_length > _LIBXML2_TEXT
+        return etree.XMLPullParser(events=("start", "end"), tag=self._names, huge_tree=huge, **SAFE_OPTIONS)
 
     def feed(self, data: bytes) -> Events:
         """Return the events that `data`, UTF-8, completes: also those before an error, which `check` raises."""

@@ -7,8 +7,10 @@
 `decompression` decodes a body in bounded steps.
 """
 
+from soapbatch.transport.connection import TlsContext as TlsContext
 from soapbatch.transport.decompression import Decompressor as Decompressor
 from soapbatch.transport.pool import MAX_CONNECTIONS as MAX_CONNECTIONS, ConnectionPool as ConnectionPool
+from soapbatch.transport.proxies import environment_proxy as environment_proxy
 from soapbatch.transport.send_state import SendState as SendState
 from soapbatch.transport.sending import (
     ClientTransport as ClientTransport,

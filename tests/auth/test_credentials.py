@@ -329,6 +329,50 @@ async def test_a_callable_object_is_named_by_its_class() -> None:
     assert "canary" not in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["7T:abc\n", "7T:abc\r\n", "\n 7T:abc\t", "7T:abc"])
+@pytest.mark.parametrize("wrap", [str, Secret])
+def test_white_space_around_a_token_is_dropped(text: str, wrap: Callable[[str], str | Secret]) -> None:
+    """A ticket or token that was read from a file ends in a line break; a password keeps what it has."""
+    assert Ticket(wrap(text)).value == Secret("7T:abc")
+    assert AccessToken(wrap(text)).token == Secret("7T:abc")
+    assert UsernamePassword("anna", wrap(text)).password == Secret(text)
+    assert Generic({"k": wrap(text)}).data == {"k": Secret(text)}
+
+
+async def test_white_space_around_the_ticket_of_a_callable_is_dropped() -> None:
+    """The same holds for what a callable returns."""
+
+    async def read_file() -> str:
+        return "7T:abc\r\n"
+
+    assert (await obtain(read_file, PrincipalService())).value == Secret("7T:abc")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Ticket(""),
+        lambda: Ticket(" \n"),
+        lambda: UsernamePassword("", "x"),
+        lambda: AccessToken(""),
+        lambda: Generic([]),  # type: ignore[arg-type]
+    ],
+)
+def test_refused_credentials_can_be_shown(make: Callable[[], object]) -> None:
+    """The repr of an object that its constructor refused works: a traceback with locals shows the half-made object."""
+    with pytest.raises(UsageError) as caught:
+        make()
+    frames = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    assert "UsageError" in "".join(frames.format())
+    kind = next(
+        value
+        for frame, _ in traceback.walk_tb(caught.value.__traceback__)
+        for value in frame.f_locals.values()
+        if hasattr(value, "sends_password")
+    )
+    assert repr(kind) == f"{type(kind).__name__}(...)"
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

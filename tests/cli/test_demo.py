@@ -85,7 +85,7 @@ def test_without_the_extra_for_online(
 ) -> None:
     """The error names the extras."""
     monkeypatch.setitem(sys.modules, module, None)
-    assert main(["demo", "--online"]) == 1
+    assert main(["demo", "--online"]) == 2
     assert 'pip install "soapbatch[demo,online]"' in capsys.readouterr().err
 
 
@@ -111,12 +111,29 @@ def test_the_wire_log_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None
     assert (WIRE.level, WIRE.propagate, WIRE.handlers) == (logging.WARNING, True, [])
 
 
-@pytest.mark.parametrize("module", ["rich.console", "rich.table", "rich.progress", "uvicorn"])
-def test_without_the_extra(module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("module", "extra"),
+    [("rich.console", "demo"), ("rich.table", "demo"), ("rich.progress", "demo"), ("uvicorn", "testing")],
+)
+def test_without_the_extra(
+    module: str, extra: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Where rich or uvicorn is not installed, the error names the extra that brings it."""
     monkeypatch.setitem(sys.modules, module, None)
-    assert main(["demo"]) == 1
+    assert main(["demo"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("soapbatch: ")
-    assert "soapbatch[demo]" in error
+    assert f"soapbatch[{extra}]" in error
     assert error.count("\n") == 1
+
+
+def test_an_ascii_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A console that is not UTF-8 gets ASCII bullets."""
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    console = rich.console.Console(file=stream, width=200, highlight=False)
+    monkeypatch.setattr(rich.console, "Console", lambda **_: console)
+    assert main(["demo"]) == 0
+    stream.flush()
+    shown = stream.buffer.getvalue().decode("ascii")
+    assert "* started ExportArchiveBatchPlugin: task " in shown
+    assert capsys.readouterr().err == ""

@@ -396,6 +396,11 @@ async def test_tasks_that_were_known_before_are_older(world: World) -> None:
         world.server.intercept(START_BATCH_JOB, lost_request)
         with pytest.raises(ConnectionLost):
             await client.jobs.start(NAME, key=KEY)
+    async with world.other_client() as client:
+        assert await client.jobs.find("FailingBatchPlugin", KEY) is None
+        world.server.intercept(START_BATCH_JOB, lost_request)
+        with pytest.raises(ConnectionLost):
+            await client.jobs.start(NAME, key=KEY)
 
 
 A_DAY_AGO = EPOCH - timedelta(days=1)
@@ -491,6 +496,20 @@ async def test_a_server_that_takes_no_associates_for_nobody(
             job = await client.jobs.start(NAME, key=KEY, resend=True)
             assert [task.id for task in world.tasks()][1:] == [job.id]
             assert await client.jobs.find(NAME, KEY) == job
+
+
+@in_world
+async def test_the_last_second_list_must_succeed(world: World) -> None:
+    """If the first kind of list shows nothing and the second one fails at last, earlier second lists prove nothing."""
+    await world.client.jobs.start(NAME, key="another")
+    world.change_lists(blind)
+    world.server.intercept(START_BATCH_JOB, lost_request)
+    starting = asyncio.create_task(world.client.jobs.start(NAME, key=KEY, settle=60, resend=True))
+    await asyncio.sleep(59)
+    world.server.intercept(SECOND_LIST, lost_request, times=None)
+    with pytest.raises(StartOutcomeUnknown):
+        await starting
+    assert world.server.counts["StartBatchJob"] == 2
 
 
 @in_world

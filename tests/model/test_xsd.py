@@ -4,10 +4,23 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 
 from soapbatch.model.secret import Secret
-from soapbatch.model.xsd import BASE64, BOOLEAN, DATE_TIME, ILLEGAL_CHARACTER, INT, SHORT, STRING, Scalar, encode_string
+from soapbatch.model.xsd import (
+    BASE64,
+    BOOLEAN,
+    DATE_TIME,
+    ILLEGAL_CHARACTER,
+    INT,
+    SHORT,
+    STRING,
+    Scalar,
+    encode_string,
+    escape_text,
+    utf16_length,
+)
+from tests.support.subclasses import Injector, Markup, Moment
 
 NEVER = datetime(1, 1, 1)  # noqa: DTZ001 - without a zone, as NetServer writes it
 EDGES = "\x20\x7f\x85\xa0\ud7ff\ue000\ufffd\U00010000\U0010ffff"
@@ -60,7 +73,16 @@ def has_utc(value: datetime) -> bool:
             DATE_TIME, naive(9999, 12, 31, 23, 59, 59, 999999), "9999-12-31T23:59:59.999999", id="the last microsecond"
         ),
         pytest.param(
-            DATE_TIME, datetime(1, 1, 1, tzinfo=zone(14)), "0001-01-01T00:00:00+14:00", id="the earliest instant"
+            DATE_TIME,
+            datetime(1, 1, 1, 1, 0, 0, 1, tzinfo=zone(1)),
+            "0001-01-01T01:00:00.000001+01:00",
+            id="the earliest instant",
+        ),
+        pytest.param(
+            DATE_TIME,
+            datetime(9999, 12, 31, 18, 59, 59, 999999, tzinfo=zone(-5)),
+            "9999-12-31T18:59:59.999999-05:00",
+            id="the last instant",
         ),
         pytest.param(BASE64, b"", "", id="no bytes"),
         pytest.param(BASE64, b"\x00\xff", "AP8=", id="bytes"),
@@ -141,8 +163,25 @@ def test_a_value_is_written_and_read_back(scalar: Scalar[Any], value: object, te
         pytest.param(
             DATE_TIME,
             "9999-12-31T23:59:59.9999999-14:00",
-            datetime(9999, 12, 31, 23, 59, 59, 999999, zone(-14)),
+            datetime(9999, 12, 31, 23, 59, 59, 999999, UTC),
             id="an offset that UTC cannot take",
+        ),
+        pytest.param(
+            DATE_TIME,
+            "9999-12-31T19:00:00-05:00",
+            datetime(9999, 12, 31, 23, 59, 59, 999999, UTC),
+            id="a microsecond after the last instant",
+        ),
+        pytest.param(DATE_TIME, "0001-01-01T00:00:00+01:00", None, id="never, east of Greenwich"),
+        pytest.param(DATE_TIME, "0001-01-01T00:00:00.0000000+14:00", None, id="never, as far east as possible"),
+        pytest.param(DATE_TIME, "0001-01-01T00:00:00-05:00", None, id="never, west of Greenwich"),
+        pytest.param(DATE_TIME, "0001-01-01T01:00:00+01:00", None, id="never, in local time"),
+        pytest.param(DATE_TIME, "0001-01-01T00:30:00+01:00", None, id="before the calendar"),
+        pytest.param(
+            DATE_TIME,
+            "0001-01-01T01:00:00.000001+01:00",
+            datetime(1, 1, 1, 0, 0, 0, 1, UTC),
+            id="a microsecond after never",
         ),
         pytest.param(
             DATE_TIME, "2024-02-28T24:00:00Z", datetime(2024, 2, 29, tzinfo=UTC), id="midnight at the end of the day"
@@ -285,9 +324,15 @@ def test_what_is_not_of_the_type_is_refused_on_reading(scalar: Scalar[Any], text
         ),
         pytest.param(DATE_TIME, NEVER, "means 'never'.*pass None", id="never"),
         pytest.param(DATE_TIME, NEVER.replace(tzinfo=UTC), "means 'never'.*pass None", id="never in UTC"),
+        pytest.param(DATE_TIME, NEVER.replace(tzinfo=zone(14)), "means 'never'.*pass None", id="never in the east"),
+        pytest.param(DATE_TIME, NEVER.replace(tzinfo=zone(-5)), "means 'never'.*pass None", id="never in the west"),
         pytest.param(
-            DATE_TIME, NEVER.replace(tzinfo=zone(14.5)), "no equal instant in UTC", id="before the earliest instant"
+            DATE_TIME, NEVER.replace(minute=30, tzinfo=zone(1)), "outside of the years", id="before the calendar"
         ),
+        pytest.param(
+            DATE_TIME, NEVER.replace(minute=30, tzinfo=zone(14.5)), "outside of the years", id="before, odd offset"
+        ),
+        pytest.param(DATE_TIME, datetime.max.replace(tzinfo=zone(-1)), "outside of the years", id="after the calendar"),
         pytest.param(DATE_TIME, NEVER.date(), "needs a datetime, got date", id="date for dateTime"),
         pytest.param(DATE_TIME, "2024-02-29T12:30:05", "needs a datetime, got str", id="str for dateTime"),
         pytest.param(BASE64, "AP8=", "needs bytes, got str", id="str for base64"),
@@ -325,8 +370,52 @@ def test_a_secret_is_written_as_its_value() -> None:
     assert "abc" not in str(caught.value)
 
 
-TEXTS = st.text(st.characters().filter(lambda character: not ILLEGAL_CHARACTER.match(character)))
 OFFSETS = st.timedeltas(timedelta(hours=-24, microseconds=1), timedelta(hours=24, microseconds=-1))
+
+
+@pytest.mark.parametrize(
+    ("scalar", "value", "text"),
+    [
+        (STRING, Markup("a & b"), "a & b"),
+        (STRING, Secret(Markup("a & b")), "a & b"),
+        (INT, Injector(7), "7"),
+        (SHORT, Injector(-7), "-7"),
+        (DATE_TIME, Moment(2024, 2, 29, 12, 30, tzinfo=UTC), "2024-02-29T12:30:00Z"),
+    ],
+)
+def test_a_subclass_is_written_by_its_plain_value(scalar: Scalar[Any], value: object, text: str) -> None:
+    """Methods that a subclass of str, int or datetime overrides have no say in what is written."""
+    written = scalar.encode(value)
+    assert written == text
+    assert type(written) is str
+    assert escape_text(Markup("<&>")) == "&lt;&amp;&gt;"
+    with pytest.raises(ValueError, match="must lie between"):
+        SHORT.encode(Injector(10**6))
+
+
+@pytest.mark.parametrize(
+    ("text", "length"), [("", 0), ("abc", 3), ("æøå", 3), ("€", 1), ("\U0001f680", 2), ("a\U0001f680\uffff", 4)]
+)
+def test_lengths_are_counted_in_utf16(text: str, length: int) -> None:
+    """A character outside of the basic plane counts twice, as it does in the server's database."""
+    assert utf16_length(text) == length == len(text.encode("utf-16-le")) // 2
+
+
+@given(
+    st.datetimes(timezones=OFFSETS.map(timezone)).map(lambda value: value.replace(tzinfo=None)), st.integers(-840, 840)
+)
+@example(datetime.min, 1)  # noqa: DTZ901 - naive is what is meant
+@example(datetime.min + timedelta(minutes=1), 1)  # noqa: DTZ901
+@example(datetime.max, -1)  # noqa: DTZ901
+def test_no_moment_that_is_read_explodes_later(value: datetime, minutes: int) -> None:
+    """Whatever a server writes, the value can be turned into UTC, compared and formatted."""
+    offset = f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"
+    read = DATE_TIME.decode(f"{value.isoformat()}{offset}")
+    if read is not None:
+        assert read.astimezone(UTC) == read
+
+
+TEXTS = st.text(st.characters().filter(lambda character: not ILLEGAL_CHARACTER.match(character)))
 NEARLY = st.text("0123456789+-:.TZ=AP \n_e") | st.from_regex(
     r"[0-2][09]{2}[0-9]-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6]0(\.[0-9]{0,8})?(Z|[+-][01][0-9]:[0-6]0)?"
 )

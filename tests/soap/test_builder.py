@@ -43,6 +43,7 @@ from soapbatch.operations import (
 from soapbatch.soap.builder import Request, build_request, build_response
 from soapbatch.soap.interpretation import parse_response
 from soapbatch.testing.request_parser import parse_request
+from tests.support.subclasses import Injector, Markup
 
 V75, V86, V88 = ServiceVersion.V75, ServiceVersion.V86, ServiceVersion.V88
 TZ = timezone
@@ -70,6 +71,19 @@ def task(**fields: Any) -> bytes:
         pytest.param({"state": "<&>"}, b"<State>&lt;&amp;&gt;</State>", id="unknown enum value with markup"),
         pytest.param({"progress_percent": 100}, b"<ProgressPercent>100</ProgressPercent>", id="highest percent"),
         pytest.param({"description": "d" * 254}, b"d" * 254, id="longest description"),
+        pytest.param({"description": "\U0001f680" * 127}, ("\U0001f680" * 127).encode(), id="127 rockets"),
+        pytest.param({"description": "æ" * 254}, ("æ" * 254).encode(), id="254 letters"),
+        pytest.param({"name": Markup("a & b")}, b"<Name>a &amp; b</Name>", id="markup that escapes itself"),
+        pytest.param({"name": Secret(Markup("&"))}, b"<Name>&amp;</Name>", id="a secret that escapes itself"),
+        pytest.param({"description": Markup("&" * 254)}, b"&amp;" * 254, id="markup with a longest length"),
+        pytest.param({"id": Injector(5)}, b"<Id>5</Id>", id="an int that writes itself"),
+        pytest.param({"progress_percent": Injector(5)}, b">5<", id="a percentage that writes itself"),
+        pytest.param({"state": Markup("Paused&")}, b"<State>Paused&amp;</State>", id="a state that escapes itself"),
+        pytest.param(
+            {"parameter_object": {Markup("k&"): Markup("R&D")}},
+            b"<Key>k&amp;</Key><Value>R&amp;D</Value>",
+            id="a dictionary of markup",
+        ),
         pytest.param({"file_name": "f" * 260}, b"f" * 260, id="longest file name"),
         pytest.param(
             {"last_started": datetime(2024, 2, 29, 12, 30, 5, 120000, UTC)},
@@ -117,6 +131,16 @@ def test_fields_stand_in_wire_order() -> None:
         pytest.param({"name": "\ud800"}, "name", "U+D800", id="lone surrogate"),
         pytest.param({"name": "\ufffe"}, "name", "U+FFFE", id="noncharacter"),
         pytest.param({"description": "d" * 255}, "description", "255 characters long", id="description too long"),
+        pytest.param(
+            {"description": "\U0001f680" * 128}, "description", "is 256 characters long (in UTF-16", id="rockets"
+        ),
+        pytest.param({"description": "é" * 255}, "description", "is 255 characters long; the", id="letters, too long"),
+        pytest.param({"description": Markup("&" * 255)}, "description", "255 characters long", id="markup, too long"),
+        pytest.param({"description": Secret("d" * 255)}, "description", "255 characters long", id="secret, too long"),
+        pytest.param({"progress_percent": Injector(101)}, "progress_percent", "got 101", id="percent that lies"),
+        pytest.param(
+            {"id": Injector(2**31)}, "id", "between -2147483648 and 2147483647, got 2147483648", id="int lies"
+        ),
         pytest.param({"description": 5}, "description", "needs a str", id="int for a bounded str"),
         pytest.param({"file_name": "f" * 261}, "file_name", "at most 260", id="file name too long"),
         pytest.param({"progress_percent": 101}, "progress_percent", "between 0 and 100", id="percent too high"),

@@ -36,6 +36,21 @@ def read(type_: WireType, content: str) -> tuple[Any, list[UnknownItem]]:
         pytest.param(BATCH_TASK_INFO, "<Name/>", BatchTaskInfo(name=""), id="empty field"),
         pytest.param(BATCH_TASK_INFO, '<Name i:nil="true"/>', BatchTaskInfo(), id="nil field"),
         pytest.param(BATCH_TASK_INFO, '<Name i:nil=" 1 "></Name>', BatchTaskInfo(), id="nil with white space"),
+        pytest.param(BATCH_TASK_INFO, '<Name i:nil="true">\n </Name>', BatchTaskInfo(), id="nil around white space"),
+        pytest.param(BATCH_TASK_INFO, '<Id i:nil="1">\t</Id>', BatchTaskInfo(), id="nil number around white space"),
+        pytest.param(BATCH_TASK_INFO, '<Created i:nil="1">\r\n</Created>', BatchTaskInfo(), id="nil time, line end"),
+        pytest.param(BATCH_TASK_INFO, '<State i:nil="1"> </State>', BatchTaskInfo(), id="nil state around a blank"),
+        pytest.param(
+            BATCH_TASK_INFO, '<ParameterObject i:nil="1">\n</ParameterObject>', BatchTaskInfo(), id="nil pairs"
+        ),
+        pytest.param(
+            BATCH_TASK_INFO,
+            '<ParameterObject i:nil="1">\n<P><Key>k</Key></P></ParameterObject>',
+            BatchTaskInfo(parameter_object={"k": None}),
+            id="nil with pairs in it",
+        ),
+        pytest.param(BATCH_TASK_INFO, "<Name> </Name>", BatchTaskInfo(name=" "), id="white space that is a value"),
+        pytest.param(BATCH_TASK_INFO, '<Name i:nil="1">\xa0</Name>', BatchTaskInfo(name="\xa0"), id="nil, NBSP"),
         pytest.param(BATCH_TASK_INFO, '<Name i:nil="false"/>', BatchTaskInfo(name=""), id="nil=false"),
         pytest.param(BATCH_TASK_INFO, '<Name i:nil="true">x</Name>', BatchTaskInfo(name="x"), id="nil with a text"),
         pytest.param(BATCH_TASK_INFO, "<State>Paused</State>", BatchTaskInfo(state="Paused"), id="unknown state"),
@@ -51,8 +66,8 @@ def read(type_: WireType, content: str) -> tuple[Any, list[UnknownItem]]:
         pytest.param(
             STRING_DICTIONARY,
             '<P><Value>1</Value><Key>a</Key></P><P><Key>b</Key><Value i:nil="true"/></P>'
-            "<P><Key/><Value/></P><P><Key>c</Key></P>",
-            {"a": "1", "b": None, "": "", "c": None},
+            '<P><Key/><Value/></P><P><Key>c</Key></P><P><Key>d</Key><Value i:nil="true">\n</Value></P>',
+            {"a": "1", "b": None, "": "", "c": None, "d": None},
             id="pairs",
         ),
         pytest.param(

@@ -1,5 +1,6 @@
 """What independent SOAP stacks answered, and what it means: one row for every recording in fixtures/wire."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,75 @@ WIRE = Path(__file__).parents[2] / "fixtures" / "wire"
 # file | operation | outcome: a value's summary, or an error with what it is matched on, and `applied`; then, behind
 # "+", what was passed over as unknown (its kind's first word, and its name).
 TABLE = """
+gsoap/documented/get_one                          | GET    | Fault Sender, applied unknown
+gsoap/documented/login_ok                         | LOGIN  | login of bob
+gsoap/documented/start                            | START  | Fault Sender, applied unknown
+gsoap/soap11/all_by_name                          | ALL    | tasks [1]
+gsoap/soap11/bad_ticket                           | GET    | OperationFailed SoSessionException, applied no
+gsoap/soap11/by_associates                        | USERS  | tasks [1]
+gsoap/soap11/delete_many                          | MANY   | None
+gsoap/soap11/delete_unknown                       | DELETE | OperationFailed SoEntityNotFoundException, applied unknown
+gsoap/soap11/generic                              | GENERIC | login of bob
+gsoap/soap11/get_nil                              | GET    | None
+gsoap/soap11/get_one                              | GET    | task 3, Started
+gsoap/soap11/get_unknown                          | GET    | OperationFailed SoEntityNotFoundException, applied unknown
+gsoap/soap11/implicit                             | IMPLIC | AuthenticationFailed flag, applied no
+gsoap/soap11/list_3                               | LIST   | tasks [1, 2, 3]
+gsoap/soap11/list_ctrl                            | LIST   | tasks [1] + character &#x1B; + character &#xB;
+gsoap/soap11/list_dates                           | LIST   | tasks []
+gsoap/soap11/list_empty                           | LIST   | tasks []
+gsoap/soap11/list_fail                            | LIST   | OperationFailed SoException, applied unknown
+gsoap/soap11/list_fatal                           | LIST   | tasks []
+gsoap/soap11/list_fault                           | LIST   | Fault Sender, applied unknown + header Credentials
+gsoap/soap11/list_faultdetail                     | LIST   | Fault Receiver, applied unknown + header Credentials
+gsoap/soap11/list_nil                             | LIST   | tasks [None]
+gsoap/soap11/list_null                            | LIST   | tasks []
+gsoap/soap11/list_nullitem                        | LIST   | tasks [1, 2]
+gsoap/soap11/list_text                            | LIST   | tasks [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+gsoap/soap11/list_unhandled                       | LIST   | tasks []
+gsoap/soap11/login_boom                           | LOGIN  | OperationFailed SoLicenseException, applied unknown
+gsoap/soap11/login_ok                             | LOGIN  | login of bob
+gsoap/soap11/login_refused                        | LOGIN  | AuthenticationFailed flag, applied no
+gsoap/soap11/no_ticket                            | GET    | OperationFailed SoSessionException, applied no
+gsoap/soap11/start                                | START  | 1
+gsoap/soap11/start_enum_bad                       | UPDATE | Fault Sender, applied unknown
+gsoap/soap11/stop_unknown                         | STOP   | OperationFailed SoEntityNotFoundException, applied unknown
+gsoap/soap11/system_info                          | SYSTEM | system Lab gSOAP æøå, None
+gsoap/soap11/token                                | TOKEN  | login of bob
+gsoap/soap11/update_unknown                       | UPDATE | OperationFailed SoEntityNotFoundException, applied unknown
+gsoap/soap12/all_by_name                          | ALL    | tasks [1, 2]
+gsoap/soap12/bad_ticket                           | GET    | OperationFailed SoSessionException, applied no
+gsoap/soap12/by_associates                        | USERS  | tasks [1, 2]
+gsoap/soap12/delete_many                          | MANY   | None
+gsoap/soap12/delete_unknown                       | DELETE | OperationFailed SoEntityNotFoundException, applied unknown
+gsoap/soap12/generic                              | GENERIC | login of bob
+gsoap/soap12/get_nil                              | GET    | None
+gsoap/soap12/get_one                              | GET    | task 3, Started
+gsoap/soap12/get_unknown                          | GET    | OperationFailed SoEntityNotFoundException, applied unknown
+gsoap/soap12/implicit                             | IMPLIC | AuthenticationFailed flag, applied no
+gsoap/soap12/list_3                               | LIST   | tasks [1, 2, 3]
+gsoap/soap12/list_ctrl                            | LIST   | tasks [1] + character &#x1B; + character &#xB;
+gsoap/soap12/list_dates                           | LIST   | tasks []
+gsoap/soap12/list_empty                           | LIST   | tasks []
+gsoap/soap12/list_fail                            | LIST   | OperationFailed SoException, applied unknown
+gsoap/soap12/list_fatal                           | LIST   | tasks []
+gsoap/soap12/list_fault                           | LIST   | Fault Sender, applied unknown + header Credentials
+gsoap/soap12/list_faultdetail                     | LIST   | Fault Receiver, applied unknown + header Credentials
+gsoap/soap12/list_nil                             | LIST   | tasks [None]
+gsoap/soap12/list_null                            | LIST   | tasks []
+gsoap/soap12/list_nullitem                        | LIST   | tasks [1, 2]
+gsoap/soap12/list_text                            | LIST   | tasks [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+gsoap/soap12/list_unhandled                       | LIST   | tasks []
+gsoap/soap12/login_boom                           | LOGIN  | OperationFailed SoLicenseException, applied unknown
+gsoap/soap12/login_ok                             | LOGIN  | login of bob
+gsoap/soap12/login_refused                        | LOGIN  | AuthenticationFailed flag, applied no
+gsoap/soap12/no_ticket                            | GET    | OperationFailed SoSessionException, applied no
+gsoap/soap12/start                                | START  | 2
+gsoap/soap12/start_enum_bad                       | UPDATE | Fault Sender, applied unknown
+gsoap/soap12/stop_unknown                         | STOP   | OperationFailed SoEntityNotFoundException, applied unknown
+gsoap/soap12/system_info                          | SYSTEM | system Lab gSOAP æøå, None
+gsoap/soap12/token                                | TOKEN  | login of bob
+gsoap/soap12/update_unknown                       | UPDATE | OperationFailed SoEntityNotFoundException, applied unknown
 jaxws11/A04_plain11_no_action                     | GET    | task 3, Started
 jaxws11/A08_plain11_unknown_action                | GET    | task 3, Started
 jaxws11/A12_11_tokens_under_envelope              | GET    | Fault Server, applied unknown
@@ -88,14 +158,14 @@ mono-basic11/fail_update_unknown                  | UPDATE | OperationFailed SoE
 mono-basic11/get_members_out_of_order             | GET    | task 2, New
 mono-basic11/list_absent                          | LIST   | tasks []
 mono-basic11/list_badenum                         | LIST   | Fault Receiver, applied unknown
-mono-basic11/list_ctrl                            | LIST   | UnreadableResponse HTTP 200, applied yes
+mono-basic11/list_ctrl                            | LIST   | tasks [1] + character &#x1B; + character &#x0; + character &#xB;
 mono-basic11/list_dates                           | LIST   | tasks [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]
 mono-basic11/list_empty                           | LIST   | tasks []
 mono-basic11/list_fail                            | LIST   | OperationFailed SoException, applied unknown
 mono-basic11/list_fault                           | LIST   | Fault Sender, applied unknown
 mono-basic11/list_faultcode                       | LIST   | Fault Sender, applied unknown
 mono-basic11/list_faultdetail                     | LIST   | Fault Sender, applied unknown
-mono-basic11/list_fffe                            | LIST   | UnreadableResponse HTTP 200, applied yes
+mono-basic11/list_fffe                            | LIST   | tasks [1] + character &#xFFFE; + character &#xFFFF;
 mono-basic11/list_nil                             | LIST   | tasks [0]
 mono-basic11/list_null                            | LIST   | tasks []
 mono-basic11/list_nullitem                        | LIST   | tasks [1, 2] + nil BatchTaskInfo
@@ -165,6 +235,75 @@ node-soap/ok_stop                                 | STOP   | False
 node-soap/ok_stop_again_false                     | STOP   | False
 node-soap/ok_update                               | UPDATE | task 1, Started
 node-soap/start_members_out_of_order              | START  | 2
+spyne11/documented/get_one                        | GET    | Fault Client.SoapError, applied unknown
+spyne11/documented/login_ok                       | LOGIN  | Fault Client.SoapError, applied unknown
+spyne11/documented/start                          | START  | Fault Client.SoapError, applied unknown
+spyne11/soap11/all_by_name                        | ALL    | tasks [109] + header boolean
+spyne11/soap11/bad_ticket                         | GET    | OperationFailed SoSessionException, applied no + header boolean
+spyne11/soap11/by_associates                      | USERS  | tasks [109] + header boolean
+spyne11/soap11/delete_many                        | MANY   | None + header boolean
+spyne11/soap11/delete_unknown                     | DELETE | OperationFailed SoEntityNotFoundException, applied unknown + header boolean
+spyne11/soap11/generic                            | GENERIC | login of bob + header boolean + nil string
+spyne11/soap11/get_nil                            | GET    | None + header boolean
+spyne11/soap11/get_one                            | GET    | task 3, Started + header boolean
+spyne11/soap11/get_unknown                        | GET    | OperationFailed SoEntityNotFoundException, applied unknown + header boolean
+spyne11/soap11/implicit                           | IMPLIC | AuthenticationFailed flag, applied no + header boolean
+spyne11/soap11/list_3                             | LIST   | tasks [1, 2, 3] + header boolean
+spyne11/soap11/list_ctrl                          | LIST   | tasks [] + header boolean
+spyne11/soap11/list_dates                         | LIST   | tasks [] + header boolean
+spyne11/soap11/list_empty                         | LIST   | tasks [] + header boolean
+spyne11/soap11/list_fail                          | LIST   | OperationFailed SoException, applied unknown + header boolean
+spyne11/soap11/list_fatal                         | LIST   | tasks [] + header boolean
+spyne11/soap11/list_fault                         | LIST   | Fault Client.Lab, applied unknown
+spyne11/soap11/list_faultdetail                   | LIST   | tasks [] + header boolean
+spyne11/soap11/list_nil                           | LIST   | tasks [None] + header boolean
+spyne11/soap11/list_null                          | LIST   | tasks [] + header boolean
+spyne11/soap11/list_nullitem                      | LIST   | tasks [1, 2] + header boolean + nil BatchTaskInfo
+spyne11/soap11/list_text                          | LIST   | tasks [1, 2, 3, 4, 5, 6, 7, 8, 9, 10] + header boolean
+spyne11/soap11/list_unhandled                     | LIST   | Fault Server, applied unknown
+spyne11/soap11/login_boom                         | LOGIN  | OperationFailed SoLicenseException, applied unknown + header boolean
+spyne11/soap11/login_ok                           | LOGIN  | login of bob + header boolean + nil string
+spyne11/soap11/login_refused                      | LOGIN  | AuthenticationFailed flag, applied no + header boolean
+spyne11/soap11/no_ticket                          | GET    | OperationFailed SoSessionException, applied no + header boolean
+spyne11/soap11/start                              | START  | 109 + header boolean
+spyne11/soap11/start_enum_bad                     | UPDATE | HttpError HTTP 500, applied unknown
+spyne11/soap11/stop_unknown                       | STOP   | OperationFailed SoEntityNotFoundException, applied unknown + header boolean
+spyne11/soap11/system_info                        | SYSTEM | system Lab Spyne æøå, 10 + header boolean
+spyne11/soap11/token                              | TOKEN  | login of bob + header boolean + nil string
+spyne11/soap11/update_unknown                     | UPDATE | OperationFailed SoEntityNotFoundException, applied unknown + header boolean
+spyne11/soap12/all_by_name                        | ALL    | Fault Client.SoapError, applied unknown
+spyne11/soap12/bad_ticket                         | GET    | Fault Client.SoapError, applied unknown
+spyne11/soap12/by_associates                      | USERS  | Fault Client.SoapError, applied unknown
+spyne11/soap12/delete_many                        | MANY   | Fault Client.SoapError, applied unknown
+spyne11/soap12/delete_unknown                     | DELETE | Fault Client.SoapError, applied unknown
+spyne11/soap12/generic                            | GENERIC | Fault Client.SoapError, applied unknown
+spyne11/soap12/get_nil                            | GET    | Fault Client.SoapError, applied unknown
+spyne11/soap12/get_one                            | GET    | Fault Client.SoapError, applied unknown
+spyne11/soap12/get_unknown                        | GET    | Fault Client.SoapError, applied unknown
+spyne11/soap12/implicit                           | IMPLIC | Fault Client.SoapError, applied unknown
+spyne11/soap12/list_3                             | LIST   | Fault Client.SoapError, applied unknown
+spyne11/soap12/list_ctrl                          | LIST   | Fault Client.SoapError, applied unknown
+spyne11/soap12/list_dates                         | LIST   | Fault Client.SoapError, applied unknown
+spyne11/soap12/list_empty                         | LIST   | Fault Client.SoapError, applied unknown
+spyne11/soap12/list_fail                          | LIST   | Fault Client.SoapError, applied unknown
+spyne11/soap12/list_fatal                         | LIST   | Fault Client.SoapError, applied unknown
+spyne11/soap12/list_fault                         | LIST   | Fault Client.SoapError, applied unknown
+spyne11/soap12/list_faultdetail                   | LIST   | Fault Client.SoapError, applied unknown
+spyne11/soap12/list_nil                           | LIST   | Fault Client.SoapError, applied unknown
+spyne11/soap12/list_null                          | LIST   | Fault Client.SoapError, applied unknown
+spyne11/soap12/list_nullitem                      | LIST   | Fault Client.SoapError, applied unknown
+spyne11/soap12/list_text                          | LIST   | Fault Client.SoapError, applied unknown
+spyne11/soap12/list_unhandled                     | LIST   | Fault Client.SoapError, applied unknown
+spyne11/soap12/login_boom                         | LOGIN  | Fault Client.SoapError, applied unknown
+spyne11/soap12/login_ok                           | LOGIN  | Fault Client.SoapError, applied unknown
+spyne11/soap12/login_refused                      | LOGIN  | Fault Client.SoapError, applied unknown
+spyne11/soap12/no_ticket                          | GET    | Fault Client.SoapError, applied unknown
+spyne11/soap12/start                              | START  | Fault Client.SoapError, applied unknown
+spyne11/soap12/start_enum_bad                     | UPDATE | Fault Client.SoapError, applied unknown
+spyne11/soap12/stop_unknown                       | STOP   | Fault Client.SoapError, applied unknown
+spyne11/soap12/system_info                        | SYSTEM | Fault Client.SoapError, applied unknown
+spyne11/soap12/token                              | TOKEN  | Fault Client.SoapError, applied unknown
+spyne11/soap12/update_unknown                     | UPDATE | Fault Client.SoapError, applied unknown
 """
 NAMES = {
     "GET": "GetBatchTaskInfo",
@@ -177,6 +316,10 @@ NAMES = {
     "MANY": "DeleteBatchTasks",
     "LOGIN": "AuthenticateUsernamePassword",
     "SYSTEM": "GetSystemInfo",
+    "ALL": "GetAllBatchTaskInfosByName",
+    "GENERIC": "AuthenticateGeneric",
+    "IMPLIC": "AuthenticateImplicit",
+    "TOKEN": "AuthenticateWithAccessToken",
 }
 CELLS = [[cell.strip() for cell in line.split("|")] for line in TABLE.strip().splitlines()]
 ROWS = [(name, NAMES[operation], expected) for name, operation, expected in CELLS]
@@ -241,13 +384,17 @@ def test_what_a_recorded_answer_means(
 
 def test_every_recording_has_a_row() -> None:
     """No recording lies in the folder without an expected outcome, and every row names one."""
-    assert {row[0] for row in ROWS} == {str(path.relative_to(WIRE).with_suffix("")) for path in WIRE.glob("*/*.http")}
+    assert {row[0] for row in ROWS} == {str(path.relative_to(WIRE).with_suffix("")) for path in WIRE.rglob("*.http")}
     assert {row[1] for row in ROWS} <= set(OPERATIONS)
+    for path in WIRE.glob("*/operations.json"):
+        operations = json.loads(path.read_text())
+        rows = {name: operation for name, operation, _ in ROWS if name.startswith(f"{path.parent.name}/")}
+        assert rows == {f"{path.parent.name}/{name}": operation for name, operation in operations.items()}
 
 
 def test_the_recordings_are_copied_to_the_byte(shared: Path) -> None:
     """The fixtures are the shared recordings, but for the one in which no answer came."""
-    for original in (shared / "wire").glob("*/*.http"):
+    for original in (shared / "wire").rglob("*.http"):
         copy = WIRE / original.relative_to(shared / "wire")
         if original.read_bytes().startswith(b"HTTP/"):
             assert copy.read_bytes() == original.read_bytes(), copy

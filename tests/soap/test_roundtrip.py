@@ -32,9 +32,10 @@ def header_for(data: st.DataObject, operation: Operation[Any], binding: Binding)
     """Draw header blocks that a request of an operation can carry in a binding."""
     has_zone = operation.agent.takes_time_zone and not binding.is_documented
     zones = st.builds(SoTimeZone, so_time_zone_id=st.none() | st.integers(0, 99), so_time_zone_location_code=TEXT)
-    ticket = data.draw(st.none() | TEXT) if operation.agent.takes_ticket else None
+    tokens = TEXT.map(lambda text: text.strip(" \t\r\n"))  # white space around a token is dropped
+    ticket = data.draw(st.none() | tokens) if operation.agent.takes_ticket else None
     return RequestHeader(
-        application_token=data.draw(st.none() | TEXT),
+        application_token=data.draw(st.none() | tokens),
         credentials=None if ticket is None else SoCredentials(ticket=ticket),
         time_zone=data.draw(st.none() | zones) if has_zone else None,
     )

@@ -185,7 +185,11 @@ class ItemPattern:
         opened, closed = re.escape(tags[0].group()), re.escape(tags[-1].group())
         if is_nil(child):
             # An element with content is not nil to the decoder; the pattern matches none.
-            return {opened if len(tags) == 1 else f"{opened}{closed}": None} if child.tag in self._nillable else None
+            return (
+                {opened if len(tags) == 1 else f"{opened}{_SPACE}{closed}": None}
+                if child.tag in self._nillable
+                else None
+            )
         type_ = self._types.get(str(child.tag))
         hole = _pairs_pattern(tags[1:-1], child) if isinstance(type_, Dictionary) else _HOLE
         if type_ is None or hole is None:

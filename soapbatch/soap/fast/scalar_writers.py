@@ -66,8 +66,15 @@ def fast_int_list_writer(head: str, write_item: Writer, tail: str, general: Writ
 
 
 def _strings(longest: int, open_: str, close: str, general: Writer) -> Writer:
+    is_unlimited = longest == sys.maxsize  # else UTF-16 units are counted, which are characters in ASCII
+
     def write(value: Any) -> str:
-        if type(value) is str and len(value) <= longest and not needs_escaping(value):
+        if (
+            type(value) is str
+            and (value.isascii() or is_unlimited)
+            and len(value) <= longest
+            and not needs_escaping(value)
+        ):
             return f"{open_}{value}{close}"
         return general(value)
 

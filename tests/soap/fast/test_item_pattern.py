@@ -57,6 +57,10 @@ def said(chunks: Iterable[bytes], limits: Limits | None = None, *, collect: bool
     message = re.sub(
         r"(?s)(not well-formed XML|before its envelope does): .*", r"\1", problem.message if problem else "None"
     )
+    if problem is not None:
+        # References to forbidden characters are reported as bytes arrive: how many of a response that cannot be read
+        # depends on how far it was looked at.
+        told = [unknown for unknown in told if unknown.kind != "character"]
     return found, reply.result, told, reply.header, problem and problem.kind, message
 
 

@@ -77,6 +77,8 @@ def test_whatever_is_not_common(type_: WireType, value: object) -> None:
     [
         pytest.param("Description", "x" * 254, 88, True, id="as long as can be"),
         pytest.param("Description", "x" * 255, 88, False, id="too long"),
+        pytest.param("Description", "æ", 88, False, id="counted in UTF-16"),
+        pytest.param("Name", "æ" * 300, 88, True, id="any length"),
         pytest.param("ProgressPercent", 100, 88, True, id="100 %"),
         pytest.param("ProgressPercent", 101, 88, False, id="above 100 %"),
         pytest.param("ProgressPercent", -1, 88, False, id="below 0 %"),
