@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, NoReturn, Self
+from typing import Any, Final, NoReturn, Self, cast
 
 import httpx
 
@@ -22,6 +22,7 @@ from soapbatch.auth import (
     check_transport_security,
 )
 from soapbatch.calls import (
+    SECONDS,
     BatchAgent,
     BlobAgent,
     CallContext,
@@ -33,7 +34,18 @@ from soapbatch.calls import (
 )
 from soapbatch.errors import UsageError
 from soapbatch.jobs import Jobs
-from soapbatch.model import Address, Binding, Limits, Retries, Secret, ServiceVersion, SoTimeZone, parse_address
+from soapbatch.model import (
+    Address,
+    Binding,
+    Limits,
+    Retries,
+    Secret,
+    ServiceVersion,
+    SoTimeZone,
+    is_seconds,
+    kind_of,
+    parse_address,
+)
 from soapbatch.soap import SESSION_LOST, UnknownCallback, ignore_unknown
 from soapbatch.transport import MAX_CONNECTIONS, HttpClient, Sender, SendState, choose_transport
 
@@ -46,6 +58,8 @@ _HINTS: Final = {
     "transport": ": for example ConnectionPool() or httpx.ASGITransport(app); an httpx.AsyncClient is for http_client=",
     "http_client": ": an httpx.AsyncClient or an httpx2.AsyncClient; an httpx transport is for transport=",
 }
+_SECRETS: Final = frozenset({"ticket", "credentials", "application_token", "proxy"})  # arguments that may hold one
+_NO_RETRIES: Final = f"retries= takes attempts of 1 or more, and first_wait and longest_wait that are each {SECONDS}"
 _NO_TIME_ZONE: Final = (
     "time_zone= needs binding=Binding.SOAP11 or Binding.SOAP12: the documented form has no place for it"
 )
@@ -87,7 +101,7 @@ class Client:
         transport: httpx.AsyncBaseTransport | None = None,
         http_client: HttpClient | None = None,
         verify: bool | ssl.SSLContext = True,
-        proxy: str | httpx.Proxy | None = None,
+        proxy: str | Secret | httpx.Proxy | None = None,
         trust_env: bool = True,
         max_connections: int = MAX_CONNECTIONS,
         ticket_store: TicketStore | None = None,
@@ -124,7 +138,9 @@ class Client:
             transport: what carries requests instead of a `ConnectionPool`: any `httpx.AsyncBaseTransport`, such as
                 `httpx.ASGITransport(app)` or `httpx.MockTransport(handler)`. It is closed with the client.
             http_client: an `httpx.AsyncClient`, or httpx2's, to send through; it stays yours to close, and its own
-                timeouts hold beside `timeout` (httpx's default: 5 seconds).
+                timeouts hold beside `timeout` (httpx's default: 5 seconds). The loggers of such a client, "httpx" and
+                "httpcore", are not this library's: they show reason phrases, response headers and proxy headers
+                unmasked, as `ConnectionPool` does not.
             verify: of the default transport, as the next three: see `ConnectionPool`. An `ssl.SSLContext` with your CA
                 certificates; False accepts every certificate.
             proxy: URL of a proxy for everything.
@@ -143,6 +159,7 @@ class Client:
         """
         # No traceback shows a plain secret: each is wrapped in place before anything can raise.
         application_token, ticket = Secret.token(application_token), Secret.wrap(ticket)
+        credentials, proxy = cast("Credentials | None", Secret.wrap(credentials)), Secret.wrap(proxy)
         _check_types(
             base_url=(base_url, str | Location),
             application_token=(application_token, Secret | Callable | None),
@@ -163,7 +180,9 @@ class Client:
         for is_wrong, message in (
             (ticket is not None and credentials is not None, "pass ticket= or credentials=, not both"),
             (time_zone is not None and (binding is None or binding.is_documented), _NO_TIME_ZONE),
-            (not (timeout is None or timeout >= 0), "timeout= is a number of seconds, or None for no limit"),
+            (not (timeout is None or is_seconds(timeout)), f"timeout= is {SECONDS}, or None for no limit"),
+            (not is_seconds(grace), f"grace= is {SECONDS}"),
+            (not (retries is None or _is_usable(retries)), _NO_RETRIES),
             ((path_prefix or "/")[0] != "/", 'path_prefix= begins with a slash, or is ""'),
             (isinstance(session_errors, str), "session_errors= is a list of names, not one"),
         ):
@@ -233,6 +252,7 @@ class Client:
         Raises:
             UsageError: SOAPBATCH_URL is missing, or a variable cannot be used; its value is not shown.
         """
+        options = {name: Secret.wrap(value) if name in _SECRETS else value for name, value in options.items()}
         return cls(**(settings_from(os.environ if environ is None else environ) | options))
 
     @classmethod
@@ -392,7 +412,12 @@ def _check_types(**values: tuple[object, Any]) -> None:
     for name, (value, expected) in values.items():
         if not isinstance(value, expected):
             wanted = getattr(expected, "__name__", str(expected))
-            raise UsageError(f"{name}= takes {wanted}, not {type(value).__name__}{_HINTS.get(name, '')}")
+            raise UsageError(f"{name}= takes {wanted}, not {kind_of(value)}{_HINTS.get(name, '')}")
+
+
+def _is_usable(retries: Retries) -> bool:
+    is_count = isinstance(retries.attempts, int) and not isinstance(retries.attempts, bool) and retries.attempts >= 1
+    return is_count and is_seconds(retries.first_wait) and is_seconds(retries.longest_wait)
 
 
 def _where(base_url: str, version: ServiceVersion | int | str | None) -> tuple[Address, ServiceVersion] | str:

@@ -22,6 +22,7 @@ from soapbatch import (
     Implicit,
     InsecureTransport,
     OperationFailed,
+    Retries,
     ServiceVersion,
     SoapBatchError,
     Ticket,
@@ -32,9 +33,11 @@ from soapbatch.auth.ticket_stores import MemoryTicketStore
 from soapbatch.client import settings_from
 from soapbatch.model import SoTimeZone
 from soapbatch.model.secret import Secret
-from soapbatch.testing import DEMO_USER, ManualClock, NetServer, ServerException, User, failing
-from tests.support.clients import BASE, Script, in_process, now, scripted, virtual
+from soapbatch.operations import GET_BATCH_TASK_INFO, GET_BATCH_TASK_INFOS_BY_STATE
+from soapbatch.testing import DEMO_USER, ManualClock, NetServer, ServerException, User, failing, serve
+from tests.support.clients import BASE, Script, in_process, now, replying, scripted, virtual
 
+BAD_SECONDS: list[Any] = [float("nan"), float("inf"), -float("inf"), -1, -0.001, 1e18, 366 * 86400 + 1, True]
 OSLO = SoTimeZone(so_time_zone_location_code="Europe/Oslo")
 
 
@@ -280,7 +283,18 @@ async def test_a_session_error_of_ones_own_is_understood() -> None:
         pytest.param({"proxy": "http://p:1", "http_client": httpx.AsyncClient()}, "default transport", id="proxy"),
         pytest.param({"binding": "SOAP11"}, "binding= takes", id="binding"),
         pytest.param({"timeout": "5"}, "timeout= takes", id="timeout"),
-        pytest.param({"timeout": float("nan")}, "number of seconds", id="nan"),
+        *(
+            pytest.param({"timeout": bad}, "timeout= is a number of seconds", id=f"timeout {bad}")
+            for bad in BAD_SECONDS
+        ),
+        *(pytest.param({"grace": bad}, "grace= is a number of seconds", id=f"grace {bad}") for bad in BAD_SECONDS),
+        *(
+            pytest.param({"retries": Retries(**{name: bad})}, "retries= takes", id=f"{name} {bad}")
+            for name in ("first_wait", "longest_wait")
+            for bad in BAD_SECONDS
+        ),
+        *(pytest.param({"retries": Retries(attempts=n)}, "retries= takes", id=f"attempts {n}") for n in (0, -1, True)),
+        pytest.param({"retries": Retries(attempts=1.5)}, "retries= takes", id="attempts 1.5"),  # type: ignore[arg-type]
         pytest.param({"limits": {}}, "limits= takes", id="limits"),
         pytest.param({"path_prefix": "Remote"}, "begins with a slash", id="path_prefix"),
         pytest.param({"session_errors": "SoSessionException"}, "list of names", id="session_errors"),
@@ -297,6 +311,42 @@ def test_a_wrong_argument_is_refused_at_once(changed: dict[str, Any], says: str)
     with pytest.raises(UsageError, match=says) as caught:
         Client(**{"base_url": "https://crm.example.com"} | changed)
     assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("seconds", [*BAD_SECONDS, "5"])
+async def test_a_call_takes_seconds_that_a_timer_can_bear(seconds: Any) -> None:
+    """NaN would put the timers of the whole loop out of order: it is refused before anything is sent."""
+    client, script = scripted(replying(GET_BATCH_TASK_INFO))
+    async with client:
+        with pytest.raises(UsageError, match="timeout is a number of seconds, from 0 to 31622400") as caught:
+            await client.batch.get_batch_task_info(1, timeout=seconds)
+        assert (caught.value.operation, caught.value.applied) == ("GetBatchTaskInfo", "no")
+        with pytest.raises(UsageError):
+            await anext(client.batch.stream(GET_BATCH_TASK_INFOS_BY_STATE, state="All", options={"timeout": seconds}))
+        assert script.requests == []
+        for good in (None, 0.5, 366 * 86400):
+            await client.batch.get_batch_task_info(1, timeout=good)
+
+
+@pytest.mark.parametrize("seconds", BAD_SECONDS)
+def test_a_pool_keeps_connections_for_seconds_that_a_timer_can_bear(seconds: Any) -> None:
+    """The same holds for `keep_alive`."""
+    with pytest.raises(UsageError, match="keep_alive is a number of seconds"):
+        ConnectionPool(keep_alive=seconds)
+
+
+async def test_a_shared_transport_that_was_closed_is_named() -> None:
+    """A client whose transport another one has closed is not closed: the error says what to share, and how."""
+    server = NetServer()
+    async with serve(server) as url:
+        pool = ConnectionPool()
+        async with Client(url, ticket=server.tickets.issue(), transport=pool) as other:
+            async with Client(url, ticket=server.tickets.issue(), transport=pool) as client:
+                await client.batch.get_batch_task_info(1)
+            with pytest.raises(ClientClosed, match=r"transport of this client is closed.*async with ConnectionPool"):
+                await other.batch.get_batch_task_info(1)
+        with pytest.raises(ClientClosed, match="the client is closed"):
+            await other.batch.get_batch_task_info(1)
 
 
 @pytest.mark.parametrize("version", [86, "86", "Services86", "services86", ServiceVersion.V86])

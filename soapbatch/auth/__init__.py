@@ -11,6 +11,7 @@ from soapbatch.auth.credentials import (
     Generic as Generic,
     Implicit as Implicit,
     Provider as Provider,
+    SecretHolder as SecretHolder,
     SecretSource as SecretSource,
     Ticket as Ticket,
     UsernamePassword as UsernamePassword,

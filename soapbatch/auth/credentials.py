@@ -6,6 +6,7 @@ A provider holds its secrets as `Secret`: no repr shows a secret, and a provider
 Source: SoPrincipal75.wsdl to SoPrincipal88.wsdl; lifetimes from the published pages on NetServer tickets.
 """
 
+import inspect
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
@@ -25,7 +26,7 @@ from soapbatch.errors import (
     UsageError,
     clean_traceback,
 )
-from soapbatch.model import AuthenticateResponse, Secret, ServiceVersion
+from soapbatch.model import AuthenticateResponse, Secret, ServiceVersion, kind_of
 from soapbatch.operations import (
     AUTHENTICATE_GENERIC,
     AUTHENTICATE_IMPLICIT,
@@ -73,21 +74,30 @@ def _as_secret(value: object) -> Secret | None:
     return wrapped if isinstance(wrapped, Secret) else None
 
 
-def _shown(credentials: object, *names: str) -> str:
-    """Return a repr of `credentials`, which works while their constructor runs, too: a traceback may show them."""
-    if not all(hasattr(credentials, name) for name in names):
-        return f"{type(credentials).__name__}(...)"
-    shown = ", ".join(f"{name}={getattr(credentials, name)!r}" for name in names)
-    return f"{type(credentials).__name__}({shown})"
-
-
 def _as_token(value: object) -> Secret | None:
     """Return `value` as `_as_secret` does, without the white space around it."""
     return Secret.token(_as_secret(value))
 
 
+class SecretHolder:
+    """Base of a class that checks its secrets in its constructor, with a repr that works at any time.
+
+    If a constructor raises, a traceback may show the half-made object.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        """Return the class and its attributes, unless some are not set yet; secrets are masked."""
+        names: tuple[str, ...] = getattr(type(self), "__match_args__", ())
+        if not all(hasattr(self, name) for name in names):
+            return f"{type(self).__name__}(...)"
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return f"{type(self).__name__}({shown})"
+
+
 @attrs.frozen(init=False, repr=False)
-class Ticket:
+class Ticket(SecretHolder):
     """A ticket with its expiry.
 
     One class is both value and provider, so that a ticket from `await client.ticket()`, from a `TicketStore` or from a
@@ -135,10 +145,6 @@ class Ticket:
         object.__setattr__(self, "sliding", sliding)
         object.__setattr__(self, "renew_at", renew_at)
 
-    def __repr__(self) -> str:
-        """Return the attributes, with secrets masked."""
-        return _shown(self, "value", "expires_at", "sliding", "renew_at")
-
     def renews(self, _version: ServiceVersion, /) -> bool:
         """Return False: a ticket cannot obtain another ticket."""
         return False
@@ -155,7 +161,7 @@ SecretSource: TypeAlias = Callable[[], Awaitable[str | Secret]]
 
 
 @attrs.frozen(init=False, repr=False)
-class UsernamePassword:
+class UsernamePassword(SecretHolder):
     """A user's name and password, exchanged for a ticket with AuthenticateUsernamePassword.
 
     Attributes:
@@ -181,10 +187,6 @@ class UsernamePassword:
         object.__setattr__(self, "user", user)
         object.__setattr__(self, "password", secret)
 
-    def __repr__(self) -> str:
-        """Return the attributes, with secrets masked."""
-        return _shown(self, "user", "password")
-
     def renews(self, _version: ServiceVersion, /) -> bool:
         """Return True."""
         return True
@@ -196,7 +198,7 @@ class UsernamePassword:
 
 
 @attrs.frozen(init=False, repr=False)
-class AccessToken:
+class AccessToken(SecretHolder):
     """An OAuth access token (`8A:...`), or an async callable that fetches a fresh one.
 
     From Services86 on, requests carry the token in place of a ticket. Use does not extend a token: its issuer decides
@@ -228,10 +230,6 @@ class AccessToken:
             )
         object.__setattr__(self, "token", held)
         object.__setattr__(self, "exchange", exchange)
-
-    def __repr__(self) -> str:
-        """Return the attributes, with secrets masked."""
-        return _shown(self, "token", "exchange")
 
     def renews(self, version: ServiceVersion, /) -> bool:
         """Return whether a callable can fetch another token, or the exchange can be repeated."""
@@ -267,7 +265,7 @@ class Implicit:
 
 
 @attrs.frozen(init=False, repr=False)
-class Generic:
+class Generic(SecretHolder):
     """Key and value pairs that an authentication plugin of the server understands, sent with AuthenticateGeneric.
 
     Attributes:
@@ -292,10 +290,6 @@ class Generic:
         if not is_text:
             raise UsageError("Generic takes a mapping with keys that are str, and values that are str, Secret or None")
         object.__setattr__(self, "data", secrets)
-
-    def __repr__(self) -> str:
-        """Return the attributes, with secrets masked."""
-        return _shown(self, "data")
 
     def renews(self, _version: ServiceVersion, /) -> bool:
         """Return True."""
@@ -337,7 +331,7 @@ def as_provider(credentials: Credentials | str | Secret) -> Provider:
         return Ticket(credentials)
     if callable(credentials) and not isinstance(credentials, type):
         return _Callback(credentials)
-    kind = type(credentials).__name__
+    kind = kind_of(credentials)
     del credentials
     raise UsageError(
         "credentials are a Ticket, UsernamePassword, AccessToken, Implicit, Generic, "
@@ -458,12 +452,17 @@ async def _fetch(source: TicketSource) -> Ticket:
 async def _answer_of(source: Callable[[], Awaitable[object]], what: str) -> object:
     """Return what a callable of the user's returns, which may be of any type."""
     try:
-        return await source()
+        answer = source()
+        if inspect.isawaitable(answer):
+            return await answer
     except SoapBatchError:
         raise
     except Exception as error:
         with clean_traceback():
             raise _fetch_failed(_name_of(source), error, what) from error
+    kind = type(answer).__name__
+    del answer  # it may be the secret
+    raise UsageError(f"{_name_of(source)} must be async ('async def'): it returned {kind}, which cannot be awaited")
 
 
 def _name_of(source: object) -> str:

@@ -25,7 +25,14 @@ import attrs
 
 from soapbatch.auth.credentials import Authenticate, Provider, Ticket
 from soapbatch.auth.ticket_stores import TicketStore, TolerantStore
-from soapbatch.errors import AuthenticationFailed, ClientClosed, SoapBatchError
+from soapbatch.errors import (
+    AuthenticationFailed,
+    ClientClosed,
+    Fault,
+    ProtocolError,
+    SoapBatchError,
+    TransportError,
+)
 from soapbatch.model import Backoff, Secret, ServiceVersion
 from soapbatch.system import LOG, retrieve_exception, wait_until_done
 
@@ -36,6 +43,7 @@ _AHEAD: Final = 600.0  # seconds before the end of a ticket in which it is renew
 _AHEAD_SHARE: Final = 1 / 6  # of the lifetime, where that is less
 _BACKOFF: Final = Backoff(first=5.0, longest=60.0, longest_retry_after=300.0)  # seconds
 _BACKOFF_RETRYABLE: Final = attrs.evolve(_BACKOFF, first=1.0)
+_OF_A_LOGIN: Final = "the login failed: "
 _DROP_UNUSED_EVERY: Final = 5.0  # seconds between two tickets that the server refuses at their first use
 _SAVE_EVERY: Final = 300.0  # seconds between two writes of an expiry that a use has moved
 
@@ -357,7 +365,10 @@ def _now() -> float:
 
 
 def _for_one_more(error: BaseException) -> BaseException:
-    """Return a failed login's error for one more call, which was not sent."""
+    """Return a failed login's error for one more call, which was not sent. Its message says that it is of a login."""
     if not isinstance(error, SoapBatchError):
         return error  # a foreign error need not survive a copy
-    return error.copy(applied="no")
+    other = error.copy(applied="no")
+    if isinstance(error, TransportError | ProtocolError | Fault) and not str(error).startswith(_OF_A_LOGIN):
+        other.args = (f"{_OF_A_LOGIN}{error}", *error.args[1:])
+    return other

@@ -15,4 +15,4 @@ from soapbatch.calls.observability import (
     ResponseEvent as ResponseEvent,
 )
 from soapbatch.calls.rate import RateLimit as RateLimit
-from soapbatch.calls.settings import CallOptions as CallOptions, Settings as Settings
+from soapbatch.calls.settings import SECONDS as SECONDS, CallOptions as CallOptions, Settings as Settings

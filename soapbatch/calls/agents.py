@@ -229,7 +229,7 @@ class PrincipalAgent(_Agent):
         self, user_name: str, password: Secret | str, **options: Unpack[CallOptions]
     ) -> AuthenticateResponse:
         """Return a ticket for a user with a password. Raises AuthenticationFailed where there is none."""
-        password = password if isinstance(password, Secret) else Secret(password)
+        password = Secret.wrap(password)
         return await self._call(ops.AUTHENTICATE_USERNAME_PASSWORD, options, user_name, password)
 
     async def authenticate_implicit(self, **options: Unpack[CallOptions]) -> AuthenticateResponse:
@@ -240,14 +240,17 @@ class PrincipalAgent(_Agent):
         self, authentication_data: Mapping[str, Secret | str | None], **options: Unpack[CallOptions]
     ) -> AuthenticateResponse:
         """Return a ticket for whatever pairs a plugin of the server asks for. Raises AuthenticationFailed."""
-        authentication_data = {k: Secret(v) if isinstance(v, str) else v for k, v in authentication_data.items()}
+        is_mapping = isinstance(authentication_data, Mapping)
+        authentication_data = {k: Secret.wrap(v) for k, v in authentication_data.items()} if is_mapping else {}
+        if not is_mapping or not all(isinstance(key, str) for key in authentication_data):
+            raise UsageError("AuthenticateGeneric: authentication_data is a mapping of str to str, Secret or None")
         return await self._call(ops.AUTHENTICATE_GENERIC, options, authentication_data)
 
     async def authenticate_with_access_token(
         self, access_token: Secret | str, **options: Unpack[CallOptions]
     ) -> AuthenticateResponse:
         """Return a ticket for an OAuth access token (`8A:...`). Since Services86. Raises AuthenticationFailed."""
-        access_token = access_token if isinstance(access_token, Secret) else Secret(access_token)
+        access_token = Secret.wrap(access_token)
         return await self._call(ops.AUTHENTICATE_WITH_ACCESS_TOKEN, options, access_token)
 
     async def get_system_info(self, **options: Unpack[CallOptions]) -> SoSystemInfoCarrier | None:

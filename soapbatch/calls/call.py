@@ -31,7 +31,7 @@ from soapbatch.auth import (
 from soapbatch.calls.bindings import BindingSearch, answers_note, is_service_answer, last_answer, may_refuse_form
 from soapbatch.calls.exchange import Exchange
 from soapbatch.calls.lifetime import Lifetime
-from soapbatch.calls.settings import CallOptions, Settings
+from soapbatch.calls.settings import SECONDS, CallOptions, Settings
 from soapbatch.errors import (
     AccessDenied,
     ClientClosed,
@@ -41,7 +41,7 @@ from soapbatch.errors import (
     TransportError,
     UsageError,
 )
-from soapbatch.model import AuthenticateResponse, Binding, Secret
+from soapbatch.model import AuthenticateResponse, Binding, Secret, is_seconds
 from soapbatch.operations import GET_BATCH_TASK_INFO, AuthenticateOperation, Operation
 from soapbatch.soap import PreparedRequest, prepare_request
 from soapbatch.system import LOG
@@ -170,8 +170,8 @@ class Call(Generic[R]):
         self._attempts_made = 0
         self._may_be_applied = False
         self._prepared: dict[tuple[Binding, Secret | None], PreparedRequest] = {}
-        if not isinstance(self._timeout, int | float | None):
-            raise self._about(UsageError("timeout is a number of seconds, or None for no limit"))
+        if not (self._timeout is None or is_seconds(self._timeout)):
+            raise self._about(UsageError(f"timeout is {SECONDS}, or None for no limit"))
         if not options.keys() <= _OPTIONS:
             unknown = ", ".join(sorted(options.keys() - _OPTIONS))
             raise self._about(UsageError(f"a call takes the options {', '.join(sorted(_OPTIONS))}, not {unknown}"))
@@ -258,21 +258,23 @@ class Call(Generic[R]):
         if tickets is None:
             return await self._exchange(None)
         self._prepare(self._context.search.binding or Binding.DOCUMENTED)  # what cannot be sent costs no login
-        self._state = SendState(phase="login")
-        ticket = await tickets.current()
-        try:
-            result = await self._exchange(ticket)
-        except (OperationFailed, Fault, AccessDenied) as error:
-            if not self._refuses_ticket(error):
-                raise
-            error.proven_not_applied()
+        may_renew = True
+        while True:
             self._state = SendState(phase="login")
-            if not await tickets.rejected(ticket):
-                raise
             ticket = await tickets.current()
-            result = await self._exchange(ticket)
-        tickets.used(ticket)
-        return result
+            try:
+                result = await self._exchange(ticket)
+            except (OperationFailed, Fault, AccessDenied) as error:
+                if not self._refuses_ticket(error):
+                    raise
+                error.proven_not_applied()
+                self._state = SendState(phase="login")
+                if not (may_renew and await tickets.rejected(ticket)):
+                    raise
+                may_renew = False
+            else:
+                tickets.used(ticket)
+                return result
 
     def _exchange(self, ticket: IssuedTicket | None) -> Coroutine[Any, Any, Any]:
         """Exchange in the binding that the server takes; until that is known, one call at a time finds out."""

@@ -61,7 +61,14 @@ from soapbatch.model.schema import (
     WireType as WireType,
 )
 from soapbatch.model.seconds import LONGEST_SECONDS as LONGEST_SECONDS, is_seconds as is_seconds
-from soapbatch.model.secret import MASK as MASK, Secret as Secret, redact as redact, redact_envelope as redact_envelope
+from soapbatch.model.secret import (
+    MASK as MASK,
+    Secret as Secret,
+    Withheld as Withheld,
+    kind_of as kind_of,
+    redact as redact,
+    redact_envelope as redact_envelope,
+)
 from soapbatch.model.services import (
     AGENTS as AGENTS,
     ARRAYS as ARRAYS,

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterable
 from typing import Final, NoReturn, TypeVar
 
+import attrs
+
 T = TypeVar("T")
 
 MASK: Final = "***"
@@ -55,8 +57,11 @@ class Secret:
     def wrap(cls, value: "str | Secret | T") -> "Secret | T":
         """Return a text as a Secret, and any other value as it is. Raises nothing.
 
-        Wrap a secret before anything can fail: a traceback may show the locals of a frame.
+        Wrap a secret before anything can fail: a traceback may show the locals of a frame. So bytes and containers,
+        which no argument takes for a secret and which may hold one, become a `Withheld`.
         """
+        if isinstance(value, _MAY_HOLD_A_SECRET):
+            return Withheld(type(value).__name__)  # type: ignore[return-value]  # of no type that anything takes
         return cls(value) if isinstance(value, str) else value
 
     @classmethod
@@ -91,6 +96,25 @@ class Secret:
     def __reduce__(self) -> NoReturn:
         """Raise TypeError: a pickle would hold the plain value."""
         raise TypeError("a Secret cannot be pickled; pass the value itself through a channel that you trust")
+
+
+@attrs.frozen
+class Withheld:
+    """Stands for a value of a wrong type that may hold a secret, and does not show it.
+
+    Attributes:
+        kind: the name of the value's type.
+    """
+
+    kind: str
+
+
+_MAY_HOLD_A_SECRET: Final = (bytes, bytearray, memoryview, tuple, list, set, frozenset, dict)
+
+
+def kind_of(value: object) -> str:
+    """Return the name of a value's type, also of a value that is withheld: for errors about wrong types."""
+    return value.kind if isinstance(value, Withheld) else type(value).__name__
 
 
 def redact(text: str, secrets: Iterable[Secret] = ()) -> str:

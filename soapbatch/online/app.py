@@ -87,7 +87,7 @@ class OnlineApp:
         transport: httpx.AsyncBaseTransport | None = None,
         http_client: HttpClient | None = None,
         verify: bool | ssl.SSLContext = True,
-        proxy: str | httpx.Proxy | None = None,
+        proxy: str | Secret | httpx.Proxy | None = None,
         trust_env: bool = True,
         max_connections: int = MAX_CONNECTIONS,
         now: Callable[[], datetime] = utc_now,
@@ -117,6 +117,7 @@ class OnlineApp:
             UsageError: an argument is missing or wrong, or the extra `soapbatch[online]` is missing.
         """
         secret, key = Secret.wrap(client_secret), hold(private_key)
+        proxy = Secret.wrap(proxy)
         del client_secret, private_key
         self._client_secret = _checked(secret)
         self._limit = None if max_rate is None else RateLimit(max_rate).rate

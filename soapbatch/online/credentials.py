@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from soapbatch.auth import Ticket
+from soapbatch.auth import SecretHolder, Ticket
 from soapbatch.errors import SoapBatchError, TokenNotTrusted, UsageError, clean_traceback
 from soapbatch.model import Secret
 from soapbatch.online import responses
@@ -47,8 +47,8 @@ class AppIdentity:
     private_key: PrivateKey | None
 
 
-@attrs.frozen(init=False)
-class SystemUser:
+@attrs.frozen(init=False, repr=False)
+class SystemUser(SecretHolder):
     """The system user of an app in a tenant: how a server signs in without a person.
 
     A ticket comes from PartnerSystemUser over REST, and slides for 6 hours like any other.

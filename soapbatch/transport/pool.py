@@ -23,6 +23,7 @@ import attrs
 import httpx
 
 from soapbatch.errors import ClientClosed, UsageError
+from soapbatch.model import Secret, is_seconds
 from soapbatch.system import retrieve_exception, wait_until_done
 from soapbatch.transport.connection import Connection, Origin, TlsContext, origin_of
 from soapbatch.transport.proxies import environment_proxy, read_proxy
@@ -80,7 +81,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         max_per_host: int | None = None,
         keep_alive: float = KEEP_ALIVE,
         verify: bool | ssl.SSLContext = True,
-        proxy: str | httpx.Proxy | None = None,
+        proxy: str | Secret | httpx.Proxy | None = None,
         trust_env: bool = True,
     ) -> None:
         """Set up; nothing is opened or read before the first request.
@@ -97,8 +98,11 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         Raises:
             UsageError: a value that cannot be used.
         """
+        proxy = Secret.wrap(proxy)  # before anything can fail: a traceback may show this frame
         if max_connections < 1 or (max_per_host is not None and max_per_host < 1):
             raise UsageError("max_connections and max_per_host must be at least 1")
+        if not is_seconds(keep_alive):
+            raise UsageError("keep_alive is a number of seconds, up to a year")
         if verify is False:
             warnings.warn("verify=False accepts forged certificates: it is for tests", RuntimeWarning, stacklevel=2)
         self._max_connections = max_connections
@@ -365,7 +369,10 @@ class PooledStream(httpx.AsyncByteStream):
 
 
 def _closed() -> ClientClosed:
-    return ClientClosed.refused("the request")
+    return ClientClosed(
+        "the transport of this client is closed: the request was not sent. A client closes its transport: to share a "
+        "pool, use it as a block, 'async with ConnectionPool() as pool'"
+    )
 
 
 async def _finish(work: Coroutine[Any, Any, None]) -> None:

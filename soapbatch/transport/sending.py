@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, Protocol, cast, runtime_checkable
 
 import httpx
 
-from soapbatch.errors import ClientClosed, ProtocolError, UsageError
+from soapbatch.errors import ClientClosed, ProtocolError, UsageError, clean_traceback
 from soapbatch.system import run_to_completion
 from soapbatch.transport.error_mapping import stale_response, transport_error
 from soapbatch.transport.pool import ConnectionPool, PooledStream
@@ -102,7 +102,8 @@ class Sender:
             if trace.is_used:
                 self._traced.add(host)
         del headers, body  # tracebacks may show locals
-        raise failure
+        with clean_traceback():  # the frames of a transport hold the envelope
+            raise failure
 
     def proxy_for(self, url: str) -> str | None:
         """Return the host of the proxy that a request to `url` would go through; None: there is none, or it is unknown.
@@ -155,7 +156,8 @@ class HttpResponse:
         except Exception as error:  # noqa: BLE001 - whatever a foreign transport raises becomes ours
             state = self._state
             failure = transport_error(error, phase=state.phase, is_sent=state.sent, url=self._url, handled=handled)
-        raise failure
+        with clean_traceback():
+            raise failure
 
     async def aclose(self) -> None:
         """Give the connection back, or close it when the body was not read to its end. Idempotent.

@@ -7,6 +7,7 @@ from typing import Final
 import httpx
 
 from soapbatch.errors import UsageError
+from soapbatch.model import Secret
 from soapbatch.transport.pool import MAX_CONNECTIONS, ConnectionPool
 from soapbatch.transport.sending import ClientTransport, HttpClient, Sender
 
@@ -21,7 +22,7 @@ def choose_transport(
     http_client: HttpClient | None = None,
     *,
     verify: bool | ssl.SSLContext = True,
-    proxy: str | httpx.Proxy | None = None,
+    proxy: str | Secret | httpx.Proxy | None = None,
     trust_env: bool = True,
     max_connections: int = MAX_CONNECTIONS,
 ) -> httpx.AsyncBaseTransport:
@@ -30,6 +31,7 @@ def choose_transport(
     Raises:
         UsageError: the arguments contradict each other.
     """
+    proxy = Secret.wrap(proxy)
     if transport is not None and http_client is not None:
         raise UsageError("pass transport= or http_client=, not both")
     if transport is None and http_client is None:

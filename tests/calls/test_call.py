@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import math
 import sys
+from typing import Any, Literal
 
 import httpx
 import pytest
@@ -15,6 +16,7 @@ from soapbatch import (
     Client,
     ConnectFailed,
     ConnectionLost,
+    Fault,
     OperationFailed,
     ServiceVersion,
     SoapBatchError,
@@ -78,6 +80,44 @@ async def test_a_server_that_refuses_every_ticket_is_asked_twice() -> None:
     assert (caught.value.error_type, caught.value.applied) == ("SoSessionException", "no")
     assert server.counts["GetBatchTaskInfo"] == 2
     assert server.tickets.logins == 2
+
+
+@pytest.mark.parametrize("told", ["header", "fault"])
+@pytest.mark.parametrize("call", ["start", "stream"])
+async def test_a_custom_session_error_that_is_refused_twice_was_not_applied(
+    told: Literal["header", "fault"], call: str
+) -> None:
+    """A ticket that the server refuses in its own words is a refused ticket both times: nothing was applied."""
+    server = NetServer(failures=told)
+    refused = ServerException("My.TicketGone", "no such ticket")
+    made: dict[str, Any] = {
+        "start": lambda client: client.batch.start_batch_job(JOB),
+        "stream": lambda client: anext(client.batch.stream(GET_BATCH_TASK_INFOS_BY_STATE, state="All")),
+    }
+    for operation in ("StartBatchJob", "GetBatchTaskInfosByState"):
+        server.intercept(operation, failing(refused), times=None)
+    async with in_process(
+        server,
+        credentials=UsernamePassword("demo", "demo"),
+        session_errors=["TicketGone"],
+        binding=Binding.SOAP11,
+    ) as client:
+        with pytest.raises((OperationFailed, Fault)) as caught:
+            await made[call](client)
+    assert "no such ticket" in str(caught.value)
+    assert caught.value.applied == "no"
+    assert len(server.calls) == 4
+    assert server.tickets.logins == 2
+
+
+async def test_a_custom_error_that_is_no_session_error_may_have_been_applied() -> None:
+    """The same error, where nobody says that it means a refused ticket, proves nothing, and is not repeated."""
+    server = NetServer()
+    server.intercept("StartBatchJob", failing(ServerException("My.TicketGone", "no such ticket")), times=None)
+    async with in_process(server, binding=Binding.SOAP11) as client:
+        with pytest.raises(OperationFailed) as caught:
+            await client.batch.start_batch_job(JOB)
+    assert (caught.value.applied, server.counts["StartBatchJob"]) == ("unknown", 1)
 
 
 async def test_a_renewal_that_fails_is_what_is_raised() -> None:
