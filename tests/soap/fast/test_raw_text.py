@@ -110,10 +110,19 @@ def test_references(reference: str, value: str) -> None:
     assert [task.parameter_object for task in tasks] == [{"k": value}] * 10
 
 
-def test_a_reference_that_is_none() -> None:
+@pytest.mark.parametrize(
+    "reference",
+    [
+        pytest.param(b"&nonsense;", id="unknown"),
+        pytest.param(b"&#1;", id="illegal"),
+        pytest.param(b"&#xFFFE;", id="no character"),
+        pytest.param(b"&#x110000;", id="too high"),
+    ],
+)
+def test_a_reference_that_is_none(reference: bytes) -> None:
     """What cannot be read is an error of the answer, and not left to whoever looks at the task."""
     before, mark, after = response({"k": "REFERENCE"}).rpartition(b"REFERENCE")
-    tasks, problem = read(before + mark.replace(b"REFERENCE", b"&nonsense;") + after)
+    tasks, problem = read(before + mark.replace(b"REFERENCE", reference) + after)
     assert [task.id for task in tasks] == [*range(9)]
     assert "not well-formed" in str(problem)
 
