@@ -145,11 +145,13 @@ async def test_a_transport_is_open_as_long_as_the_clients() -> None:
             events.append(f"left for {error!r}, closed: {[*map(is_closed, world.made)]}")
             raise
 
-    with pytest.raises(KeyError):
-        async with Tenants(world.connect, transport=opened()) as tenants:
-            async with tenants.client("a"):
-                assert events == ["entered, 0 made"]
+    async def fail() -> None:
+        async with Tenants(world.connect, transport=opened()) as tenants, tenants.client("a"):
+            assert events == ["entered, 0 made"]
             raise KeyError("acme")
+
+    with pytest.raises(KeyError):
+        await fail()
     assert events == ["entered, 0 made", "left for KeyError('acme'), closed: [True]"]
 
 
