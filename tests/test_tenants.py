@@ -1,7 +1,9 @@
 """One client a tenant: opened once, closed when idle, closed with the block."""
 
 import asyncio
+import contextlib
 import math
+from collections.abc import AsyncGenerator
 
 import httpx
 import pytest
@@ -127,6 +129,30 @@ async def test_leaving_the_block_ends_what_still_connects() -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert asyncio.get_running_loop().time() < 10
+
+
+@virtual
+async def test_a_transport_is_open_as_long_as_the_clients() -> None:
+    """Its block is entered before the first connect, and left after the last client is closed, also after an error."""
+    world, events = World(), list[str]()
+
+    @contextlib.asynccontextmanager
+    async def opened() -> AsyncGenerator[None]:
+        events.append(f"entered, {len(world.made)} made")
+        try:
+            yield
+        except KeyError as error:
+            events.append(f"left for {error!r}, closed: {[*map(is_closed, world.made)]}")
+            raise
+
+    async def fail() -> None:
+        async with Tenants(world.connect, transport=opened()) as tenants, tenants.client("a"):
+            assert events == ["entered, 0 made"]
+            raise KeyError("acme")
+
+    with pytest.raises(KeyError):
+        await fail()
+    assert events == ["entered, 0 made", "left for KeyError('acme'), closed: [True]"]
 
 
 @pytest.mark.parametrize(

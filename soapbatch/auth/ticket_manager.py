@@ -173,11 +173,6 @@ class TicketManager:
         self._login: _LoginInFlight | None = None
         self._cool_down = _CoolDown()
 
-    @property
-    def has_ticket(self) -> bool:
-        """Whether there is a ticket. Then `current` logs in only if the ticket has ended."""
-        return self._held is not None
-
     async def current(self) -> IssuedTicket:
         """Return the ticket for a call that is sent now; obtain one if necessary.
 

@@ -224,23 +224,24 @@ def _fault(about: _Exchange, block: FaultBlock) -> Fault:
         reasons=reasons,
         actor=_shown(block.actor, secrets),
         detail=_shown(block.detail, secrets),
-        exception_info=_shown_info(info, secrets),
+        exception_info=None if info is None else _shown_info(info, secrets),
         status=about.status,
         **common,
     )
 
 
 def _operation_failed(about: _Exchange, info: ExceptionInfo | None) -> OperationFailed:
-    shown = _shown_info(info, about.secrets)
+    shown: ExceptionInfo | None = None
     reason = "the server says Succeeded=false and gives no reason"
     advice = ""
-    if shown is not None:
+    if info is not None:
+        shown = _shown_info(info, about.secrets)
         reason = shown.message or shown.friendly_text or "no message"
         reason = f"{shown.error_type}: {reason}" if shown.error_type else reason
         if advice := about.advice(_UNSEEN_CREDENTIALS, is_refused=_is_about_credentials(info)):
             reason = f"{reason.rstrip('.')}."
-    if info is not None and info.error_type == _NOT_ALLOWED:  # inferred: how a wrong application token is answered
-        reason = f"{reason}; check the user's rights, and application_token= (the app's client secret)"
+        if info.error_type == _NOT_ALLOWED:  # inferred: how a wrong application token is answered
+            reason = f"{reason}; check the user's rights, and application_token= (the app's client secret)"
     common = about.common
     if _is_session_lost(info):
         common["applied"] = "no"
@@ -252,10 +253,8 @@ def _is_session_lost(info: ExceptionInfo | None) -> bool:
     return info is not None and info.error_type == SESSION_LOST
 
 
-def _is_about_credentials(info: ExceptionInfo | None) -> bool:
+def _is_about_credentials(info: ExceptionInfo) -> bool:
     """Return whether an exception may mean that the server has not seen the credentials."""
-    if info is None:
-        return False
     texts = (info.error_type, info.message, info.friendly_text)
     return any(text and _ABOUT_CREDENTIALS.search(text[:_SEARCHED]) for text in texts)
 
@@ -299,17 +298,15 @@ def _shown_name(name: str | None, secrets: tuple[Secret, ...]) -> str | None:
     return _shown(name, () if name is not None and _NAME.fullmatch(name) else secrets)
 
 
-def _shown_info(info: ExceptionInfo | None, secrets: tuple[Secret, ...]) -> ExceptionInfo | None:
-    if info is None:
-        return None
+def _shown_info(info: ExceptionInfo, secrets: tuple[Secret, ...]) -> ExceptionInfo:
     texts = {name: _shown(getattr(info, name), secrets) for name in _TEXTS}
-    pairs = info.parameters
+    pairs, inner = info.parameters, info.inner_exception
     return attrs.evolve(
         info,
         **texts,
         exception_type=_shown_name(info.exception_type, secrets),
         parameters=None if pairs is None else {redact(k, secrets): _shown(v, secrets) for k, v in pairs.items()},
-        inner_exception=_shown_info(info.inner_exception, secrets),
+        inner_exception=None if inner is None else _shown_info(inner, secrets),
     )
 
 

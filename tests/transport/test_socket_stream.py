@@ -198,6 +198,21 @@ async def test_others_get_their_turn_while_much_is_sent() -> None:
     await other
 
 
+async def test_sending_waits_for_room_and_goes_on() -> None:
+    """Nothing is sent while the network takes no more; the rest is sent once it does."""
+    stream, transport = SocketStream(), Endless()
+    stream.connection_made(transport)
+    stream.pause_writing()
+    sending = asyncio.create_task(stream.send(bytes(300 * 1024)))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert transport.events == [256 * 1024]
+    stream.resume_writing()
+    await sending
+    assert transport.events == [256 * 1024, 44 * 1024]
+    assert not stream._is_cut
+
+
 @pytest.mark.parametrize("is_secure", [False, True], ids=["plain", "tls"])
 async def test_what_has_not_left_is_known(is_secure: bool, authority: Authority) -> None:  # noqa: FBT001 - a column
     """A stream is not at rest while a part of a request is in any buffer, be it below TLS."""

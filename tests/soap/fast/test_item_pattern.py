@@ -61,6 +61,8 @@ def said(chunks: Iterable[bytes], limits: Limits | None = None, *, collect: bool
         # References to forbidden characters are reported as bytes arrive: how many of a response that cannot be read
         # depends on how far it was looked at.
         told = [unknown for unknown in told if unknown.kind != "character"]
+    # For the same reason they come earlier or later among the others, depending on the pieces.
+    told.sort(key=lambda unknown: unknown.kind == "character")
     return found, reply.result, told, reply.header, problem and problem.kind, message
 
 
