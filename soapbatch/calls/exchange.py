@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -9,11 +10,14 @@ from typing import Any, Final
 from soapbatch.calls.observability import LOGGED_BYTES, WIRE, RequestEvent, log_request, log_response
 from soapbatch.calls.settings import Settings
 from soapbatch.errors import ProtocolError, TransportError, UnreadableResponse, clean_traceback
-from soapbatch.model import ReplyHeader, Secret, parse_retry_after
+from soapbatch.model import KIB, ReplyHeader, Secret, parse_retry_after
 from soapbatch.operations import Operation
 from soapbatch.soap import CHUNK, ParsedResponse, Problem, Request, ResponseParser, interpret
 from soapbatch.transport import Decompressor, HttpResponse, Sender, SendState, merged_headers
 
+_FIRST_STEP: Final = 4 * KIB  # bytes that are parsed at once, to begin with
+_SMALLEST_STEP: Final = KIB
+_SLOW: Final = 0.003  # seconds of parsing after which other tasks get their turn
 _READS_IN_A_ROW: Final = 16  # of pieces that are there already, before other tasks get their turn
 # HTTP statuses that decide alone: the body of such a response gives an error no more than an excerpt.
 _BODY_SAYS_LITTLE: Final = frozenset({401, 403, 413, 415, 421, 429, 503})
@@ -70,6 +74,9 @@ class Exchange:
         self._pieces: Iterator[bytes] = iter(())
         self._problem: Problem | None = None
         self._received = self._reads = 0
+        self._rest = b""
+        self._step = _FIRST_STEP
+        self._busy = 0.0  # seconds of parsing since other tasks had their turn
         self._shown = b""
         self._body_ends: float | None = None
         self._is_closed = False
@@ -98,18 +105,44 @@ class Exchange:
             collect=self._collect,
         )
         try:
-            self._decompressor = Decompressor(response.headers.get("content-encoding", ""), settings.limits)
+            self._decompressor = Decompressor(
+                response.headers.get("content-encoding", ""), settings.limits, streamed=not self._collect
+            )
         except ProtocolError as error:
             self._problem = Problem.of(error)
 
     async def read(self) -> list[Any] | None:
         """Return the items that the next piece of the response completes; None at its end."""
-        assert self._response is not None  # noqa: S101 - receive() came first
         if self._problem is not None or self._parser.problem is not None:
             return None
+        await self._take_turns()
+        if not self._rest:
+            piece = await self._next_piece()
+            if piece is None:
+                return None
+            self._rest = piece
+            self._received += len(piece)
+            if WIRE.isEnabledFor(logging.DEBUG):
+                self._shown += piece[: LOGGED_BYTES - len(self._shown)]
+        piece, self._rest = self._rest[: self._step], self._rest[self._step :]
+        started = time.perf_counter()
+        items = self._parser.feed(piece)
+        taken = time.perf_counter() - started
+        self._busy += taken
+        # A server decides how much work a byte is: of many tiny items, fewer bytes are parsed without a pause.
+        self._step = min(self._step * 2, CHUNK) if taken < _SLOW / 2 else max(self._step // 2, _SMALLEST_STEP)
+        return items
+
+    async def _take_turns(self) -> None:
+        """Let other tasks run now and then: a long response must not keep the event loop to itself."""
         self._reads += 1
-        if self._received >= CHUNK or self._reads % _READS_IN_A_ROW == 0:
-            await asyncio.sleep(0)  # a long response must not keep the event loop to itself
+        if self._received >= CHUNK or self._reads % _READS_IN_A_ROW == 0 or self._busy > _SLOW:
+            self._busy = 0.0
+            await asyncio.sleep(0)
+
+    async def _next_piece(self) -> bytes | None:
+        """Return the next piece of the response, decompressed; None at its end, or if it cannot be decompressed."""
+        assert self._response is not None  # noqa: S101 - receive() came first
         try:
             piece = next(self._pieces, None)
             while piece is None:
@@ -120,6 +153,8 @@ class Exchange:
                     return None
                 self._pieces = self._decompressor.feed(chunk)
                 piece = next(self._pieces, None)
+                if piece is None:
+                    await self._take_turns()  # compressed data may hold nothing
         except ProtocolError as error:
             self._problem = Problem.of(error)
             return None
@@ -129,10 +164,7 @@ class Exchange:
             # The status says what has happened, whatever became of the body.
             self._problem = Problem(UnreadableResponse, str(error))
             return None
-        self._received += len(piece)
-        if WIRE.isEnabledFor(logging.DEBUG):
-            self._shown += piece[: LOGGED_BYTES - len(self._shown)]
-        return self._parser.feed(piece)
+        return piece
 
     def result(self) -> Any:
         """Return the result of the operation, or raise what the response means."""
@@ -167,6 +199,8 @@ class Exchange:
         try:
             if self._response is not None:
                 await self._response.aclose()
+                while outcome != "ok" and self._parser.discard():  # noqa: ASYNC110 - each call frees a part
+                    await asyncio.sleep(0)
         finally:
             log_response(
                 self._settings.hooks,

@@ -50,6 +50,8 @@ class ForbiddenReferences:
 
     def feed(self, data: bytes, *, final: bool = False) -> bytes:
         """Return what `data` completes; `final`: these are the last bytes."""
+        if not data and not self._held:
+            return data
         if self._held:
             data, self._held = self._held + data, b""
         last = max(data.rfind(b"<", -_LONGEST_UNFINISHED), data.rfind(b"&", -_LONGEST_UNFINISHED))

@@ -21,6 +21,7 @@ from lxml import etree
 
 from soapbatch.errors import LimitExceeded, UnreadableResponse
 from soapbatch.model import Limits, redact
+from soapbatch.soap.names import NAMES
 
 Events: TypeAlias = list[tuple[str, etree._Element]]  # noqa: SLF001 - it has no public name
 
@@ -60,6 +61,12 @@ _SMALL: Final = 1000  # tags of a document that the garbage collector may free l
 _UNDECLARED = re.compile(rb".{0,8}\Z|(?:\xef\xbb\xbf)?<\?xml[^>]*\Z", re.DOTALL)  # the encoding may still follow
 _PROLOG = re.compile(rb"(?:\s++|<\?.*?\?>|<!--.*?-->)*+", re.DOTALL)
 _UNDECIDED = re.compile(rb"<?|<!-?|<\?.*|<!--.*", re.DOTALL)  # an unfinished token of the prolog
+_TEXTS: Final = 16  # of the longest length, which a document may hold at once; and tags with the most attributes
+_NO_TAG: Final = (b"!", b"?")  # what follows the `<` of a comment, a CDATA section or a processing instruction
+_QUOTES: Final = b"\"'"
+_START_TAG = re.compile(rb"""<[^/<>!?"'][^<>"']*(?:"[^"<]*"[^<>"']*|'[^'<]*'[^<>"']*)*+""")
+_CUT_TAG = re.compile(rb"""<(?![!?])[^<>"']*(?:"[^"<]*"[^<>"']*|'[^'<]*'[^<>"']*)*+""")
+_INSIDE: Final = {b"": re.compile(rb"[<>\"']"), b'"': re.compile(rb'[<"]'), b"'": re.compile(rb"[<']")}
 _LIBXML2_TEXT: Final = 10_000_000  # bytes of a text that libxml2 reads, unless it is to read huge documents
 # No network, no entities, no DTD, no recovery. lxml drops comments and processing instructions, so that the text of an
 # element is one piece.
@@ -75,6 +82,7 @@ SAFE_OPTIONS: Final[Mapping[str, Any]] = {
 }
 _DECLARATION_ROOM: Final = 256  # bytes within which an XML declaration names its encoding
 # libxml2 reports these codes at the end of complete documents, too: no element at all, and namespace errors.
+_NAME_REQUIRED: Final = 68
 _NOT_TRUNCATED: Final = frozenset({4, 200, 201, 202, 203, 204, 205})
 
 
@@ -211,12 +219,15 @@ class SafeXmlParser:
         """Prepare to parse a document; report the start and end events of elements with these `tags`."""
         self._limits = limits
         self._names = tuple(tags)
-        self._prolog: bytes | None = b""
+        self._prolog: bytearray | None = bytearray()
         self._look_at = 1
+        self._names_cost = 0
+        self._in_tag = 0  # attributes of a tag that comes in pieces
         self._text_run = 0
-        self._tags = 0
+        self._tags = self._bytes = 0
         self._all_tags = 0
         self._is_ended = False
+        self._is_cut = False
         self._problem: UnreadableResponse | LimitExceeded | None = None
         self._whole: etree._Element | None = None
         self.root: etree._Element | None = None
@@ -226,6 +237,10 @@ class SafeXmlParser:
         # Beyond libxml2's own limits, those of `Limits` hold: they are checked before libxml2 gets the bytes.
         huge = self._limits.text_length > _LIBXML2_TEXT
         return etree.XMLPullParser(events=("start", "end"), tag=self._names, huge_tree=huge, **SAFE_OPTIONS)
+
+    @cached_property
+    def _tag(self) -> "UnfinishedTag":
+        return UnfinishedTag()
 
     def feed(self, data: bytes) -> Events:
         """Return the events that `data`, UTF-8, completes: also those before an error, which `check` raises."""
@@ -243,30 +258,75 @@ class SafeXmlParser:
 
     def flush(self) -> Events:
         """Return the events of the bytes that were kept back until the prolog is complete."""
+        if self._whole is not None:
+            return []
         self._look_at = 0
-        return self._take(b"") if self._prolog else []
+        self._is_cut = self._is_cut or self._tag.is_open
+        return self._take(b"", final=True)
 
-    def _take(self, data: bytes) -> Events:
-        data = self.check_limits(data)
-        return self.feed_lxml(data) if data else []
+    def _take(self, data: bytes, *, final: bool = False) -> Events:
+        data = self._behind_prolog(data)
+        if data:
+            self._check_text_run(data)
+        received = data
+        data = self._tag.hold_back(data) if not final else self._tag.release() + data
+        if not data:
+            self._in_tag += received.count(b"=")
+            if self._in_tag > self._limits.tags // _TEXTS:  # to parse so large a tag stops an event loop
+                raise limit_exceeded("tags")
+            return []
+        self._in_tag = 0
+        self._count_tags(data)
+        self._names_cost += NAMES.cost_of(data, self._limits.names)
+        if self._names_cost > self._limits.names:
+            raise limit_exceeded("names")
+        return self.feed_lxml(data)
 
     def check_limits(self, data: bytes) -> bytes:
-        """Return the bytes that lxml may get, once they exceed no limit: none before the root element begins."""
-        if self._prolog is not None:
-            data = self._prolog = self._prolog + data
-            if len(data) < self._look_at:
-                return b""
-            if self._is_in_prolog(data):
-                self._look_at = len(data) + len(data) // 8 + 1  # few searches in many small pieces
-                return b""
-            self._prolog = None
-        self._check_text_run(data)
+        """Return a whole short response, once it exceeds no limit; b"": it has no root element."""
+        data = self._behind_prolog(data)
+        if data:
+            self._check_text_run(data)
+            self._count_tags(data)
+            NAMES.cost_of(data, self._limits.names)
+        return data
+
+    def pending_end(self, data: bytes) -> int:
+        """Return the position in `data` behind an unfinished tag; 0: there is none, or it goes on."""
+        return self._tag.end_in(data)
+
+    @property
+    def is_in_tag(self) -> bool:
+        """Whether the bytes so far end in an unfinished tag."""
+        return self._tag.is_open
+
+    def _behind_prolog(self, data: bytes) -> bytes:
+        """Return the bytes from the root element on: none before it begins."""
+        if self._prolog is None:
+            return data
+        self._prolog += data
+        if len(self._prolog) < self._look_at:
+            return b""
+        data = bytes(self._prolog)
+        if self._is_in_prolog(data):
+            self._look_at = len(data) + len(data) // 8 + 1  # few searches in many small pieces
+            return b""
+        self._prolog = None
+        return data
+
+    def _count_tags(self, data: bytes) -> None:
+        """Count the tags and attributes in `data`, which ends with a whole tag."""
         tags = data.count(b"<")
+        attributes = data.count(b"=")
+        if attributes > tags:  # so many that it matters how many of them stand in texts
+            attributes = b"".join(_START_TAG.findall(data)).count(b"=")
         self._all_tags += tags
-        self._tags += tags
+        self._tags += tags + attributes
+        self._bytes += len(data)
         if self._tags > self._limits.tags:
             raise limit_exceeded("tags")
-        return data
+        if self._bytes > _TEXTS * self._limits.text_length:
+            raise limit_exceeded("text_length")
 
     def feed_lxml(self, data: bytes) -> Events:
         """Return the events of bytes that `check_limits` has let pass; an error is kept for `check`."""
@@ -289,7 +349,7 @@ class SafeXmlParser:
 
     def reset_tag_count(self) -> None:
         """Count tags from zero again, because everything before has been decoded and freed."""
-        self._tags = 0
+        self._tags = self._bytes = 0
 
     def check_depth_of(self, element: etree._Element, depth: int) -> None:
         """Raise if an element, itself at `depth`, nests deeper than the limit: decoding it recurses."""
@@ -307,7 +367,7 @@ class SafeXmlParser:
         if self._prolog is not None and not self._prolog.strip():
             raise UnreadableResponse(NO_BODY)
         try:
-            self._parser.feed(self._prolog or b"")
+            self._parser.feed(bytes(self._prolog or b""))
             root = self._parser.close()
         except etree.XMLSyntaxError as error:
             raise self._unreadable(error, at_end=True) from None
@@ -340,7 +400,9 @@ class SafeXmlParser:
         reason = redact((error.msg or "no reason given")[:200])
         if "Excessive depth" in reason:
             return limit_exceeded("depth")
-        if at_end and not self._is_ended and error.code not in _NOT_TRUNCATED:
+        # libxml2 reports an undefined entity late, and as if it were a tag.
+        is_entity = error.code == _NAME_REQUIRED and self.root is not None and not self._is_cut
+        if at_end and not self._is_ended and error.code not in _NOT_TRUNCATED and not is_entity:
             return UnreadableResponse(f"the response ends before its envelope does: {reason}")
         return UnreadableResponse(f"the response is not well-formed XML: {reason}")
 
@@ -353,12 +415,72 @@ class SafeXmlParser:
             raise limit_exceeded("text_length")
 
     def _check_depth(self) -> None:
+        """Raise if the elements that are open nest deeper than the limit. The number of children does not matter."""
         element, depth = self.root, 0
         while element is not None:
             depth += 1
             if depth > self._limits.depth:
                 raise limit_exceeded("depth")
-            element = element[-1] if len(element) else None
+            element = next(element.iterchildren(reversed=True), None)
+
+
+class UnfinishedTag:
+    """Holds back a tag that is cut, so that lxml gets whole tags: it searches tiny pieces of one again and again.
+
+    A comment, a CDATA section and a processing instruction are not held back.
+    """
+
+    def __init__(self) -> None:
+        """Hold nothing."""
+        self._held = bytearray()
+        self._quote = b""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a tag is held back."""
+        return bool(self._held)
+
+    def hold_back(self, data: bytes) -> bytes:
+        """Return what was held back and `data`, up to the last tag if that is cut."""
+        if self._held:
+            # Whether a lone `<` begins a tag shows only now.
+            is_tag = len(self._held) > 1 or data[:1] not in _NO_TAG
+            end, quote = self._search(data)
+            if is_tag and not end:
+                self._held += data
+                self._quote = quote
+                return b""
+            data = self.release() + data
+        start = data.rfind(b"<")
+        if start < 0:
+            return data
+        cut = _CUT_TAG.match(data, start)
+        if cut is None or (cut.end() < len(data) and data[cut.end()] not in _QUOTES):
+            return data
+        self._quote = data[cut.end() : cut.end() + 1]
+        self._held += data[start:]
+        return data[:start]
+
+    def release(self) -> bytes:
+        """Return what was held back."""
+        data = bytes(self._held)
+        self._held.clear()
+        self._quote = b""
+        return data
+
+    def end_in(self, data: bytes) -> int:
+        """Return the position in `data` behind the tag that is held back; 0: there is none, or it goes on."""
+        return self._search(data)[0] if self._held else 0
+
+    def _search(self, data: bytes) -> tuple[int, bytes]:
+        """Return what `end_in` returns, and the quote that is open at the end of `data`, or b""."""
+        position, quote = 0, self._quote
+        while found := _INSIDE[quote].search(data, position):
+            position = found.end()
+            if found.group() in {b"<", b">"}:
+                return position, b""  # a tag may not hold a `<`: what follows shows it to be broken
+            quote = b"" if quote else found.group()
+        return 0, quote
 
 
 class Base64Decoder:

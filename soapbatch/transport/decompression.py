@@ -20,8 +20,11 @@ class Decompressor:
     Nothing larger is ever held decoded, so that a compressed bomb ends at `Limits.expansion` and not in memory.
     """
 
-    def __init__(self, encoding: str, limits: Limits) -> None:
+    def __init__(self, encoding: str, limits: Limits, *, streamed: bool = False) -> None:
         """Decode `encoding`, the value of a Content-Encoding header; "" where there is none.
+
+        `streamed` says which of the two byte limits applies to the body as it is received: compressed blocks that hold
+        nothing can come without end.
 
         Raises:
             UnreadableResponse: an encoding other than gzip and deflate.
@@ -30,6 +33,8 @@ class Decompressor:
         if self._encoding not in _NOT_COMPRESSED | _COMPRESSED:
             self._refuse("not an encoding that is read (gzip and deflate are)")
         self._expansion = limits.expansion
+        self._limit = "streamed_bytes" if streamed else "bytes"
+        self._longest: int = getattr(limits, self._limit)
         self._inflater: zlib._Decompress | None = None
         self._head = b""
         self._received = self._produced = 0
@@ -39,9 +44,16 @@ class Decompressor:
 
         Raises:
             UnreadableResponse: compressed data that is broken, or followed by something else.
-            LimitExceeded: more than 1 MiB, and more than `Limits.expansion` times the compressed size.
+            LimitExceeded: more than 1 MiB, and more than `Limits.expansion` times the compressed size; or more than
+                `Limits.bytes` (of a stream: `streamed_bytes`) as received.
         """
         self._received += len(chunk)
+        if self._received > self._longest:
+            raise LimitExceeded(
+                f"the response exceeds Limits.{self._limit} before it is decompressed; "
+                f"pass limits=Limits({self._limit}=...) if it should be read",
+                limit=self._limit,
+            )
         if self._encoding in _COMPRESSED:
             return self._inflate(chunk)
         if len(chunk) <= PIECE:

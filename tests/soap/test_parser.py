@@ -28,6 +28,7 @@ from soapbatch.testing.request_parser import parse_request
 from tests.support.envelopes import OK, TNS, XSI, answer, envelope, fault11, fault12, task_list
 
 V88 = ServiceVersion.V88
+PLAIN_TASK = "<BatchTaskInfo><Id>1</Id></BatchTaskInfo>"
 LIST = OPERATIONS["GetBatchTaskInfosByState"]
 OUTPUT = OPERATIONS["GetOutputFromBatch"]
 TASKS = [BatchTaskInfo(id=number, name=f"<{number}> æ\r\n", parameter_object={"k": None}) for number in range(5)]
@@ -658,3 +659,44 @@ def test_a_successful_reply_says_that_it_answers() -> None:
     assert reply_to(answer("StopBatchJob", "<Response>x</Response>", OK)).answers
     assert not reply_to(answer("StartBatchJob", "<Response>1</Response>")).answers
     assert not reply_to(envelope("<x><StopBatchJobResponse/></x>")).answers
+
+
+@pytest.mark.parametrize("size", [1, 7, 500, 10**6])
+@pytest.mark.parametrize("namesakes", [0, 3, 99])
+def test_output_behind_its_namesakes(namesakes: int, size: int) -> None:
+    """Elements that are named like the output are told from it, up to a hundred of them."""
+    header = "<x>" + "<Response a='>' b=\"'>\">QUJD</Response>" * namesakes + "</x>"
+    body = envelope(
+        "<GetOutputFromBatchResponse><Response c='>'>QUJDREVG</Response></GetOutputFromBatchResponse>", header
+    )
+    found, reply = feed(streaming(OUTPUT), body, size)
+    assert (b"".join(found), reply.problem) == (b"ABCDEF", None)
+    _, reply = feed(ResponseParser(OUTPUT, V88, limits=Limits()), body, size)
+    assert interpret(OUTPUT, reply, 200) == b"ABCDEF"
+
+
+def test_too_many_namesakes_of_output() -> None:
+    """With more of them a response is refused: to try each takes time."""
+    body = envelope("<GetOutputFromBatchResponse/>", "<x>" + "<Response></Response>" * 101 + "</x>")
+    with pytest.raises(UnexpectedResponse, match="more than 100 elements are named Response"):
+        parse_response("GetOutputFromBatch", body, version=V88)
+
+
+@pytest.mark.parametrize("item", ['<BatchTaskInfo i:nil="1"/>', "<Stranger/><BatchTaskInfo><Id>1</Id></BatchTaskInfo>"])
+def test_a_stream_of_nothing_has_an_end(item: str) -> None:
+    """Nil items and strangers in a streamed list count towards Limits.items, and tasks do not."""
+    parser = streaming(items=20)
+    _, reply = feed(parser, task_list(item * 20 + PLAIN_TASK * 100), 100)
+    assert reply.problem is None
+    parser = streaming(items=20)
+    _, reply = feed(parser, task_list(item * 21 + PLAIN_TASK), 100)
+    assert reply.problem is not None
+    assert reply.problem.limit == "items"
+
+
+def test_collected_items_are_freed_in_parts() -> None:
+    """What was collected for an error's sake can be freed part by part."""
+    parser = ResponseParser(LIST, V88, limits=Limits())
+    parser.feed(task_list(PLAIN_TASK * 4500)[:-9])
+    assert parser.close().problem is not None
+    assert [parser.discard() for _ in range(4)] == [True, True, False, False]

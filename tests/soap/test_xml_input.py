@@ -332,3 +332,72 @@ def test_nothing_is_fetched_or_included(tmp_path: Path) -> None:
     body = f'<a xmlns:x="http://www.w3.org/2001/XInclude"><x:include href="{file.as_uri()}" parse="text"/></a>'
     assert "secret</a>" not in etree.tostring(xml(body.encode()), encoding="unicode")
     assert "".join(xml(body.encode()).itertext()) == ""
+
+
+ATTRIBUTES = b" ".join(b"%c%d='1'" % (97 + n % 26, n) for n in range(100))
+
+
+@pytest.mark.parametrize("size", [1, 50, 10**9])
+@pytest.mark.parametrize(
+    ("unit", "limits", "name"),
+    [
+        (b"<a " + ATTRIBUTES + b"/>", {"tags": 1000}, "tags"),
+        (b"<a " + ATTRIBUTES.replace(b"'1'", b"'>'") + b"/>", {"tags": 1000}, "tags"),
+        (b"<a xmlns:p='1' xmlns:q='2'/>" * 30, {"tags": 500}, "tags"),
+        (b"<a>" + b"x=y=" * 300 + b"</a>", {"tags": 1000}, ""),
+        (b"<a><![CDATA[" + b"k='v' " * 300 + b"]]></a>", {"tags": 1000}, ""),
+        (b"<a>" + b"x" * 300 + b"</a>", {"text_length": 400}, ""),
+        (b"<a>" + b"x" * 900 + b"</a>", {"text_length": 1000, "tags": 10**6}, "text_length"),
+    ],
+)
+def test_what_counts_towards_limits(unit: bytes, limits: dict[str, int], name: str, size: int) -> None:
+    """Attributes and declarations count as tags, what looks like them in a text does not; all text has a limit."""
+    body = b"<r>" + unit * 20 + b"</r>"
+    if name:
+        with pytest.raises(LimitExceeded) as caught:
+            xml(body, size, **limits)
+        assert caught.value.limit == name
+    else:
+        assert len(xml(body, size, **limits)) == 20
+
+
+@pytest.mark.parametrize("size", [10, 1000])
+def test_a_tag_with_too_many_attributes(size: int) -> None:
+    """One tag may have a sixteenth of the tags as attributes."""
+    body = b"<r><a " + b" ".join(b"a%d=''" % n for n in range(3000)) + b"/></r>"
+    assert len(xml(body, 10**9, tags=16_000)) == 1
+    with pytest.raises(LimitExceeded) as caught:
+        xml(body, size, tags=16_000)
+    assert caught.value.limit == "tags"
+
+
+@pytest.mark.parametrize("size", [*range(1, 12), 10**9])
+def test_a_cut_tag_is_held_back(size: int) -> None:
+    """Tags, comments and CDATA sections cut anywhere are read as they are."""
+    body = (
+        b"<r a='<'/>"
+        if size == 0
+        else b"<r a='>' b=\"'>\"><!-- it's --><x>1 > 0 '</x><![CDATA[<x a=\"]]><?p '?><y c='\"'/></r>"
+    )
+    root = xml(body, size)
+    assert [child.tag for child in root] == ["x", "y"]
+    assert (root.get("a"), root.get("b"), root[0].text, root[0].tail, root[1].get("c")) == (
+        *(">", "'>", "1 > 0 '", '<x a="', '"'),
+    )
+
+
+@pytest.mark.parametrize("body", [b"<r a='<'/>", b"<r <a/></r>", b'<r a="1<2"></r>', b"<r><a b='", b"<r><a b"])
+@pytest.mark.parametrize("size", [1, 3, 10**9])
+def test_a_broken_tag_is_not_held_back(body: bytes, size: int) -> None:
+    """A tag with a bracket in it is found to be broken, and one that does not end to be cut."""
+    with pytest.raises(UnreadableResponse):
+        xml(body, size)
+
+
+def test_huge_texts() -> None:
+    """A text above libxml2's own limit follows Limits.text_length."""
+    text = b"x" * 10_500_000
+    assert len(xml(b"<a>" + text + b"</a>", 2**20, text_length=11_000_000).text or "") == len(text)
+    with pytest.raises(LimitExceeded) as caught:
+        xml(b"<a>" + text + b"</a>", 2**20, text_length=10_000_000)
+    assert caught.value.limit == "text_length"

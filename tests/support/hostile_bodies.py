@@ -1,25 +1,33 @@
-"""Responses that mean harm: run as a program, it feeds each to the parser and prints what became of it, as JSON.
+"""Responses that mean harm. Run as a program, it calls an operation that each of them answers, and prints the outcome.
 
-They are made piece by piece, so that the memory measured is the parser's.
+    python -m tests.support.hostile_bodies "64 KiB" "1 byte"
+
+They are made piece by piece, so that the memory measured is the client's.
 """
 
+import asyncio
 import json
 import os
 import resource
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from itertools import chain, repeat
-from typing import Any
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from itertools import chain, product, repeat
+from typing import Any, Final
 
+import httpx
+
+from soapbatch.client import Client
 from soapbatch.errors import LimitExceeded, SoapBatchError
 from soapbatch.model.limits import MIB, Limits
+from soapbatch.model.retry import Retries
 from soapbatch.model.services import ServiceVersion
 from soapbatch.operations import OPERATIONS
 from soapbatch.soap.interpretation import interpret
 from soapbatch.soap.parser import CHUNK, ResponseParser
 from tests.support.envelopes import envelope, task_list
 
+ONCE: Final = Retries(attempts=1)
 LIST, OUTPUT = "GetBatchTaskInfosByState", "GetOutputFromBatch"
 START, _, END = task_list("@").partition(b"@")
 BODY, _, BODY_END = envelope("@").partition(b"@")
@@ -30,6 +38,8 @@ TASK = (
     b"<ParameterObject><StringKeyValuePair><Key>k</Key><Value>v</Value></StringKeyValuePair></ParameterObject>"
     b"<Created>2024-01-01T00:00:00Z</Created><State>Started</State><Description>d</Description></BatchTaskInfo>"
 )
+MANY = b"<a " + b" ".join(b'%c%c="1"' % (97 + n // 26, 97 + n % 26) for n in range(676)) + b"/>"
+DECLARED = b"<a " + b" ".join(b'xmlns:%c%c="1"' % (97 + n // 26, 97 + n % 26) for n in range(676)) + b"/>"
 LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
 
 
@@ -46,6 +56,11 @@ def long(start: bytes, piece: bytes, size: int, end: bytes = b"") -> Iterator[by
 def in_pieces(body: bytes, size: int) -> Iterator[bytes]:
     """Return `body` in pieces of `size`."""
     return (body[start : start + size] for start in range(0, len(body), size))
+
+
+def numbered(form: bytes, count: int, start: bytes = b"") -> Iterator[bytes]:
+    """Return pieces with 5,000 numbers each, as often as `count` says."""
+    return chain([start], (b"".join(form % (n + m) for m in range(5000)) for n in range(0, count, 5000)))
 
 
 # name: operation, pieces, the error expected (with the limit that it names)
@@ -120,7 +135,7 @@ CASES: dict[str, tuple[str, Iterable[bytes], str]] = {
         chain(
             [START + b"<a"], (b"".join(b' a%d=""' % (n + m) for m in range(5000)) for n in range(0, 1_000_000, 5000))
         ),
-        "LimitExceeded text_length",
+        "LimitExceeded tags",
     ),
     "as many attributes as a tag may hold": (
         LIST,
@@ -129,7 +144,7 @@ CASES: dict[str, tuple[str, Iterable[bytes], str]] = {
             (b"".join(b' a%d=""' % (n + m) for m in range(5000)) for n in range(0, 90_000, 5000)),
             [b"/>"],
         ),
-        "UnreadableResponse",
+        "LimitExceeded tags",
     ),
     "as many namespaces as a tag may hold": (
         LIST,
@@ -138,7 +153,7 @@ CASES: dict[str, tuple[str, Iterable[bytes], str]] = {
             (b"".join(b' xmlns:a%d="b"' % (n + m) for m in range(5000)) for n in range(0, 55_000, 5000)),
             [b"/>"],
         ),
-        "UnreadableResponse",
+        "LimitExceeded tags",
     ),
     "duplicate attributes": (LIST, [START + b'<a b="1" b="2"/>' + END], "UnreadableResponse"),
     "NUL bytes": (LIST, [START + b"<a>\0\0\0</a>" + END], "UnreadableResponse"),
@@ -156,7 +171,7 @@ CASES: dict[str, tuple[str, Iterable[bytes], str]] = {
     "endless comments before": (LIST, endless(b"<!-- -->"), "LimitExceeded text_length"),
     "endless white space": (LIST, endless(b" ", START), "LimitExceeded text_length"),
     "endless comments": (LIST, endless(b"<!-- -->", START), "LimitExceeded tags"),
-    "endless long comments": (LIST, endless(b"<!--" + b"x" * 60_000 + b"-->", START), "LimitExceeded bytes"),
+    "endless long comments": (LIST, endless(b"<!--" + b"x" * 60_000 + b"-->", START), "LimitExceeded text_length"),
     "endless elements": (LIST, endless(b"<a/>", BODY), "LimitExceeded tags"),
     "endless elements in the list": (LIST, endless(b"<a/>", START), "LimitExceeded tags"),
     "endless elements in an item": (LIST, endless(b"<Name/>", START + b"<BatchTaskInfo>"), "LimitExceeded tags"),
@@ -177,6 +192,68 @@ CASES: dict[str, tuple[str, Iterable[bytes], str]] = {
     "endless output of white space": (OUTPUT, endless(b"\r\n", OUTPUT_START), "LimitExceeded bytes"),
     "endless output of references": (OUTPUT, endless(b"&#13;", OUTPUT_START), "LimitExceeded bytes"),
     "endless output in CDATA": (OUTPUT, endless(b"QUJD", OUTPUT_START + b"<![CDATA["), "LimitExceeded text_length"),
+    "endless tags in a header of output": (OUTPUT, endless(b"<a/>", HEADER), "LimitExceeded tags"),
+    "endless brackets in a header of output": (OUTPUT, endless(b">", HEADER + b"<a>"), "LimitExceeded text_length"),
+    "endless namesakes of output": (OUTPUT, endless(b"<Response/>", HEADER), "LimitExceeded tags"),
+    "endless namesakes of output, long": (
+        OUTPUT,
+        endless(b"<Response a='>>>>>>>>>>'/>", HEADER),
+        "UnexpectedResponse",
+    ),
+    "a start of output that does not end": (
+        OUTPUT,
+        long(BODY + b"<GetOutputFromBatchResponse><Response a='", b">", 64 * MIB),
+        "LimitExceeded text_length",
+    ),
+    "endless attributes": (LIST, endless(MANY, START), "LimitExceeded tags"),
+    "endless attributes in an item": (LIST, endless(MANY, START + b"<BatchTaskInfo>"), "LimitExceeded tags"),
+    "endless attributes in output": (OUTPUT, endless(MANY, HEADER), "LimitExceeded tags"),
+    "endless attributes with brackets": (
+        LIST,
+        endless(MANY.replace(b'"1"', b'">"'), START),
+        "LimitExceeded tags",
+    ),
+    "endless declarations": (LIST, endless(DECLARED, START), "LimitExceeded tags"),
+    "endless attributes of items": (
+        LIST,
+        endless(b"<BatchTaskInfo" + MANY[2:], START),
+        "LimitExceeded bytes",
+    ),
+    "endless names": (LIST, numbered(b"<name%d/>", 10**7, START), "LimitExceeded names"),
+    "endless names of attributes": (LIST, numbered(b"<a b='>' name%d='1'/>", 10**7, START), "LimitExceeded names"),
+    "endless prefixes": (LIST, numbered(b"<a xmlns:p%d='1'/>", 10**7, START), "LimitExceeded names"),
+    "endless namespaces": (LIST, numbered(b"<a xmlns='urn:%d'/>", 10**7, START), "LimitExceeded names"),
+    "endless names in items": (
+        LIST,
+        numbered(b"<BatchTaskInfo><name%d/></BatchTaskInfo>", 10**7, START),
+        "LimitExceeded names",
+    ),
+    "endless forbidden references": (
+        LIST,
+        endless(b"&#0;" * 100 + b"<a/>", START + b"<BatchTaskInfo>"),
+        "LimitExceeded text_length",
+    ),
+    "endless references": (
+        LIST,
+        endless(b"&#13;" * 100 + b"<a/>", START + b"<BatchTaskInfo>"),
+        "LimitExceeded text_length",
+    ),
+    "endless empty CDATA sections": (
+        LIST,
+        endless(b"<![CDATA[]]>", START + b"<BatchTaskInfo><Name>"),
+        "LimitExceeded tags",
+    ),
+    "endless instructions": (LIST, endless(b"<?p?>", START), "LimitExceeded tags"),
+    "endless unknown members in small items": (
+        LIST,
+        endless(b"<BatchTaskInfo>" + b"<a/>" * 50 + b"</BatchTaskInfo>", START),
+        "LimitExceeded items",
+    ),
+    "many items, then a failure": (
+        LIST,
+        chain(long(START, b"<BatchTaskInfo><Id>1</Id></BatchTaskInfo>", 4_000_000), [b"</x>"]),
+        "UnreadableResponse",
+    ),
     "endless tags in output": (OUTPUT, endless(b"<!-- -->", OUTPUT_START), "LimitExceeded tags"),
 }
 
@@ -198,26 +275,114 @@ def outcome(operation: str, pieces: Iterable[bytes], limits: Limits, *, collect:
     return "no error"
 
 
+HONEST = {
+    *("endless empty items", "endless attributes of items", "endless unknown members in small items"),
+    *(
+        "endless names in items",
+        "many items, then a failure",
+        "endless output",
+        "endless output of white space",
+        "endless output of references",
+    ),
+}
+"""Cases that are what they claim to be, a list or an output, up to a limit: their time is that of an honest one."""
+# Bytes of a piece, and of a body at most: a million tiny pieces take time by themselves.
+CHUNKINGS: dict[str, tuple[int, int]] = {
+    "64 KiB": (CHUNK, 2**40),
+    "1 MiB": (MIB, 16 * MIB),
+    "1 byte": (1, 30_000),
+    "100 bytes": (100, MIB),
+}
+
+
+def rechunked(pieces: Iterable[bytes], size: int, most: int) -> Iterator[bytes]:
+    """Return the first `most` bytes of `pieces` in pieces of `size`."""
+    held = bytearray()
+    for piece in pieces:
+        held += piece[:most]
+        most -= len(piece)
+        for start in range(0, len(held) - size + 1, size):
+            yield bytes(held[start : start + size])
+        del held[: len(held) - len(held) % size]
+        if most <= 0:
+            break
+    yield bytes(held)
+
+
+class Body(httpx.AsyncByteStream):
+    """The body of a response, made piece by piece."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        """Send `pieces`."""
+        self._pieces = pieces
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield the pieces, all of which are there at once."""
+        for piece in self._pieces:
+            yield piece
+
+
+async def measured(operation: str, pieces: Iterator[bytes], limits: Limits, *, collect: bool) -> dict[str, Any]:
+    """Call an operation that a hostile server answers; return outcome, seconds, and the longest gap of the event loop.
+
+    Seconds are those of this thread, so that other processes do not count.
+    """
+    longest, row = 0.0, OPERATIONS[operation]
+
+    async def watch() -> None:
+        nonlocal longest
+        last = time.thread_time()
+        while True:
+            await asyncio.sleep(0)
+            now = time.thread_time()
+            longest, last = max(longest, now - last), now
+
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=Body(pieces)))
+    arguments = {field.attribute: "All" if field.attribute == "state" else 1 for field in row.parameters}
+    options: Any = {"timeout": None}
+    async with Client("http://127.0.0.1:9", ticket="7T:x", transport=transport, retries=ONCE, limits=limits) as client:
+        context = client.batch._context
+        watching = asyncio.create_task(watch())
+        await asyncio.sleep(0.01)
+        started, longest, what = time.thread_time(), 0.0, "no error"
+        try:
+            if collect:
+                await context.call(row, arguments, options)
+            else:
+                async for _ in context.stream(row, arguments, options):
+                    pass
+        except LimitExceeded as error:
+            what = f"LimitExceeded {error.limit}"
+        except SoapBatchError as error:
+            what = type(error).__name__
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        watching.cancel()
+    return {"outcome": what, "seconds": time.thread_time() - started, "gap": longest}
+
+
 def peak() -> float:
     """Return the most memory that the process has held so far, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def main() -> None:
-    """Print one line for each case, each in a process of its own: name, outcome, seconds, and MiB more at the peak."""
-    outcome(LIST, [task_list(TASK.decode())], Limits(), collect=True)  # what compiles on first use
-    for name, (operation, pieces, _) in CASES.items():
+def main(names: Sequence[str], chunkings: Sequence[str]) -> None:
+    """Print as JSON what became of each case, in each chunking, collected and streamed, in a process of its own."""
+    asyncio.run(measured(LIST, iter([task_list(TASK.decode())]), Limits(), collect=True))  # compiles on first use
+    for name, chunking, collect in product(names, chunkings, (True, False)):
         if child := os.fork():
             os.waitpid(child, 0)
             continue
-        before, started = peak(), time.perf_counter()
-        what = outcome(operation, pieces, Limits(), collect=True)
-        result: dict[str, Any] = {"name": name, "outcome": what, "seconds": time.perf_counter() - started}
-        json.dump(result | {"mib": peak() - before}, sys.stdout)
-        sys.stdout.write("\n")
+        operation, pieces, _ = CASES[name]
+        size, most = CHUNKINGS[chunking]
+        limits = Limits(streamed_bytes=(64 if name not in HONEST else 8) * MIB)
+        before = peak()
+        result = asyncio.run(measured(operation, rechunked(pieces, size, most), limits, collect=collect))
+        result |= {"name": name, "chunking": chunking, "collect": collect, "mib": peak() - before}
+        sys.stdout.write(json.dumps(result) + "\n")
         sys.stdout.flush()
         os._exit(0)
 
 
 if __name__ == "__main__":
-    main()
+    main([*CASES], sys.argv[1:])
