@@ -45,8 +45,9 @@ lint: $(INSTALLED) ## run ruff and both type checkers, without the tests
 bench: $(INSTALLED) ## measure against zeep, lxml and httpx; write tables, JSON and a picture to .bench
 	@$(BIN)/python -m tests.bench
 
-soak: $(INSTALLED) ## make 20,000 calls with injected faults, and check their outcomes and what they leave behind
+soak: $(INSTALLED) ## make 20,000 calls with injected faults and check what they leave behind; then fuzz the parser
 	@$(BIN)/python -m tests.soak
+	@$(BIN)/python -m tests.fuzz
 
 format: $(INSTALLED) ## format the code, and fix what ruff can fix by itself
 	@$(BIN)/ruff check --fix-only .

@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterable
 from typing import Final, NoReturn, TypeVar
+from urllib.parse import unquote
 
 import attrs
 
@@ -21,11 +22,19 @@ MASK: Final = "***"
 _WHITE_SPACE: Final = " \t\r\n"
 _SHORTEST: Final = 4  # characters of a secret that is masked by value; see rule 3
 
-# The shapes of a NetServer ticket (7T:), an OAuth access token (8A:) and a JWT, anywhere in a text.
+# The shapes of a NetServer ticket (7T:), an OAuth access token (8A:) and a JWT, anywhere in a text. A ticket may be
+# escaped for XML, for a URL or for JSON. A JWT at the end of a text may be cut.
 _TOKEN_SHAPES = re.compile(
-    r"(?:7T:|8A:)(?:[A-Za-z0-9+/=._~-]|&(?:amp;)*#[A-Za-z0-9]+;)+"
+    r"(?:7T|8A)(?::|%(?:25)*3[aA]|&(?:amp;)*#(?:0*58|[xX]0*3[aA]);|\\{1,16}u003[aA])"
+    r"(?:[A-Za-z0-9+/=._~-]|&(?:amp;)*#[A-Za-z0-9]+;|%(?:25)*[0-9A-Fa-f]{2}|\\{1,16}u[0-9A-Fa-f]{4}|\\{1,16}/)+"
     # A JWT is searched once in each run of its characters: a search from each "eyJ" would take quadratic time.
-    r"|(?<![A-Za-z0-9_-])((?:(?!eyJ)[A-Za-z0-9_-])*+)eyJ[A-Za-z0-9_-]++(?:\.[A-Za-z0-9_-]*+){2,}"
+    r"|(?<![A-Za-z0-9_-])((?:(?!eyJ)[A-Za-z0-9_-])*)"
+    r"eyJ[A-Za-z0-9_-]+(?:(?:\.[A-Za-z0-9_-]*){2,}|\.[A-Za-z0-9_-]+\Z)"
+)
+# The credentials in an echoed header.
+_AUTHORIZATION = re.compile(
+    r"((?:proxy-)?authorization[\"']?\s{0,9}[:=]\s{0,9}[\"']?(?:(?:basic|bearer|digest|negotiate|ntlm)\s{1,9})?)[^\s\"'<>,;]+",
+    re.IGNORECASE,
 )
 # Elements that hold a secret, with any prefix. All their content is masked, CDATA included.
 _SECRET_ELEMENTS = re.compile(
@@ -38,6 +47,10 @@ _AMPERSAND: Final = "&(?:(?:amp|#0*38|#[xX]0*26);)*"
 _ENTITIES: Final = {"<": "lt", ">": "gt", '"': "quot", "'": "apos"}
 _CHARACTERS: Final = {entity: character for character, entity in _ENTITIES.items()}
 _REFERENCE = re.compile(rf"{_AMPERSAND}(?:#0*([0-9]{{1,7}})|#[xX]0*([0-9a-fA-F]{{1,6}})|(lt|gt|quot|apos));")
+_PERCENT = re.compile(r"(?:%(?:25)*[0-9a-fA-F]{2})+")
+_PERCENT_ITSELF = re.compile(r"%(?:25)+(?=[0-9a-fA-F]{2})")
+_JSON = re.compile(r"(?:\\{1,16}u[0-9a-fA-F]{4}){1,2}")
+_NO_DIGITS = re.compile(r"\\+u")
 
 
 class Secret:
@@ -118,10 +131,11 @@ def kind_of(value: object) -> str:
 
 
 def redact(text: str, secrets: Iterable[Secret] = ()) -> str:
-    """Return `text` with known secrets masked by value, and tokens masked by shape.
+    r"""Return `text` with known secrets masked by value, and tokens masked by shape.
 
-    A secret is found plain or escaped for XML: with characters as entities or numeric references (`&#229;`,
-    `&#x00E5;`), which may be escaped again. Secrets of less than 4 characters are not masked by value.
+    A secret is found plain or escaped: for XML, with characters as entities or numeric references (`&#229;`,
+    `&#x00E5;`); for a URL (`%C3%A5`); for JSON (`\u00e5`). Each may be escaped again. Secrets of less than 4 characters
+    are not masked by value.
     """
     referred = _referred(text)
     # The longest first, as one secret may contain another.
@@ -132,28 +146,59 @@ def redact(text: str, secrets: Iterable[Secret] = ()) -> str:
             text = text.replace(value, MASK)
         else:
             text = re.sub("".join(_written(c) if c in referred else re.escape(c) for c in value), MASK, text)
-    return _TOKEN_SHAPES.sub(rf"\1{MASK}", text)
+    return _AUTHORIZATION.sub(rf"\1{MASK}", _TOKEN_SHAPES.sub(rf"\1{MASK}", text))
 
 
 def _referred(text: str) -> set[str]:
-    """Return the characters that `text` holds as references. A pattern with alternatives for all others is slow."""
-    if "&" not in text:
-        return set()
-    found = {"&"}
-    for decimal, hexadecimal, entity in set(_REFERENCE.findall(text)):
-        code = int(decimal) if decimal else int(hexadecimal or "0", 16)
-        found.add(_CHARACTERS.get(entity) or chr(min(code, sys.maxunicode)))
+    """Return the characters that `text` holds escaped. A pattern with alternatives for all others is slow."""
+    found: set[str] = set()
+    if "&" in text:
+        found.add("&")
+        for decimal, hexadecimal, entity in set(_REFERENCE.findall(text)):
+            code = int(decimal) if decimal else int(hexadecimal or "0", 16)
+            found.add(_CHARACTERS.get(entity) or chr(min(code, sys.maxunicode)))
+    if "%" in text:
+        for escaped in set(_PERCENT.findall(text)):
+            found.update(unquote(_PERCENT_ITSELF.sub("%", escaped)))
+        found.add(" ")  # a form writes it as a plus
+    if "\\" in text:
+        found |= {"\\", "/", '"'}
+        for escaped in set(_JSON.findall(text)):
+            # A character beyond the first 65,536 is written as two.
+            units = bytes.fromhex(_NO_DIGITS.sub("", escaped))
+            found.update(units.decode("utf-16-be", "replace"))
     return found
 
 
 def _written(character: str) -> str:
-    """Return a pattern of all the ways to write a character in XML."""
-    if character == "&":
-        return _AMPERSAND
+    """Return a pattern of all the ways to write a character: plain, in XML, in a URL and in JSON."""
     code = ord(character)
-    digits = "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in f"{code:x}")
+    digits = _either_case(f"{code:x}")
     entity = f"|{_ENTITIES[character]}" if character in _ENTITIES else ""
-    return f"(?:{re.escape(character)}|{_AMPERSAND}(?:#0*{code}|#[xX]0*{digits}{entity});)"
+    ways = [_AMPERSAND] if character == "&" else []
+    ways += [
+        re.escape(character),
+        f"{_AMPERSAND}(?:#0*{code}|#[xX]0*{digits}{entity});",
+        "".join(f"%(?:25)*{_either_case(f'{byte:02x}')}" for byte in character.encode("utf-8", "replace")),
+        "".join(
+            rf"\\{{1,16}}u{_either_case(unit.hex())}"
+            for unit in _halves(character.encode("utf-16-be", "surrogatepass"))
+        ),
+    ]
+    if character in '\\/"':
+        ways.append(rf"\\{{1,16}}{re.escape(character)}")
+    if character == " ":
+        ways.append(r"\+")
+    return f"(?:{'|'.join(ways)})"
+
+
+def _halves(units: bytes) -> list[bytes]:
+    return [units[start : start + 2] for start in range(0, len(units), 2)]
+
+
+def _either_case(digits: str) -> str:
+    """Return a pattern of hexadecimal digits in lower or upper case."""
+    return "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in digits)
 
 
 def redact_envelope(text: str, secrets: Iterable[Secret] = ()) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, KeysView, Mapping
 from functools import cache
 from operator import attrgetter
 from types import MappingProxyType
-from typing import Any, NoReturn, TypeAlias, TypeVar, cast
+from typing import Any, Final, NoReturn, TypeAlias, TypeVar, cast
 
 import attrs
 
@@ -48,6 +48,7 @@ R = TypeVar("R")
 
 _ValuesWriter: TypeAlias = Callable[[Iterable[object]], str]
 
+_SECRET_ARGUMENTS: Final = frozenset({"password", "access_token", "authentication_data"})
 _PLAIN = (INT, SHORT, BOOLEAN, DATE_TIME, BASE64)  # types whose text never needs escaping
 
 
@@ -105,17 +106,37 @@ def build_request(
         UsageError: an unknown operation, a missing or unknown argument, an accidentally empty `associate_ids`.
     """
     # Wrap the secrets before anything can fail: a traceback may show the locals of this frame.
-    ticket = Secret.token(ticket)
+    arguments = _with_secrets_wrapped(arguments)
+    application_token, ticket = Secret.token(application_token), Secret.token(ticket)
     prepared = prepare_request(
         operation,
         arguments,
         version=version,
         binding=binding,
-        application_token=Secret.token(application_token),
+        application_token=application_token,
         time_zone=time_zone,
         path_prefix=path_prefix,
     )
     return prepared.with_ticket(ticket)
+
+
+def _with_secrets_wrapped(arguments: Mapping[str, object]) -> Mapping[str, object]:
+    """Return `arguments` with passwords and tokens wrapped; something that is refused instead of what is no mapping."""
+    if not isinstance(arguments, Mapping):
+        return cast("Mapping[str, object]", ())
+    if _SECRET_ARGUMENTS.isdisjoint(arguments):
+        return arguments
+    wrapped = dict(arguments)
+    for name in _SECRET_ARGUMENTS & wrapped.keys():
+        wrapped[name] = _wrapped(wrapped[name])
+    return wrapped
+
+
+def _wrapped(value: object) -> object:
+    if not isinstance(value, Mapping):
+        return Secret.wrap(value)
+    pairs = cast("Mapping[object, object]", value)
+    return {key: Secret.wrap(text) for key, text in pairs.items()}
 
 
 def prepare_request(

@@ -41,6 +41,7 @@ SESSION_LOST: Final = "SoSessionException"
 
 _NOT_ALLOWED: Final = "SoSecurityException"
 _EXCERPT: Final = 200  # characters of an unreadable body that an error shows
+_LONGEST_MESSAGE: Final = 400  # characters of what is wrong with a body; it may repeat a name of any length
 _NAME = re.compile(r"[\w.+`-]+")  # a .NET type (nested and generic ones included), a QName's local part
 
 _TEXTS: Final = ("message", "stack_trace", "friendly_text", "source")  # of an ExceptionInfo
@@ -282,11 +283,16 @@ def _http_error(about: _Exchange) -> HttpError:
 
 def _bad_body(about: _Exchange, problem: Problem) -> ProtocolError:
     parsed, status = about.parsed, about.status
-    message = redact(problem.message, about.secrets)
+    message = _cut(redact(problem.message, about.secrets), _LONGEST_MESSAGE)
     if problem.message == NO_BODY:
         message = f"{message} (HTTP {status}).{about.advice(_OTHER_BINDING, is_refused=True)}"
     applied: Applied = "yes" if parsed.header.succeeded or parsed.answers else "unknown"
     return problem.error(message, status=status, excerpt=_shown_excerpt(parsed, about.secrets), applied=applied)
+
+
+def _cut(text: str, length: int) -> str:
+    """Return `text`, which is masked already, no longer than `length`: a cut secret is not recognised."""
+    return text if len(text) <= length else f"{text[:length]}..."
 
 
 def _shown(text: str | None, secrets: tuple[Secret, ...]) -> str | None:

@@ -20,7 +20,7 @@ import attrs
 from lxml import etree
 
 from soapbatch.errors import Applied, LimitExceeded, ProtocolError, UnexpectedResponse, UnreadableResponse
-from soapbatch.model import BASE64, Array, Limits, Record, ReplyHeader, ServiceVersion, redact_envelope
+from soapbatch.model import BASE64, KIB, Array, Limits, Record, ReplyHeader, ServiceVersion, redact_envelope
 from soapbatch.operations import Operation
 from soapbatch.soap import fast
 from soapbatch.soap.decoders import (
@@ -50,7 +50,10 @@ _PARTS: Final = frozenset({*HEADER, *BODY, *FAULT})  # of an envelope
 _NO_HEADER: Final = ReplyHeader()
 _MOST_CANDIDATES: Final = 100  # tags that are named like the base64 result, and tried one by one
 _DISCARDED: Final = 2000  # items that are freed in about a millisecond
-_EXCERPT: Final = 800  # bytes of an unreadable body that are kept for an error
+_EXCERPT: Final = (
+    8 * KIB
+)  # bytes of an unreadable body that are kept for an error: a token that begins early ends there
+_NAME: Final = 2000  # characters of a name that are kept for an error; they are cut once they are masked
 
 
 @attrs.frozen
@@ -98,7 +101,7 @@ def response_shape(operation: Operation[Any], version: ServiceVersion) -> Respon
 @cache
 def _start_tag_of(name: str) -> re.Pattern[bytes]:
     """Return a pattern of a start tag of `name` with any prefix."""
-    attributes = rb"""(?:\s[^<>"']*(?:"[^"<]*"[^<>"']*|'[^'<]*'[^<>"']*)*+)?"""
+    attributes = rb"""(?:\s[^<>"']*(?:"[^"<]*+"[^<>"']*+|'[^'<]*+'[^<>"']*+)*)?"""
     return re.compile(rb"<(?:[^\s<>:/!?]+:)?" + re.escape(name.encode()) + attributes + b">")
 
 
@@ -433,7 +436,7 @@ class ResponseParser:
     def _finish(self, envelope: etree._Element) -> None:
         """Decode the rest of the tree once it is complete."""
         if envelope.tag not in ENVELOPE:
-            raise UnreadableResponse(f"the response is not a SOAP envelope but <{local_name(envelope)[:40]}>")
+            raise UnreadableResponse(f"the response is not a SOAP envelope but <{local_name(envelope)[:_NAME]}>")
         if blocks := [child for child in envelope if child.tag not in _PARTS]:
             self._handle_blocks(blocks)  # the documented layout has its header blocks beside the Body
         if self._parsed.fault is not None:
@@ -447,7 +450,7 @@ class ResponseParser:
         if answer.tag != self._shape.response:
             raise UnexpectedResponse(
                 f"expected <{self._operation.response_name}> of {self._shape.namespace}, "
-                f"got <{local_name(answer)[:80]}>: is this the endpoint of that version?"
+                f"got <{local_name(answer)[:_NAME]}>: is this the endpoint of that version?"
             )
         self._parsed.result = self._decode_result(answer)
 

@@ -117,7 +117,9 @@ class ForbiddenReferences:
 
     def _note_tag(self, data: bytes) -> None:
         start = data.rfind(b"<")
+        while start >= 0 and data.startswith(_NO_TAG, start):
+            start = data.rfind(b"<", 0, start)
         if start < 0:
             self._tag += data[: _LONGEST_TAG - len(self._tag)]
-        elif not data.startswith(_NO_TAG, start):
+        else:
             self._tag = data[start : start + _LONGEST_TAG]

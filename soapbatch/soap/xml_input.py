@@ -59,13 +59,13 @@ _LONGEST_REST: Final = 8  # bytes of an unfinished group and an unfinished refer
 _LINE_END_REFERENCES: Final = (b"&#xD;", b"&#13;", b"&#xA;", b"&#10;", b"&#xd;", b"&#xa;")
 _SMALL: Final = 1000  # tags of a document that the garbage collector may free later
 _UNDECLARED = re.compile(rb".{0,8}\Z|(?:\xef\xbb\xbf)?<\?xml[^>]*\Z", re.DOTALL)  # the encoding may still follow
-_PROLOG = re.compile(rb"(?:\s++|<\?.*?\?>|<!--.*?-->)*+", re.DOTALL)
+_PROLOG = re.compile(rb"(?:\s++|<\?.*?\?>|<!--.*?-->)*", re.DOTALL)
 _UNDECIDED = re.compile(rb"<?|<!-?|<\?.*|<!--.*", re.DOTALL)  # an unfinished token of the prolog
 _TEXTS: Final = 16  # of the longest length, which a document may hold at once; and tags with the most attributes
 _NO_TAG: Final = (b"!", b"?")  # what follows the `<` of a comment, a CDATA section or a processing instruction
 _QUOTES: Final = b"\"'"
-_START_TAG = re.compile(rb"""<[^/<>!?"'][^<>"']*(?:"[^"<]*"[^<>"']*|'[^'<]*'[^<>"']*)*+""")
-_CUT_TAG = re.compile(rb"""<(?![!?])[^<>"']*(?:"[^"<]*"[^<>"']*|'[^'<]*'[^<>"']*)*+""")
+_START_TAG = re.compile(rb"""<[^/<>!?"'][^<>"']*(?:"[^"<]*+"[^<>"']*+|'[^'<]*+'[^<>"']*+)*""")
+_CUT_TAG = re.compile(rb"""<(?![!?])[^<>"']*(?:"[^"<]*+"[^<>"']*+|'[^'<]*+'[^<>"']*+)*""")
 _INSIDE: Final = {b"": re.compile(rb"[<>\"']"), b'"': re.compile(rb'[<"]'), b"'": re.compile(rb"[<']")}
 _LIBXML2_TEXT: Final = 10_000_000  # bytes of a text that libxml2 reads, unless it is to read huge documents
 # No network, no entities, no DTD, no recovery. lxml drops comments and processing instructions, so that the text of an
@@ -82,6 +82,7 @@ SAFE_OPTIONS: Final[Mapping[str, Any]] = {
 }
 _DECLARATION_ROOM: Final = 256  # bytes within which an XML declaration names its encoding
 # libxml2 reports these codes at the end of complete documents, too: no element at all, and namespace errors.
+_REASON: Final = 2000  # characters of lxml's message that are kept; they are cut once they are masked
 _NAME_REQUIRED: Final = 68
 _NOT_TRUNCATED: Final = frozenset({4, 200, 201, 202, 203, 204, 205})
 
@@ -89,7 +90,7 @@ _NOT_TRUNCATED: Final = frozenset({4, 200, 201, 202, 203, 204, 205})
 _LONGEST_CONTENT_TYPE: Final = 1024  # characters of the header that are looked at
 # A parameter, or a quoted string of another kind, in which no parameter begins. Each run of characters is tried once.
 _PARAMETER = re.compile(
-    r"""(?<![^\s;,="])([^\s;,="]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"?|([^\s;,"]*+))|"(?:[^"\\]|\\.)*+"?""", re.DOTALL
+    r"""(?<![^\s;,="])([^\s;,="]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*)"?|([^\s;,"]*+))|"(?:[^"\\]|\\.)*"?""", re.DOTALL
 )
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 
@@ -203,7 +204,7 @@ class Utf8Transcoder:
         encoding = _known_encoding(name)
         if encoding is None or (encoding.startswith("utf-16") and not marked):
             raise UnreadableResponse(
-                f"the response says that its encoding is {name[:40]!r}, which is wrong or not supported"
+                f"the response says that its encoding is {redact(name)[:40]!r}, which is wrong or not supported"
             )
         if encoding in _ONE_BYTE and not marked and self._charset and _means_utf8(declared):
             self._decoder = _Utf8Or(encoding)
@@ -397,7 +398,7 @@ class SafeXmlParser:
         return True
 
     def _unreadable(self, error: etree.XMLSyntaxError, *, at_end: bool = False) -> UnreadableResponse | LimitExceeded:
-        reason = redact((error.msg or "no reason given")[:200])
+        reason = redact((error.msg or "no reason given")[:_REASON])
         if "Excessive depth" in reason:
             return limit_exceeded("depth")
         # libxml2 reports an undefined entity late, and as if it were a tag.

@@ -1,13 +1,16 @@
 """Secrets are masked wherever they could be seen."""
 
 import copy
+import json
 import pickle
+import re
 from collections.abc import Callable
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given, strategies as st
 
-from soapbatch.model.secret import MASK, Secret, redact, redact_envelope
+from soapbatch.model.secret import MASK, Secret, kind_of, redact, redact_envelope
 
 PASSWORD = "tr0ub4dor&3<>"
 TICKET = "7T:MgA5ADsAMQA3AA+/=="
@@ -53,6 +56,69 @@ def test_a_secret_is_not_duplicated(duplicate: Callable[[Secret], object]) -> No
 def test_a_secret_has_no_attributes_to_look_through() -> None:
     """A secret has no `__dict__`, which tracebacks and debuggers like to print."""
     assert not hasattr(Secret(PASSWORD), "__dict__")
+
+
+@pytest.mark.parametrize("value", [b"tr0ub4dor", bytearray(b"tr0ub4dor"), memoryview(b"tr0ub4dor")])
+def test_bytes_are_hidden(value: object) -> None:
+    """Bytes given as a secret are replaced by something that has their type's name, and not their value."""
+    for wrapped in (Secret.wrap(value), Secret.token(value)):
+        assert not isinstance(wrapped, Secret)
+        assert kind_of(wrapped) == type(value).__name__
+        assert "tr0ub4dor" not in repr(wrapped)
+    assert Secret.wrap(5) == 5
+    assert Secret.token(" a\n") == Secret("a")
+    assert Secret.token(Secret("\r\na b")) == Secret("a b")
+
+
+ODD = 'pä ss/"\\<&>\U0001f680'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(quote(ODD), quote(ODD).lower(), quote(quote(ODD)), quote_plus(ODD), quote(ODD, safe="")),
+        *(json.dumps(ODD), json.dumps(json.dumps(ODD)), json.dumps(ODD, ensure_ascii=False), json.dumps(quote(ODD))),
+        json.dumps(ODD).replace("/", "\\/"),
+        json.dumps(ODD).replace("<", "\\u003C").replace("&", "\\u0026"),
+    ],
+)
+def test_escapes_hide_no_secret(text: str) -> None:
+    """A secret is masked in percent encoding, in JSON, and in one within the other."""
+    masked = redact(f"[{text}]", [Secret(ODD)])
+    assert MASK in masked
+    assert re.fullmatch(r"[\[\]\"\\]*\*\*\*[\[\]\"\\]*", masked)
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("7T%3AMgA5ADs%3D%3D&x", f"{MASK}&x"),
+        ("7T%253aMgA5ADs%253D, x", f"{MASK}, x"),
+        (r"7T\u003aMgA5\u002b\/x=\u003d x", f"{MASK} x"),
+        ("7T&#58;MgA5 x", f"{MASK} x"),
+        ("Proxy-Authorization: Basic dTpwdw==", f"Proxy-Authorization: Basic {MASK}"),
+        ('"proxy-authorization":"basic dTpwdw==","x"', f'"proxy-authorization":"basic {MASK}","x"'),
+        ("Authorization = Bearer abc.def; x", f"Authorization = Bearer {MASK}; x"),
+        ("authorization: dTpwdw==", f"authorization: {MASK}"),
+        ("the authorization failed", "the authorization failed"),
+        (f"x {JWT[:40]}", f"x {MASK}"),
+        (f"x {JWT[:30]} y", f"x {JWT[:30]} y"),
+        ("7T%3", "7T%3"),
+        ("100% \\ sure", "100% \\ sure"),
+    ],
+)
+def test_more_shapes(text: str, masked: str) -> None:
+    """Tickets escaped for a URL or for JSON are masked by their shape, and so are echoed headers and cut JWTs."""
+    assert redact(text) == masked
+
+
+@pytest.mark.parametrize(
+    "unit", ["%", "%41", "\\u0041", "\\", "&", "&amp;", "7T%3A", "authorization: ", "%25", "authorization:\t"]
+)
+def test_a_long_text_of_escapes(unit: str) -> None:
+    """A text of escapes alone is looked through in linear time: this ends."""
+    text = unit * (200_000 // len(unit))
+    assert len(redact(text, [Secret(ODD), Secret("aaaa")])) <= len(text)
 
 
 def test_a_long_text_that_begins_like_tokens_again_and_again() -> None:

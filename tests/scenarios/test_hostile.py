@@ -106,40 +106,40 @@ def test_arbitrary_bytes(operation: str, body: bytes, status: int, content_type:
     parsed(operation, body, status, content_type)
 
 
-FRAGMENTS = st.sampled_from(
-    [
-        *(
-            b"<",
-            b">",
-            b"</",
-            b"/>",
-            b"&",
-            b"&amp;",
-            b"&#0;",
-            b"&#xD;",
-            b"]]>",
-            b"<![CDATA[",
-            b"<!--",
-            b"-->",
-            b"<?p",
-            b"?>",
-        ),
-        *(
-            b"<!DOCTYPE a>",
-            b' xsi:nil="true"',
-            b' a="1"',
-            b"\0",
-            b"\xff",
-            b"\xef\xbb\xbf",
-            b"<a>",
-            b"</a>",
-            b"false",
-            b"",
-        ),
-        *(b"9" * 40, b"0001-01-01T00:00:00", b"Succeeded", b"Header", b"Response", b"xmlns:Batch="),
-    ]
+FRAGMENTS = [
+    *(
+        b"<",
+        b">",
+        b"</",
+        b"/>",
+        b"&",
+        b"&amp;",
+        b"&#0;",
+        b"&#xD;",
+        b"]]>",
+        b"<![CDATA[",
+        b"<!--",
+        b"-->",
+        b"<?p",
+        b"?>",
+    ),
+    *(
+        b"<!DOCTYPE a>",
+        b' xsi:nil="true"',
+        b' a="1"',
+        b"\0",
+        b"\xff",
+        b"\xef\xbb\xbf",
+        b"<a>",
+        b"</a>",
+        b"false",
+        b"",
+    ),
+    *(b"9" * 40, b"0001-01-01T00:00:00", b"Succeeded", b"Header", b"Response", b"xmlns:Batch="),
+]
+MUTATIONS = st.lists(
+    st.tuples(st.floats(0, 1), st.integers(0, 40), st.sampled_from(FRAGMENTS) | st.binary(max_size=4)), max_size=4
 )
-MUTATIONS = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 40), FRAGMENTS | st.binary(max_size=4)), max_size=4)
 RECODED = st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "utf-7", "iso-8859-1", "cp037"])
 
 

@@ -22,6 +22,8 @@ from rich.traceback import Traceback
 from soapbatch import (
     AccessToken,
     AuthenticationFailed,
+    BatchTaskInfo,
+    BatchTaskState,
     Binding,
     Client,
     ConnectionPool,
@@ -33,6 +35,7 @@ from soapbatch import (
     Hooks,
     HttpError,
     Implicit,
+    JobFailed,
     OperationFailed,
     ServiceVersion,
     SoapBatchError,
@@ -47,6 +50,8 @@ from soapbatch.auth import MemoryTicketStore, TicketStore
 from soapbatch.auth.credentials import Credentials, as_provider
 from soapbatch.auth.ticket_manager import IssuedTicket, TicketManager
 from soapbatch.online import SystemUser
+from soapbatch.operations import GET_BATCH_TASK_INFO
+from soapbatch.soap import build_response
 from soapbatch.testing import (
     Answer,
     Call,
@@ -307,6 +312,72 @@ def client_from_env_with(name: str, kind: str) -> Client:
             lambda: build_request("NoSuchOperation", {}, version=ServiceVersion.V88, ticket=TICKET),
             id="request of an unknown operation",
         ),
+        pytest.param(lambda: Client("https://localhost", ticket=BYTES), id="client, ticket as bytes"),  # type: ignore[arg-type]
+        pytest.param(
+            lambda: Client("https://localhost", application_token=BYTES),  # type: ignore[arg-type]
+            id="client, application token as bytes",
+        ),
+        pytest.param(
+            lambda: Client("https://localhost", credentials=BYTES),  # type: ignore[arg-type]
+            id="client, credentials as bytes",
+        ),
+        pytest.param(
+            lambda: Client("crm.example.com", credentials=TICKET),  # type: ignore[arg-type]
+            id="client, credentials as text, no absolute URL",
+        ),
+        pytest.param(
+            lambda: build_request(
+                "AuthenticateUsernamePassword", {"user_name": 5, "password": PASSWORD}, version=ServiceVersion.V88
+            ),
+            id="request with a password",
+        ),
+        pytest.param(
+            lambda: build_request(
+                "AuthenticateUsernamePassword", {"user_name": "a", "password": BYTES}, version=ServiceVersion.V88
+            ),
+            id="request with a password as bytes",
+        ),
+        pytest.param(
+            lambda: build_request("AuthenticateImplicit", {"password": PASSWORD}, version=ServiceVersion.V88),
+            id="request with a password too many",
+        ),
+        pytest.param(
+            lambda: build_request("AuthenticateWithAccessToken", {"access_token": BYTES}, version=ServiceVersion.V88),
+            id="request with a token too early",
+        ),
+        pytest.param(
+            lambda: build_request("NoSuchOperation", {"access_token": TOKEN}, version=ServiceVersion.V88),
+            id="request with a token and no name",
+        ),
+        pytest.param(
+            lambda: build_request(
+                "AuthenticateGeneric",
+                {"authentication_data": {"pin": PIN, "bytes": BYTES, "n": 1}},
+                version=ServiceVersion.V88,
+            ),
+            id="request with data",
+        ),
+        pytest.param(
+            lambda: build_request(
+                "AuthenticateGeneric",
+                [("authentication_data", {"pin": PIN})],  # type: ignore[arg-type]
+                version=ServiceVersion.V88,
+            ),
+            id="request with pairs",
+        ),
+        pytest.param(
+            lambda: build_request("GetBatchTaskInfo", {"id": 1}, version=ServiceVersion.V88, ticket=BYTES),  # type: ignore[arg-type]
+            id="request with a ticket as bytes",
+        ),
+        pytest.param(
+            lambda: build_request(
+                "GetBatchTaskInfo",
+                {"batch_task_id": 1},
+                version=ServiceVersion.V88,
+                application_token=bytearray(BYTES),  # type: ignore[arg-type]
+            ),
+            id="request with an application token as a bytearray",
+        ),
         pytest.param(
             lambda: build_request("GetBatchTaskInfo", {"id": "x"}, version=ServiceVersion.V88, ticket=TICKET),
             id="request with a wrong argument",
@@ -386,6 +457,22 @@ async def test_the_default_transport_has_no_loggers_but_ours(caplog: pytest.LogC
                 await client.batch.stop_batch_job(1)
     assert WORD not in f"{caught.value!r}{caplog.text}"
     assert {record.name.split(".")[0] for record in caplog.records} <= {"soapbatch", "asyncio"}
+
+
+@pytest.mark.parametrize("start", [0, 100, 179, 190, 199, 200])
+async def test_the_message_of_a_failed_job_is_masked_before_it_is_cut(start: int) -> None:
+    """A token that crosses the 200th character of a job's result does not show in JobFailed, not even in part."""
+    token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl"
+    info = BatchTaskInfo(id=42, state=BatchTaskState.FAILED, result="x" * start + token + " y" * 200)
+    body = build_response(GET_BATCH_TASK_INFO, info, version=ServiceVersion.V88)
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=body))
+    async with Client("http://localhost", ticket=TICKET, transport=transport) as client:
+        with pytest.raises(JobFailed) as caught:
+            await client.jobs.attach(42).wait(timeout=5)
+    assert "eyJ" not in str(caught.value)
+    shown = str(caught.value).removeprefix("task 42 failed: ")
+    assert len(shown) == 200
+    assert shown.startswith("x" * start)
 
 
 # --- Logins that fail -------------------------------------------------------------------------------------------

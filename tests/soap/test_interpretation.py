@@ -583,6 +583,49 @@ def test_a_name_with_a_secret_in_it_stays_a_name() -> None:
     assert (fault.code, fault.subcode) == ("Sender", "***")
 
 
+def jwt(length: int) -> str:
+    """Return a JWT with so many characters in its payload."""
+    return f"eyJhbGciOiJSUzI1NiJ9.eyJ{'p' * length}.c2lnbmF0dXJl"
+
+
+@pytest.mark.parametrize("start", [0, 150, 179, 199, 200, 201])
+@pytest.mark.parametrize("length", [50, 700, 3000, 9000])
+def test_no_cut_shows_a_part_of_a_token(start: int, length: int) -> None:
+    """A token that crosses the place where an excerpt is cut is masked before, known or not."""
+    body = ("x" * start + jwt(length)).encode()
+    for status in (200, 502):
+        with pytest.raises(ProtocolError) as caught:
+            parse_response(STOP, body, version=V88, status=status)
+        assert "eyJ" not in "".join(texts(caught.value))
+        assert len(caught.value.excerpt) <= 200
+    secret = "s3cret" * min(length // 6, 1000)
+    parser = ResponseParser(STOP, V88, limits=Limits())
+    parser.feed(("x" * start + secret).encode())
+    parsed = parser.close()
+    error = error_of(problem=parsed.problem, excerpt=parsed.excerpt, secrets=(secret,))
+    assert "s3cret" not in "".join(texts(error))
+
+
+@pytest.mark.parametrize("length", [199, 200, 201])
+def test_an_excerpt_has_200_characters(length: int) -> None:
+    """The excerpt of an error has 200 characters at most, and all of a shorter body."""
+    assert error_of(status=502, excerpt="y" * length).excerpt == "y" * min(length, 200)  # type: ignore[attr-defined]
+
+
+def test_a_long_name_is_masked_before_it_is_cut() -> None:
+    """The name of a wrong element, and lxml's own words, are masked whole and then cut."""
+    names = [f"{'n' * before}{jwt(100)}" for before in (0, 20, 60, 380)]
+    for body in (
+        *(f"<{name}/>".encode() for name in names),
+        *(envelope(f"<{name}/>") for name in names),
+        *(f"<{name}></a>".encode() for name in names),
+    ):
+        with pytest.raises(ProtocolError) as caught:
+            parse_response(STOP, body, version=V88)
+        assert "eyJ" not in "".join(texts(caught.value))
+        assert len(str(caught.value)) < 600
+
+
 def test_secret_elements_in_an_excerpt() -> None:
     """An excerpt masks what stands in secret elements, by their name, without knowing the value."""
     parser = ResponseParser(STOP, V88, limits=Limits())

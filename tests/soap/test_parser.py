@@ -259,14 +259,36 @@ def test_text_in_the_place_of_items_is_no_empty_list() -> None:
     "blocks",
     [
         pytest.param("<Succeeded>false</Succeeded><Succeeded>true</Succeeded>", id="twice"),
+        pytest.param("<Succeeded> false </Succeeded><Succeeded>true</Succeeded>", id="twice, in white space"),
+        pytest.param("<Succeeded>true</Succeeded><Succeeded>false</Succeeded>", id="the other way round"),
         pytest.param("<Succeeded>0</Succeeded></s:Header><s:Header>", id="in another header"),
+        pytest.param(
+            "<Succeeded>false</Succeeded></s:Header><s:Header><Succeeded>true</Succeeded>", id="taken back in another"
+        ),
+        pytest.param(
+            "<Succeeded>true</Succeeded></s:Header><s:Header><Succeeded>false</Succeeded>", id="failed in another"
+        ),
+        pytest.param(
+            "<ExceptionInfo><Message>no</Message></ExceptionInfo></s:Header><s:Header><Succeeded>true</Succeeded>"
+            '<ExceptionInfo i:nil="true"/>',
+            id="an exception, then a success",
+        ),
+        pytest.param(
+            "<Succeeded>false</Succeeded></s:Header><s:Header><Succeeded>true</Succeeded></s:Header><s:Header>"
+            "<Succeeded>1</Succeeded>",
+            id="taken back twice",
+        ),
     ],
 )
-def test_a_failure_once_told_is_not_untold(blocks: str) -> None:
-    """Succeeded=false stays a failure, whatever a later block or header says."""
+@pytest.mark.parametrize("size", [1, 10**6])
+def test_a_failure_once_told_is_not_untold(blocks: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Succeeded=false stays a failure, whatever a later block or header says, and however the response is read."""
     body = answer("StopBatchJob", "<Response>true</Response>", blocks)
-    with pytest.raises(OperationFailed):
-        parse_response("StopBatchJob", body, version=V88)
+    for short in (10**6, -1):
+        monkeypatch.setattr("soapbatch.soap.fast.short_response._SHORT", short)
+        _, reply = feed(ResponseParser(OPERATIONS["StopBatchJob"], V88, limits=Limits()), body, size)
+        with pytest.raises(OperationFailed):
+            interpret(OPERATIONS["StopBatchJob"], reply, 200)
 
 
 def test_header_blocks() -> None:
