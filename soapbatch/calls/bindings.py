@@ -52,10 +52,6 @@ class BindingSearch:
         """Return the bindings in the order in which to try them (Rule 1)."""
         return sorted(Binding, key=lambda binding: binding in self._refused)
 
-    def is_refused(self, binding: Binding) -> bool:
-        """Return whether the server has refused a binding."""
-        return binding in self._refused
-
     def note_refused(self, binding: Binding) -> None:
         """Note that the server has refused a binding."""
         self._refused.add(binding)
