@@ -352,3 +352,9 @@ def test_the_drawing_of_the_error_tree_is_true() -> None:
 def test_the_package_says_that_it_is_typed() -> None:
     """The marker that makes type checkers read the package's annotations is shipped."""
     assert (PACKAGE / "py.typed").is_file()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_pattern_has_a_possessive_group(name: str) -> None:
+    """Python before 3.11.5 mismatches a group like `(?:...)*+` whose content can match in several ways (gh-106052)."""
+    assert not re.findall(r"(?<!\\)\)(?:[*+?]|\{[\d,]+\})\+", FILES[name].read_text(encoding="utf-8"))
