@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo check test lint bench soak format clean
+.PHONY: help demo demo-fleet check test lint bench soak format clean
 
 # A worker for each core. "worksteal" gives each worker neighbouring tests, so that the fixtures of a module are mostly
 # made once, and lets a worker that has finished take tests from another: "loadscope" ends with one worker at work.
@@ -14,16 +14,21 @@ PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 help: ## show this list
 	@echo "soapbatch: what make can do (PYTHON=/path/to/python3 chooses another interpreter for .venv)"
 	@echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(INSTALLED) ## run a batch job on an embedded NetServer and watch it, over a loopback socket
 	@$(BIN)/soapbatch demo
+
+demo-fleet: $(INSTALLED) ## run 30 jobs of 5 tenants on a Temporal server and two workers, and kill one of the workers
+	@$(BIN)/python -m tests.fleet_demo
 
 check: lint ## run ruff, both type checkers and the fast tests, in under a minute: while you work
 	@echo "== pytest: the tests that are not marked slow"
 	@$(PYTEST) -m "not slow"
 
 test: lint ## run ruff, both type checkers and all tests with branch coverage: before you hand in
+	@echo "== pytest: the tests of soap, with soapbatch/soap/fast switched off"
+	@SOAPBATCH_FAST=off $(PYTEST) tests/soap -q
 	@echo "== pytest: all tests, with branch coverage of the package"
 	@$(PYTEST) --cov --durations 15 --durations-min 1
 
@@ -40,8 +45,9 @@ lint: $(INSTALLED) ## run ruff and both type checkers, without the tests
 bench: $(INSTALLED) ## measure against zeep, lxml and httpx; write tables, JSON and a picture to .bench
 	@$(BIN)/python -m tests.bench
 
-soak: $(INSTALLED) ## make 20,000 calls with injected faults, and check their outcomes and what they leave behind
+soak: $(INSTALLED) ## make 20,000 calls with injected faults and check what they leave behind; then fuzz the parser
 	@$(BIN)/python -m tests.soak
+	@$(BIN)/python -m tests.fuzz
 
 format: $(INSTALLED) ## format the code, and fix what ruff can fix by itself
 	@$(BIN)/ruff check --fix-only .

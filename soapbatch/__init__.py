@@ -15,42 +15,15 @@ A typed call goes down a straight stair to bytes, and the answer comes back up a
       -> bytes to values                 soap/        or to the one error that says why not
       -> bool
 
-Beside that stair: auth/ (where tickets come from), jobs/ (start, wait, watch, stop), testing/ (an embedded NetServer),
-cli/ (the command `soapbatch`). Below it: errors, model/ (carriers, versions, secrets), system/. A wing imports only
-wings below itself: cli, client, jobs, calls, auth and transport, soap, operations, errors, model and system.
+Beside that stair: auth/ (where tickets come from), jobs/ (start, wait, watch, stop), online/ (SuperOffice Online:
+tenants and system users), integrations/ (durable jobs, with Temporal), testing/ (embedded servers and the test kit),
+cli/ (the command `soapbatch`), guide/ (pages: `python -m pydoc soapbatch.guide.testing`). Below it: errors, model/
+(carriers, versions, secrets), system/. A wing imports only wings below itself: cli, integrations, online, tenants (many
+clients), client, jobs, calls, auth and transport, soap, operations, errors, model and system.
 
-Names are imported when they are first asked for. `__init__.pyi` lists them, for type checkers and for this module.
+Names are imported when they are first asked for (_lazy): `__init__.pyi` lists them, and type checkers read it too.
 """
 
-from functools import cache
-from typing import Any
+from soapbatch._lazy import lazy_names
 
-
-@cache
-def _homes() -> dict[str, str]:
-    """Return the module of each public name, as the stub beside this file lists them."""
-    import ast  # noqa: PLC0415 - only who asks for a name pays for it
-    from pathlib import Path  # noqa: PLC0415 - likewise
-
-    stub = ast.parse(Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
-    imports = (node for node in stub.body if isinstance(node, ast.ImportFrom) and node.module)
-    return {alias.name: str(node.module) for node in imports for alias in node.names}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name from the module that defines it."""
-    from importlib import import_module  # noqa: PLC0415 - as above
-
-    homes = _homes()
-    if name == "__all__":
-        return sorted(homes)
-    if name not in homes:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(homes[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    """Return the public names."""
-    return sorted(_homes())
+__getattr__, __dir__ = lazy_names(__name__, __file__)

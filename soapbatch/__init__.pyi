@@ -30,9 +30,14 @@ from soapbatch.errors import (
     ProtocolError as ProtocolError,
     ServiceBusy as ServiceBusy,
     ServiceError as ServiceError,
+    SessionLost as SessionLost,
     SoapBatchError as SoapBatchError,
     StartOutcomeUnknown as StartOutcomeUnknown,
+    StopRefused as StopRefused,
+    SystemUserRefused as SystemUserRefused,
     TenantMoved as TenantMoved,
+    TenantUnavailable as TenantUnavailable,
+    TokenNotTrusted as TokenNotTrusted,
     TransportError as TransportError,
     UnexpectedResponse as UnexpectedResponse,
     UnreadableResponse as UnreadableResponse,
@@ -40,7 +45,13 @@ from soapbatch.errors import (
     VersionMismatch as VersionMismatch,
     WaitTimeout as WaitTimeout,
 )
-from soapbatch.jobs import Job as Job, Marker as Marker, Outcome as Outcome, Polling as Polling
+from soapbatch.jobs import (
+    Job as Job,
+    JobReference as JobReference,
+    Marker as Marker,
+    Outcome as Outcome,
+    Polling as Polling,
+)
 from soapbatch.model import (
     ALL_ASSOCIATES as ALL_ASSOCIATES,
     ALL_USER_TASKS as ALL_USER_TASKS,
@@ -55,4 +66,5 @@ from soapbatch.model import (
     ServiceVersion as ServiceVersion,
 )
 from soapbatch.soap import build_request as build_request, parse_response as parse_response
+from soapbatch.tenants import Tenants as Tenants
 from soapbatch.transport import ConnectionPool as ConnectionPool

@@ -4,7 +4,7 @@
     ├── UsageError                 the caller: the call is wrong, and nothing was sent
     │   ├── EncodeError            a value cannot be written; `path` names it
     │   ├── NotInVersion           the service version lacks an operation, a field or a value
-    │   ├── InsecureTransport      a password would cross plain HTTP
+    │   ├── InsecureTransport      a secret would cross plain HTTP
     │   └── ClientClosed           the client was closed, or is closing
     ├── TransportError             the network's operator: there is no answer
     │   ├── ConnectFailed          no connection: refused, DNS, TLS, proxy; nothing was sent
@@ -18,21 +18,31 @@
     │   │   └── ServiceBusy        429, 503; `retry_after` if the server gave one
     │   ├── UnreadableResponse     empty, not XML, truncated, a forbidden DOCTYPE, a wrong encoding
     │   ├── UnexpectedResponse     a SOAP envelope that does not answer the operation
-    │   └── LimitExceeded          larger than `Limits` allows; `limit` names the attribute
+    │   ├── LimitExceeded          larger than `Limits` allows; `limit` names the attribute
+    │   └── TokenNotTrusted        the JWT for a system user fails a check; `check` names it
     ├── ServiceError               the service's owner: the service answered, and refused
     │   ├── Fault                  a SOAP fault
     │   │   └── VersionMismatch    a fault about the envelope's version: the server refused the form
     │   ├── OperationFailed        Succeeded=false or a filled ExceptionInfo in the response's header
-    │   └── AuthenticationFailed   no ticket for these credentials
+    │   │   └── SessionLost        the server refused the ticket: it is unknown, or has expired
+    │   ├── AuthenticationFailed   no ticket for these credentials
+    │   │   └── SystemUserRefused  Online gives no ticket for a system user; `reason` says why
+    │   └── TenantUnavailable      the Online tenant does not run; `state` and `valid_until` say more
     └── JobError                   the job's owner: every call worked, and the job did not
         ├── JobFailed              the job ended as Failed
         ├── JobGone                the server does not know the job (any more)
         ├── WaitTimeout            the job still ran when the wait's `timeout` ran out (also a TimeoutError)
-        ├── JobRunning             not started: another job of the same name still runs
+        ├── JobRunning             a job still runs: this one, or another one of the same name
+        ├── StopRefused            not stopped: the task says that it must not be, or only after a warning
         └── StartOutcomeUnknown    the answer to the start was lost, and nothing proves whether the job runs
 
 Every error has `operation`, `version`, `applied` and `retryable`. `applied` answers "may the server have applied the
 call?": "no" (impossible), "unknown", or "yes" (the server said so, and something failed afterwards).
+
+An HTTP status is taken at its word: 401, 403, 404, 413, 415, 421, 429 and some others mean that the request did not
+reach the operation. So `applied` is "no", and a call that got 401 is sent again with a new ticket. A gateway that lets
+the server run a request and then answers 401 in its place (a policy for responses, a sign-in that expires on the way
+back) breaks this rule: a job may then be started twice. Let such a gateway decide before it passes a request on.
 
 An error takes everything that it carries from its constructor, by keyword. Two methods add to it later: `concerning`,
 because the layer that raises an error need not know the operation; and `proven_not_applied`, because such a proof is
@@ -49,6 +59,11 @@ from typing import Literal, Self, TypeAlias, TypedDict, Unpack
 from soapbatch.model import BatchTaskInfo, ExceptionInfo, ServiceVersion
 
 Applied: TypeAlias = Literal["no", "unknown", "yes"]
+
+TokenCheck: TypeAlias = Literal[
+    "form", "algorithm", "key", "signature", "issuer", "audience", "lifetime", "tenant", "ticket"
+]
+"""The checks of a system user's JWT, in the order in which they are made."""
 
 
 class Common(TypedDict, total=False):
@@ -205,7 +220,7 @@ class NotInVersion(UsageError):
 
 
 class InsecureTransport(UsageError):
-    """A password would cross plain HTTP to another host than this machine."""
+    """A secret would cross plain HTTP: a password to another machine, or any secret to a proxy on another machine."""
 
 
 class ClientClosed(UsageError):
@@ -246,7 +261,9 @@ class DeadlineExceeded(TransportError, TimeoutError):
     """The call's `timeout` ran out.
 
     Attributes:
-        phase: what the call was doing: "queueing", "login", "connecting", "sending", "waiting", "reading", "retrying".
+        phase: what the call was doing: "queueing", "login", "locating" (where is the Online tenant?), "discovering" (a
+            read looked for the binding), "connecting", "sending", "waiting", "reading", "retrying"; or "settling": a
+            start looked for the task that a lost request may have started.
         timeout: seconds that the caller allowed.
     """
 
@@ -303,11 +320,11 @@ class ServiceBusy(HttpError):
 
 
 class UnreadableResponse(ProtocolError):
-    """The body is empty, not XML, truncated, in a wrong encoding, or holds a DOCTYPE."""
+    """The body is empty, not XML or JSON, truncated, in a wrong encoding, or holds a DOCTYPE."""
 
 
 class UnexpectedResponse(ProtocolError):
-    """A SOAP envelope that does not answer the operation, or that holds a value of the wrong type."""
+    """A response that does not answer the request, or that holds a value of the wrong type."""
 
 
 class LimitExceeded(ProtocolError):
@@ -329,6 +346,29 @@ class LimitExceeded(ProtocolError):
         """Take the message and the attributes."""
         super().__init__(message, status=status, excerpt=excerpt, **common)
         self.limit = limit
+
+
+class TokenNotTrusted(ProtocolError):
+    """The JWT that SuperOffice Online sent for a system user fails a check: its ticket is not used.
+
+    Attributes:
+        check: the check that failed. After "key" (no known key fits), the key set may be out of date.
+    """
+
+    applied: Applied = "no"
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        check: TokenCheck = "form",
+        status: int | None = None,
+        excerpt: str = "",
+        **common: Unpack[Common],
+    ) -> None:
+        """Take the message and the attributes."""
+        super().__init__(message, status=status, excerpt=excerpt, **common)
+        self.check: TokenCheck = check
 
 
 class ServiceError(SoapBatchError):
@@ -403,6 +443,12 @@ class OperationFailed(ServiceError):
         return self.exception_info.error_type if self.exception_info else None
 
 
+class SessionLost(OperationFailed):
+    """The server refused the ticket, which is unknown or has expired: log in again. Nothing was applied."""
+
+    applied: Applied = "no"
+
+
 class AuthenticationFailed(ServiceError):
     """No ticket for these credentials.
 
@@ -424,6 +470,50 @@ class AuthenticationFailed(ServiceError):
         """Take the message and the attributes."""
         super().__init__(message, **common)
         self.user, self.refused_by = user, refused_by
+
+
+class SystemUserRefused(AuthenticationFailed):
+    """The sign-in host of SuperOffice Online gives no JWT for a system user.
+
+    Attributes:
+        reason: the vendor's name of the reason, for example "Revoked" or "InvalidTimestamp", as far as the server's
+            text shows one; else None. It is a hint: the texts are not documented.
+        text: the server's own text, redacted; "" where there is none.
+        status: the HTTP status of the answer.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        reason: str | None = None,
+        text: str = "",
+        status: int | None = None,
+        user: str | None = None,
+        refused_by: Literal["flag", "server"] = "server",
+        **common: Unpack[Common],
+    ) -> None:
+        """Take the message and the attributes."""
+        super().__init__(message, user=user, refused_by=refused_by, **common)
+        self.reason, self.text, self.status = reason, text, status
+
+
+class TenantUnavailable(ServiceError):
+    """The tenant of SuperOffice Online is not running. `retryable` says whether it may run again soon.
+
+    Attributes:
+        state: the name of its state, for example "OfflineMaintenance".
+        valid_until: until when the state is said to hold (aware), or None.
+    """
+
+    applied: Applied = "no"
+
+    def __init__(
+        self, message: str = "", *, state: str = "", valid_until: datetime | None = None, **common: Unpack[Common]
+    ) -> None:
+        """Take the message and the attributes."""
+        super().__init__(message, **common)
+        self.state, self.valid_until = state, valid_until
 
 
 class JobError(SoapBatchError):
@@ -449,15 +539,22 @@ class JobFailed(JobError):
 
 
 class JobGone(JobError):
-    """The server does not know the task (any more): a server may remove finished tasks."""
+    """The server does not know the task (any more): a server may remove finished tasks.
+
+    `applied` is "no" where the call was to stop, to delete or to clean up the task.
+    """
 
 
 class WaitTimeout(JobError, TimeoutError):
     """The wait ended, and no read showed that the job had ended; the job may still run.
 
+    `applied` is "no": a wait only reads.
+
     Attributes:
         seen_at: when `info` was read (aware, UTC), or None.
     """
+
+    applied: Applied = "no"
 
     def __init__(
         self,
@@ -474,7 +571,21 @@ class WaitTimeout(JobError, TimeoutError):
 
 
 class JobRunning(JobError):
-    """Nothing was started: another job of the same name still runs, and `if_running` is "fail"."""
+    """A job still runs, and nothing was done.
+
+    A start says so of another job of the same name, if `if_running` is "fail". A method that fetches the output says so
+    of the job itself, which has no output yet.
+    """
+
+    applied: Applied = "no"
+
+
+class StopRefused(JobError):
+    """The server was not asked to stop the job, because of what its task says (`info.cancellation_behaviour`).
+
+    CannotCancel: `force=True` asks the server all the same. CancelWithWarning: `confirm=True` says that the user was
+    warned.
+    """
 
     applied: Applied = "no"
 
@@ -485,6 +596,8 @@ class StartOutcomeUnknown(JobError):
     Attributes:
         name: the job's name.
         marker: the text by which the started task can be recognised, or None.
+        key: the key of the start, with which `client.jobs.find(name, key)` and a later start with `maybe_sent=True`
+            find the task; None: the start had no marker.
     """
 
     applied: Applied = "unknown"
@@ -497,8 +610,9 @@ class StartOutcomeUnknown(JobError):
         info: BatchTaskInfo | None = None,
         name: str | None = None,
         marker: str | None = None,
+        key: str | None = None,
         **common: Unpack[Common],
     ) -> None:
         """Take the message and the attributes."""
         super().__init__(message, id=id, info=info, **common)
-        self.name, self.marker = name, marker
+        self.name, self.marker, self.key = name, marker, key

@@ -110,10 +110,40 @@ _V83, _V86, _V88 = ServiceVersion.V83, ServiceVersion.V86, ServiceVersion.V88
 
 Tasks = Operation[list[BatchTaskInfo]]
 AuthenticateOperation = Operation[AuthenticateResponse]
+L = TypeVar("L", bound=Tasks)
 
 
-def _tasks(name: str, *parameters: Field, since: ServiceVersion = ServiceVersion.V75) -> Tasks:
-    return Operation(name, parameters, ARRAY_OF_BATCH_TASK_INFO, since=since, is_read_only=True, nullable=True)
+# The operations that list tasks, by the arguments that they take: type checkers check those of `BatchAgent.stream`.
+class ListByAssociates(Tasks):
+    """Takes `associate_ids`."""
+
+
+class ListByState(Tasks):
+    """Takes `state`."""
+
+
+class ListByNameAndState(Tasks):
+    """Takes `name` and `state`."""
+
+
+class ListByNameAndAssociates(Tasks):
+    """Takes `name` and `associate_ids`."""
+
+
+class ListByAssociatesAndState(Tasks):
+    """Takes `associate_ids` and `state`."""
+
+
+class ListByTaskName(Tasks):
+    """Takes `task_name`."""
+
+
+class ListByTaskNameAndState(Tasks):
+    """Takes `task_name` and `state`."""
+
+
+def _tasks(kind: type[L], name: str, *parameters: Field, since: ServiceVersion = ServiceVersion.V75) -> L:
+    return kind(name, parameters, ARRAY_OF_BATCH_TASK_INFO, since=since, is_read_only=True, nullable=True)
 
 
 def _login(
@@ -134,23 +164,25 @@ def _login(
 # fmt: off
 GET_BATCH_TASK_INFO: Operation[BatchTaskInfo | None] = Operation(
     "GetBatchTaskInfo", (_ID,), BATCH_TASK_INFO, is_read_only=True, nullable=True)
-GET_BATCH_TASK_INFOS_BY_ASSOCIATES = _tasks("GetBatchTaskInfosByAssociates", _USERS)
-GET_BATCH_TASK_INFOS_BY_STATE = _tasks("GetBatchTaskInfosByState", _STATE)
-GET_BATCH_TASK_INFOS_BY_NAME_AND_STATE = _tasks("GetBatchTaskInfosByNameAndState", _NAME, _STATE)
-GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES = _tasks("GetBatchTaskInfosByNameAndAssociates", _NAME, _USERS)
-GET_BATCH_TASK_INFOS_BY_ASSOCIATES_AND_STATE = _tasks("GetBatchTaskInfosByAssociatesAndState", _USERS, _STATE)
+GET_BATCH_TASK_INFOS_BY_ASSOCIATES = _tasks(ListByAssociates, "GetBatchTaskInfosByAssociates", _USERS)
+GET_BATCH_TASK_INFOS_BY_STATE = _tasks(ListByState, "GetBatchTaskInfosByState", _STATE)
+GET_BATCH_TASK_INFOS_BY_NAME_AND_STATE = _tasks(ListByNameAndState, "GetBatchTaskInfosByNameAndState", _NAME, _STATE)
+GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES = _tasks(
+    ListByNameAndAssociates, "GetBatchTaskInfosByNameAndAssociates", _NAME, _USERS)
+GET_BATCH_TASK_INFOS_BY_ASSOCIATES_AND_STATE = _tasks(
+    ListByAssociatesAndState, "GetBatchTaskInfosByAssociatesAndState", _USERS, _STATE)
 START_BATCH_JOB: Operation[int] = Operation("StartBatchJob", (_TASK,), INT)
 STOP_BATCH_JOB: Operation[bool] = Operation("StopBatchJob", (_ID,), BOOLEAN)
 UPDATE_BATCH_TASK: Operation[BatchTaskInfo | None] = Operation(
     "UpdateBatchTask", (_TASK,), BATCH_TASK_INFO, nullable=True)
 DELETE_BATCH_TASKS: Operation[None] = Operation("DeleteBatchTasks", (_TASK_IDS,))
 DELETE_BATCH_TASK: Operation[None] = Operation("DeleteBatchTask", (_TASK_ID,), since=_V83)
-GET_ALL_BATCH_TASK_INFOS_BY_NAME = _tasks("GetAllBatchTaskInfosByName", _TASK_NAME, since=_V88)
+GET_ALL_BATCH_TASK_INFOS_BY_NAME = _tasks(ListByTaskName, "GetAllBatchTaskInfosByName", _TASK_NAME, since=_V88)
 GET_ALL_BATCH_TASK_INFOS_BY_NAME_AND_STATE = _tasks(
-    "GetAllBatchTaskInfosByNameAndState", _TASK_NAME, _STATE, since=_V88)
-GET_SYSTEM_BATCH_TASK_INFOS_BY_NAME = _tasks("GetSystemBatchTaskInfosByName", _TASK_NAME, since=_V88)
+    ListByTaskNameAndState, "GetAllBatchTaskInfosByNameAndState", _TASK_NAME, _STATE, since=_V88)
+GET_SYSTEM_BATCH_TASK_INFOS_BY_NAME = _tasks(ListByTaskName, "GetSystemBatchTaskInfosByName", _TASK_NAME, since=_V88)
 GET_SYSTEM_BATCH_TASK_INFOS_BY_NAME_AND_STATE = _tasks(
-    "GetSystemBatchTaskInfosByNameAndState", _TASK_NAME, _STATE, since=_V88)
+    ListByTaskNameAndState, "GetSystemBatchTaskInfosByNameAndState", _TASK_NAME, _STATE, since=_V88)
 
 AUTHENTICATE_USERNAME_PASSWORD = _login(
     "AuthenticateUsernamePassword", parameter("UserName", STRING), parameter("Password", STRING), sends_password=True)

@@ -3,6 +3,7 @@
 import asyncio
 import pickle
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,11 +16,13 @@ from soapbatch import (
     Binding,
     Client,
     ClientClosed,
+    ConnectionPool,
     DeadlineExceeded,
     Generic,
     Implicit,
     InsecureTransport,
     OperationFailed,
+    Retries,
     ServiceVersion,
     SoapBatchError,
     Ticket,
@@ -27,11 +30,14 @@ from soapbatch import (
     UsernamePassword,
 )
 from soapbatch.auth.ticket_stores import MemoryTicketStore
+from soapbatch.client import settings_from
 from soapbatch.model import SoTimeZone
 from soapbatch.model.secret import Secret
-from soapbatch.testing import DEMO_USER, ManualClock, NetServer, ServerException, User, failing
-from tests.support.clients import BASE, Script, in_process, now, scripted, virtual
+from soapbatch.operations import GET_BATCH_TASK_INFO, GET_BATCH_TASK_INFOS_BY_STATE
+from soapbatch.testing import DEMO_USER, ManualClock, NetServer, ServerException, User, failing, serve
+from tests.support.clients import BASE, Script, in_process, now, replying, scripted, virtual
 
+BAD_SECONDS: list[Any] = [float("nan"), float("inf"), -float("inf"), -1, -0.001, 1e18, 366 * 86400 + 1, True]
 OSLO = SoTimeZone(so_time_zone_location_code="Europe/Oslo")
 
 
@@ -242,7 +248,7 @@ async def test_a_refused_ticket_is_renewed_and_the_call_repeated_once(told: Any,
 async def test_a_refused_ticket_that_cannot_be_renewed_fails_the_call(told: Any) -> None:
     """With a fixed ticket the refusal itself is raised, after one request; nothing was applied."""
     server = NetServer(ticket_refusals=told)
-    async with in_process(server, ticket="7T:dW5rbm93bg==") as client:
+    async with in_process(server, ticket="7T:dW5rbm93bg==", binding=Binding.DOCUMENTED) as client:
         with pytest.raises(SoapBatchError) as caught:
             await client.batch.delete_batch_task(1)
     assert caught.value.applied == "no"
@@ -270,12 +276,25 @@ async def test_a_session_error_of_ones_own_is_understood() -> None:
         pytest.param({"base_url": 3}, "base_url= takes str", id="base_url"),
         pytest.param({"base_url": "https://exa mple.com"}, "white space", id="white space"),
         pytest.param({"base_url": "https://example.com:99999"}, "not a URL", id="port"),
-        pytest.param({"base_url": "https://x/Remote/Services88/Batch.svc"}, "everything before", id="endpoint"),
+        pytest.param({"base_url": "https://x/Remote/Services86", "version": 88}, "must agree", id="two versions"),
         pytest.param({"application_token": b"hush"}, "application_token= takes", id="application_token"),
-        pytest.param({"version": 88}, "version= takes ServiceVersion", id="version"),
+        pytest.param({"version": 89}, "no such version; there are", id="version"),
+        pytest.param({"version": object()}, "no such version", id="version of a foreign kind"),
+        pytest.param({"proxy": "http://p:1", "http_client": httpx.AsyncClient()}, "default transport", id="proxy"),
         pytest.param({"binding": "SOAP11"}, "binding= takes", id="binding"),
         pytest.param({"timeout": "5"}, "timeout= takes", id="timeout"),
-        pytest.param({"timeout": float("nan")}, "number of seconds", id="nan"),
+        *(
+            pytest.param({"timeout": bad}, "timeout= is a number of seconds", id=f"timeout {bad}")
+            for bad in BAD_SECONDS
+        ),
+        *(pytest.param({"grace": bad}, "grace= is a number of seconds", id=f"grace {bad}") for bad in BAD_SECONDS),
+        *(
+            pytest.param({"retries": Retries(**{name: bad})}, "retries= takes", id=f"{name} {bad}")
+            for name in ("first_wait", "longest_wait")
+            for bad in BAD_SECONDS
+        ),
+        *(pytest.param({"retries": Retries(attempts=n)}, "retries= takes", id=f"attempts {n}") for n in (0, -1, True)),
+        pytest.param({"retries": Retries(attempts=1.5)}, "retries= takes", id="attempts 1.5"),  # type: ignore[arg-type]
         pytest.param({"limits": {}}, "limits= takes", id="limits"),
         pytest.param({"path_prefix": "Remote"}, "begins with a slash", id="path_prefix"),
         pytest.param({"session_errors": "SoSessionException"}, "list of names", id="session_errors"),
@@ -291,6 +310,113 @@ def test_a_wrong_argument_is_refused_at_once(changed: dict[str, Any], says: str)
     """What cannot work is refused when the client is made, in words that say what to pass, and without its value."""
     with pytest.raises(UsageError, match=says) as caught:
         Client(**{"base_url": "https://crm.example.com"} | changed)
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("seconds", [*BAD_SECONDS, "5"])
+async def test_a_call_takes_seconds_that_a_timer_can_bear(seconds: Any) -> None:
+    """NaN would put the timers of the whole loop out of order: it is refused before anything is sent."""
+    client, script = scripted(replying(GET_BATCH_TASK_INFO))
+    async with client:
+        with pytest.raises(UsageError, match="timeout is a number of seconds, from 0 to 31622400") as caught:
+            await client.batch.get_batch_task_info(1, timeout=seconds)
+        assert (caught.value.operation, caught.value.applied) == ("GetBatchTaskInfo", "no")
+        with pytest.raises(UsageError):
+            await anext(client.batch.stream(GET_BATCH_TASK_INFOS_BY_STATE, state="All", options={"timeout": seconds}))
+        assert script.requests == []
+        for good in (None, 0.5, 366 * 86400):
+            await client.batch.get_batch_task_info(1, timeout=good)
+
+
+@pytest.mark.parametrize("seconds", BAD_SECONDS)
+def test_a_pool_keeps_connections_for_seconds_that_a_timer_can_bear(seconds: Any) -> None:
+    """The same holds for `keep_alive`."""
+    with pytest.raises(UsageError, match="keep_alive is a number of seconds"):
+        ConnectionPool(keep_alive=seconds)
+
+
+async def test_a_shared_transport_that_was_closed_is_named() -> None:
+    """A client whose transport another one has closed is not closed: the error says what to share, and how."""
+    server = NetServer()
+    async with serve(server) as url:
+        pool = ConnectionPool()
+        async with Client(url, ticket=server.tickets.issue(), transport=pool) as other:
+            async with Client(url, ticket=server.tickets.issue(), transport=pool) as client:
+                await client.batch.get_batch_task_info(1)
+            with pytest.raises(ClientClosed, match=r"transport of this client is closed.*async with ConnectionPool"):
+                await other.batch.get_batch_task_info(1)
+        with pytest.raises(ClientClosed, match="the client is closed"):
+            await other.batch.get_batch_task_info(1)
+
+
+@pytest.mark.parametrize("version", [86, "86", "Services86", "services86", ServiceVersion.V86])
+def test_a_version_may_be_a_number_or_a_text(version: Any) -> None:
+    """What people type first is understood."""
+    assert Client("https://crm.example.com", version=version).version is ServiceVersion.V86
+
+
+def test_the_address_may_say_version_and_prefix() -> None:
+    """A base URL as SuperOffice hands it out is understood; an argument agrees with it, or replaces a default."""
+    client = Client("https://online2.superoffice.com/Cust12345/Remote/Services86/")
+    assert client.version is ServiceVersion.V86
+    assert client._context.settings.base_url == "https://online2.superoffice.com/Cust12345"
+    assert Client("https://crm.example.com/Services87")._context.settings.path_prefix == ""
+    assert Client("https://crm.example.com/Services87", path_prefix="/x")._context.settings.path_prefix == "/x"
+    assert Client("https://crm.example.com").version is ServiceVersion.V88
+
+
+async def test_arguments_of_the_default_transport() -> None:
+    """`verify`, `proxy`, `trust_env` and `max_connections` reach the pool."""
+    client = Client("https://crm.example.com", proxy="http://proxy:3128", trust_env=False, max_connections=3)
+    pool = client._context.sender._transport
+    assert isinstance(pool, ConnectionPool)
+    assert (pool._max_connections, pool._trust_env, str(pool._proxy and pool._proxy.url)) == (
+        *(3, False),
+        "http://proxy:3128",
+    )
+
+
+# --- The environment ----------------------------------------------------------------------------------------------
+
+
+def test_a_client_of_the_environment(tmp_path: Path) -> None:
+    """Each variable is an argument; what is passed by hand takes its place; an empty variable counts as absent."""
+    client = Client.from_env(
+        {
+            "SOAPBATCH_URL": "https://crm.example.com/SuperOffice",
+            "SOAPBATCH_TICKET": "7T:dGlja2V0",
+            "SOAPBATCH_APP_TOKEN": "",
+            "SOAPBATCH_VERSION": "86",
+            "SOAPBATCH_BINDING": "SOAP11",
+        },
+        timeout=5,
+    )
+    settings = client._context.settings
+    assert (settings.base_url, settings.timeout) == ("https://crm.example.com/SuperOffice", 5)
+    assert (client.version, client.binding) == (ServiceVersion.V86, Binding.SOAP11)
+    assert settings.application_token is None
+    file = tmp_path / "password"
+    file.write_text("hush\n", encoding="utf-8")
+    ways = ({"SOAPBATCH_PASSWORD": "hush"}, {"SOAPBATCH_PASSWORD_FILE": str(file)})
+    users = [settings_from({"SOAPBATCH_URL": "https://x", "SOAPBATCH_USER": "ada"} | way) for way in ways]
+    assert [found["credentials"] for found in users] == [UsernamePassword("ada", "hush")] * 2
+
+
+@pytest.mark.parametrize(
+    ("environ", "says"),
+    [
+        pytest.param({}, "set SOAPBATCH_URL", id="nothing"),
+        pytest.param({"SOAPBATCH_USER": "ada"}, "needs SOAPBATCH_PASSWORD", id="no password"),
+        pytest.param({"SOAPBATCH_BINDING": "hush"}, "one of documented, soap11, soap12", id="binding"),
+        pytest.param({"SOAPBATCH_VERSION": "hush"}, "no such version", id="version"),
+        pytest.param({"SOAPBATCH_USER": "a", "SOAPBATCH_PASSWORD_FILE": "/hush"}, "cannot be read", id="file"),
+    ],
+)
+def test_what_the_environment_lacks_is_said(environ: dict[str, str], says: str) -> None:
+    """A variable that is missing or wrong is named, without its value."""
+    url = {} if not environ else {"SOAPBATCH_URL": "https://crm.example.com"}
+    with pytest.raises(UsageError, match=says) as caught:
+        Client.from_env(url | environ)
     assert "hush" not in str(caught.value)
 
 

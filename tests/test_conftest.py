@@ -103,7 +103,7 @@ def test_async_tests_are_awaited_and_leave_no_task(pytester: pytest.Pytester) ->
     """Asserts behind an await count, also under hypothesis; a task left pending fails; a plain test stays plain."""
     pytester.makeconftest(SOURCE)
     pytester.makepyfile(TESTS)
-    result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:asyncio")
     result.assert_outcomes(passed=4, failed=3, skipped=1)
     result.stdout.fnmatch_lines(["*reached the end*", "*left 1 pending task(s) behind*", "*falsified*"])
 
@@ -135,7 +135,7 @@ def test_slow_tests_come_first(pytester: pytest.Pytester, monkeypatch: pytest.Mo
     pytester.makepyfile(
         "import pytest\ndef test_a(): pass\ndef test_b(): pass\n@pytest.mark.slow\ndef test_c(): pass\n"
     )
-    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-v")
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:asyncio", "-v")
     result.stdout.fnmatch_lines(["*::test_c*", "*::test_a*", "*::test_b*"])
-    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-m", "not slow")
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:asyncio", "-m", "not slow")
     result.assert_outcomes(passed=2, deselected=1)

@@ -1,33 +1,46 @@
-"""The README says what is true: its examples run, its tables are made from the code.
+"""README and guide say what is true: examples run, tables are made from the code, links lead somewhere.
 
-`python -m tests.test_readme` writes the tables anew.
+`python -m tests.test_readme` writes the table of operations anew.
 """
 
 import asyncio
 import os
 import re
+import shlex
 import subprocess
 import sys
 import textwrap
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from soapbatch import BatchTaskInfo, Client, ServiceVersion, UsernamePassword
+from soapbatch import ALL_USER_TASKS, Client, ServiceVersion, UsernamePassword
+from soapbatch.cli.command_line import make_parser
+from soapbatch.cli.exit_status import ExitStatus
+from soapbatch.guide import jobs, operators, wire
 from soapbatch.operations import OPERATIONS
 from soapbatch.soap.interpretation import interpret
-from soapbatch.testing import NetServer
+from soapbatch.testing import NetServer, Online
 from tests.support.clients import virtual
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-EXAMPLES = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+TEXT = README.read_text("utf-8")
+FIRST, ONLINE, JOBS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+GUIDE_EXAMPLES = re.findall(r"(?:^    .*\n)+", jobs.__doc__ or "", re.MULTILINE)
+PAGES = [
+    README,
+    *sorted((ROOT / ".github").rglob("*.md")),
+    *sorted((ROOT / "tests").rglob("*.md")),
+    *sorted((ROOT / "fixtures").rglob("*.md")),
+]
 
 
 def operation_table() -> str:
-    """Return the README's table of operations and versions."""
+    """Return the guide's table of operations and versions."""
     versions = list(ServiceVersion)
     lines = [
         "| operation | agent | reads | " + " | ".join(f"{version:d}" for version in versions) + " |",
@@ -39,23 +52,41 @@ def operation_table() -> str:
     return "\n".join(lines)
 
 
-def section(name: str) -> re.Pattern[str]:
-    """Return what finds a generated section of the README: opening comment, content, closing comment."""
-    return re.compile(rf"(<!-- {name}\b[^>]*-->\n)(.*?)(<!-- /{name} -->)", re.DOTALL)
+TABLE = re.compile(r"^\| operation \|.*?(?=\n\n)", re.DOTALL | re.MULTILINE)
 
 
 def test_operation_table_is_made_from_the_rows() -> None:
-    """The README's table says of each operation exactly the versions that its row says."""
-    found = section("operations").search(README.read_text("utf-8"))
-    assert found, "the README has lost its table of operations"
-    assert found[2].strip() == operation_table(), "run: python -m tests.test_readme"
+    """The table says of each operation exactly the versions that its row says."""
+    assert TABLE.findall(wire.__doc__ or "") == [operation_table()], "run: python -m tests.test_readme"
+
+
+def test_the_readme_is_short() -> None:
+    """It is the first page, not the reference; its lines fit on a screen, but for tables."""
+    assert len(TEXT.splitlines()) <= 150
+    assert max(len(line) for line in TEXT.splitlines() if not line.startswith("|")) <= 120
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files(page: Path) -> None:
+    """Each link to a file of this project finds it."""
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text("utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+def test_the_pages_that_the_readme_names_exist() -> None:
+    """Each module of a `python -m pydoc` line can be imported and explains itself."""
+    named = re.findall(r"python -m pydoc ([\w.]+)", TEXT)
+    assert "soapbatch.guide.wire" in named
+    for name in named:
+        assert import_module(name).__doc__
 
 
 @pytest.mark.slow
 def test_first_example_runs_as_it_stands(tmp_path: Path) -> None:
     """Saved to a file and run as the README says, the first example ends with the output of the job."""
     example = tmp_path / "example.py"
-    example.write_text(EXAMPLES[0], "utf-8")
+    example.write_text(FIRST, "utf-8")
     done = subprocess.run(  # noqa: S603 - the README's own text
         [sys.executable, "-W", "error", str(example)],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -68,33 +99,69 @@ def test_first_example_runs_as_it_stands(tmp_path: Path) -> None:
     assert "rows exported b'id;name" in done.stdout
 
 
-@pytest.mark.parametrize("example", [pytest.param(text, id=f"example-{i}") for i, text in enumerate(EXAMPLES[1:], 2)])
+@pytest.mark.parametrize("line", re.findall(r"^ *\$ soapbatch (.*)$", f"{TEXT}\n{operators.__doc__}", re.MULTILINE))
+def test_command_lines_parse(line: str) -> None:
+    """Each command line is one that the command takes."""
+    words = shlex.split(line, comments=True)
+    assert make_parser().parse_args(words).command == words[0]
+
+
+def test_the_page_for_operators_has_every_exit_status() -> None:
+    """The table has a row for each."""
+    rows = re.findall(r"^\| (\d+) \|", operators.__doc__ or "", re.MULTILINE)
+    assert sorted(map(int, rows)) == sorted(ExitStatus)
+
+
+async def run(example: str, names: dict[str, Any]) -> None:
+    """Run the lines of an example as the body of a coroutine function."""
+    exec(f"async def run():\n{textwrap.indent(example, '    ')}", names)  # noqa: S102 - the project's own text
+    await names["run"]()
+
+
+@pytest.mark.parametrize("example", [JOBS, *map(textwrap.dedent, GUIDE_EXAMPLES)])
 @virtual
-async def test_further_examples_run(example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every other example runs on an embedded NetServer, line for line."""
+async def test_examples_run(example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every example about jobs runs on an embedded NetServer, line for line."""
     monkeypatch.chdir(tmp_path)
     server = NetServer(clock=lambda: asyncio.get_running_loop().time() * 1e6)  # jobs end at once
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(server)) as http_client:
-        client = Client("http://localhost", credentials=UsernamePassword("demo", "demo"), http_client=http_client)
-        names: dict[str, Any] = {
-            "client": client,
-            "show": repr,
-        }
-        async with client:
-            for _ in range(42):
-                await client.batch.start_batch_job(BatchTaskInfo(name="ExportArchiveBatchPlugin"))
-            exec(f"async def run():\n{textwrap.indent(example, '    ')}", names)  # noqa: S102 - the README's own text
-            await names["run"]()
+    async with (
+        httpx.AsyncClient(transport=httpx.ASGITransport(server)) as http_client,
+        Client("http://localhost", credentials=UsernamePassword("demo", "demo"), http_client=http_client) as client,
+    ):
+        await run(example, {"client": client, "show": repr})
+    assert server.counts["StartBatchJob"]
 
 
-def test_order_of_judgement_names_the_same_five_steps() -> None:
-    """The README's list of how a response is judged has as many steps as the function's own, in the same words."""
-    steps = re.findall(r"^\d\. (.*?)[,:]", README.read_text("utf-8"), re.MULTILINE)
+@pytest.mark.timeout(30)
+async def test_the_online_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """The example of SuperOffice Online signs in a system user and lists tasks, on an embedded SuperOffice Online."""
+    online = Online()
+    registered, place = online.add_app("My App"), online.add_tenant("Cust12345")
+
+    class Client_(Client):  # noqa: N801 - stands in for Client
+        @classmethod
+        def online(cls, tenant: str, **options: Any) -> Client:  # type: ignore[override]
+            return Client.online(tenant, transport=httpx.ASGITransport(online), **options)
+
+    names = {
+        "Client": Client_,
+        "CLIENT_SECRET": registered.client_secret,
+        "SYSTEM_USER_TOKEN": online.approve(registered, place),
+        "PRIVATE_KEY": registered.private_key,
+        "ALL_USER_TASKS": ALL_USER_TASKS,
+    }
+    await run(ONLINE, names)
+    assert capsys.readouterr().out.strip() == "[]"
+
+
+def test_order_of_judgement_names_the_same_six_steps() -> None:
+    """The guide's list of how a response is judged has as many steps as the function's own, in the same words."""
+    steps = re.findall(r"^\d\. (.*?)[,:]", wire.__doc__ or "", re.MULTILINE)
     own = re.findall(r"^ *\d\. (.*?)[,:.]", interpret.__doc__ or "", re.MULTILINE)
     assert [step.split()[0] for step in steps] == [step.split()[0] for step in own]
-    assert len(steps) == 5
+    assert len(steps) == 6
 
 
 if __name__ == "__main__":
-    text = README.read_text("utf-8")
-    README.write_text(section("operations").sub(lambda m: f"{m[1]}{operation_table()}\n{m[3]}", text), "utf-8")
+    page = Path(wire.__file__)
+    page.write_text(TABLE.sub(lambda _: operation_table(), page.read_text("utf-8")), "utf-8")

@@ -11,11 +11,15 @@ from soapbatch.auth.credentials import (
     Generic as Generic,
     Implicit as Implicit,
     Provider as Provider,
+    SecretHolder as SecretHolder,
+    SecretSource as SecretSource,
     Ticket as Ticket,
     UsernamePassword as UsernamePassword,
     as_provider as as_provider,
     check_transport_security as check_transport_security,
+    fetch_secret as fetch_secret,
     refuse_plain_http as refuse_plain_http,
+    refuse_plain_proxy as refuse_plain_proxy,
 )
 from soapbatch.auth.ticket_manager import IssuedTicket as IssuedTicket, TicketManager as TicketManager
 from soapbatch.auth.ticket_stores import (

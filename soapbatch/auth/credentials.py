@@ -6,11 +6,12 @@ A provider holds its secrets as `Secret`: no repr shows a secret, and a provider
 Source: SoPrincipal75.wsdl to SoPrincipal88.wsdl; lifetimes from the published pages on NetServer tickets.
 """
 
+import inspect
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from ipaddress import ip_address
-from typing import Any, ClassVar, Protocol, TypeAlias
+from typing import Any, ClassVar, Final, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
 import attrs
@@ -25,7 +26,7 @@ from soapbatch.errors import (
     UsageError,
     clean_traceback,
 )
-from soapbatch.model import AuthenticateResponse, Secret, ServiceVersion
+from soapbatch.model import AuthenticateResponse, Secret, ServiceVersion, kind_of
 from soapbatch.operations import (
     AUTHENTICATE_GENERIC,
     AUTHENTICATE_IMPLICIT,
@@ -61,6 +62,8 @@ class Provider(Protocol):
         ...
 
 
+_THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
 # A traceback may show the locals of each frame. So each constructor below wraps its secret and deletes the plain value
 # before anything can raise.
 
@@ -71,21 +74,30 @@ def _as_secret(value: object) -> Secret | None:
     return wrapped if isinstance(wrapped, Secret) else None
 
 
-def _shown(credentials: object, *names: str) -> str:
-    """Return a repr of `credentials`, which works while their constructor runs, too: a traceback may show them."""
-    if not all(hasattr(credentials, name) for name in names):
-        return f"{type(credentials).__name__}(...)"
-    shown = ", ".join(f"{name}={getattr(credentials, name)!r}" for name in names)
-    return f"{type(credentials).__name__}({shown})"
-
-
 def _as_token(value: object) -> Secret | None:
     """Return `value` as `_as_secret` does, without the white space around it."""
     return Secret.token(_as_secret(value))
 
 
+class SecretHolder:
+    """Base of a class that checks its secrets in its constructor, with a repr that works at any time.
+
+    If a constructor raises, a traceback may show the half-made object.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        """Return the class and its attributes, unless some are not set yet; secrets are masked."""
+        names: tuple[str, ...] = getattr(type(self), "__match_args__", ())
+        if not all(hasattr(self, name) for name in names):
+            return f"{type(self).__name__}(...)"
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return f"{type(self).__name__}({shown})"
+
+
 @attrs.frozen(init=False, repr=False)
-class Ticket:
+class Ticket(SecretHolder):
     """A ticket with its expiry.
 
     One class is both value and provider, so that a ticket from `await client.ticket()`, from a `TicketStore` or from a
@@ -98,33 +110,40 @@ class Ticket:
             else unknown.
         sliding: whether each use extends the ticket to 6 hours from that use. True for a ticket, False for an access
             token.
+        renew_at: when a client that can obtain another one does so (aware). None: a few minutes before the end.
     """
 
     value: Secret
     expires_at: datetime | None
     sliding: bool
+    renew_at: datetime | None
 
     sends_password: ClassVar[bool] = False
 
-    def __init__(self, value: str | Secret, *, expires_at: datetime | None = None, sliding: bool = True) -> None:
+    def __init__(
+        self,
+        value: str | Secret,
+        *,
+        expires_at: datetime | None = None,
+        sliding: bool = True,
+        renew_at: datetime | None = None,
+    ) -> None:
         """Wrap a ticket. White space around it is dropped: it comes from a file, not from the server.
 
         Raises:
-            UsageError: the value is empty or not text, or `expires_at` has no time zone.
+            UsageError: the value is empty or not text, or a time has no time zone.
         """
         secret = _as_token(value)
         del value
         if secret is None or secret == Secret(""):
             raise UsageError("a ticket is a str or a Secret, and not empty")
-        if expires_at is not None and expires_at.utcoffset() is None:
-            raise UsageError("expires_at needs a time zone, for example datetime.now(UTC) + timedelta(hours=6)")
+        for name, time in (("expires_at", expires_at), ("renew_at", renew_at)):
+            if time is not None and time.utcoffset() is None:
+                raise UsageError(f"{name} needs a time zone, for example datetime.now(UTC) + timedelta(hours=6)")
         object.__setattr__(self, "value", secret)
         object.__setattr__(self, "expires_at", expires_at)
         object.__setattr__(self, "sliding", sliding)
-
-    def __repr__(self) -> str:
-        """Return the attributes, with secrets masked."""
-        return _shown(self, "value", "expires_at", "sliding")
+        object.__setattr__(self, "renew_at", renew_at)
 
     def renews(self, _version: ServiceVersion, /) -> bool:
         """Return False: a ticket cannot obtain another ticket."""
@@ -137,10 +156,12 @@ class Ticket:
 
 TicketSource: TypeAlias = Callable[[], Awaitable[str | Secret | Ticket]]
 """An async callable that returns a ticket: text, a Secret, or a `Ticket` with an expiry."""
+SecretSource: TypeAlias = Callable[[], Awaitable[str | Secret]]
+"""An async callable that returns a secret, for example from a vault."""
 
 
 @attrs.frozen(init=False, repr=False)
-class UsernamePassword:
+class UsernamePassword(SecretHolder):
     """A user's name and password, exchanged for a ticket with AuthenticateUsernamePassword.
 
     Attributes:
@@ -166,10 +187,6 @@ class UsernamePassword:
         object.__setattr__(self, "user", user)
         object.__setattr__(self, "password", secret)
 
-    def __repr__(self) -> str:
-        """Return the attributes, with secrets masked."""
-        return _shown(self, "user", "password")
-
     def renews(self, _version: ServiceVersion, /) -> bool:
         """Return True."""
         return True
@@ -181,7 +198,7 @@ class UsernamePassword:
 
 
 @attrs.frozen(init=False, repr=False)
-class AccessToken:
+class AccessToken(SecretHolder):
     """An OAuth access token (`8A:...`), or an async callable that fetches a fresh one.
 
     From Services86 on, requests carry the token in place of a ticket. Use does not extend a token: its issuer decides
@@ -214,10 +231,6 @@ class AccessToken:
         object.__setattr__(self, "token", held)
         object.__setattr__(self, "exchange", exchange)
 
-    def __repr__(self) -> str:
-        """Return the attributes, with secrets masked."""
-        return _shown(self, "token", "exchange")
-
     def renews(self, version: ServiceVersion, /) -> bool:
         """Return whether a callable can fetch another token, or the exchange can be repeated."""
         return not isinstance(self.token, Secret) or self._exchanges(version)
@@ -230,7 +243,7 @@ class AccessToken:
         token = Ticket(self.token) if isinstance(self.token, Secret) else await _fetch(self.token)
         if exchanges:
             return await _log_in(authenticate, AUTHENTICATE_WITH_ACCESS_TOKEN, {"access_token": token.value})
-        return Ticket(token.value, expires_at=token.expires_at, sliding=False)
+        return Ticket(token.value, expires_at=token.expires_at, renew_at=token.renew_at, sliding=False)
 
     def _exchanges(self, version: ServiceVersion) -> bool:
         return self.exchange or version < AUTHENTICATE_WITH_ACCESS_TOKEN.since
@@ -252,7 +265,7 @@ class Implicit:
 
 
 @attrs.frozen(init=False, repr=False)
-class Generic:
+class Generic(SecretHolder):
     """Key and value pairs that an authentication plugin of the server understands, sent with AuthenticateGeneric.
 
     Attributes:
@@ -277,10 +290,6 @@ class Generic:
         if not is_text:
             raise UsageError("Generic takes a mapping with keys that are str, and values that are str, Secret or None")
         object.__setattr__(self, "data", secrets)
-
-    def __repr__(self) -> str:
-        """Return the attributes, with secrets masked."""
-        return _shown(self, "data")
 
     def renews(self, _version: ServiceVersion, /) -> bool:
         """Return True."""
@@ -322,7 +331,7 @@ def as_provider(credentials: Credentials | str | Secret) -> Provider:
         return Ticket(credentials)
     if callable(credentials) and not isinstance(credentials, type):
         return _Callback(credentials)
-    kind = type(credentials).__name__
+    kind = kind_of(credentials)
     del credentials
     raise UsageError(
         "credentials are a Ticket, UsernamePassword, AccessToken, Implicit, Generic, "
@@ -350,6 +359,21 @@ def refuse_plain_http(base_url: str, sender: str) -> None:
     raise InsecureTransport(
         f"{sender} sends a password, and {url.scheme}://{url.hostname} would carry it unencrypted: "
         "use https, or allow it with allow_insecure=True"
+    )
+
+
+def refuse_plain_proxy(base_url: str, proxy_host: str, sender: str) -> None:
+    """Raise InsecureTransport if a proxy on another machine would read the secrets that `sender` sends over plain HTTP.
+
+    Behind such a proxy, `localhost` is the proxy's machine. A proxy is on this machine by its three usual names alone.
+    """
+    url = urlsplit(base_url)
+    if url.scheme == "https" or proxy_host in _THIS_MACHINE:
+        return
+    raise InsecureTransport(
+        f"{sender} carries a password, ticket or token, and the proxy {proxy_host} would read it, as it goes through "
+        f"that proxy to {url.scheme}://{url.hostname}: use https, exempt {url.hostname} in NO_PROXY, or allow it with "
+        "allow_insecure=True"
     )
 
 
@@ -397,30 +421,59 @@ async def _log_in(
     return Ticket(ticket)
 
 
+async def fetch_secret(source: SecretSource, what: str) -> Secret:
+    """Return the secret that a callable of the user's returns; `what` names it in errors.
+
+    Raises:
+        AuthenticationFailed: the callable raised something that is no SoapBatchError.
+        UsageError: the callable returned something else, or an empty text.
+    """
+    answer = await _answer_of(source, what)
+    secret, kind = _as_secret(answer), type(answer).__name__
+    del answer
+    if secret is None or secret == Secret(""):
+        name = _name_of(source)
+        raise UsageError(f"{name} must return an {what} (a str or a Secret, not empty), and returned {kind}")
+    return secret
+
+
 async def _fetch(source: TicketSource) -> Ticket:
     """Return the ticket that a callable of the user's returns."""
-    name = getattr(source, "__qualname__", type(source).__name__)
-    try:
-        answer = await source()
-    except SoapBatchError:
-        raise
-    except Exception as error:
-        with clean_traceback():
-            raise _fetch_failed(name, error) from error
+    answer = await _answer_of(source, "ticket")
     if isinstance(answer, Ticket):
         return answer
     secret, kind = _as_secret(answer), type(answer).__name__
     del answer
     if secret is None:
-        raise UsageError(f"{name} must return a ticket (a str, a Secret or a Ticket), and returned {kind}")
+        raise UsageError(f"{_name_of(source)} must return a ticket (a str, a Secret or a Ticket), and returned {kind}")
     return Ticket(secret)
 
 
-def _fetch_failed(name: str, error: Exception) -> AuthenticationFailed:
+async def _answer_of(source: Callable[[], Awaitable[object]], what: str) -> object:
+    """Return what a callable of the user's returns, which may be of any type."""
+    try:
+        answer = source()
+        if inspect.isawaitable(answer):
+            return await answer
+    except SoapBatchError:
+        raise
+    except Exception as error:
+        with clean_traceback():
+            raise _fetch_failed(_name_of(source), error, what) from error
+    kind = type(answer).__name__
+    del answer  # it may be the secret
+    raise UsageError(f"{_name_of(source)} must be async ('async def'): it returned {kind}, which cannot be awaited")
+
+
+def _name_of(source: object) -> str:
+    return getattr(source, "__qualname__", type(source).__name__)
+
+
+def _fetch_failed(name: str, error: Exception, what: str) -> AuthenticationFailed:
     """Return the error for a callable that raised `error`.
 
     The frames of `error` may hold secrets, and a traceback may show locals. So a note keeps the place as text.
     """
-    failed = AuthenticationFailed(f"{name} gave no ticket: it raised {type(error).__name__}", refused_by="server")
+    failed = AuthenticationFailed(f"{name} gave no {what}: it raised {type(error).__name__}", refused_by="server")
     failed.add_note("".join(["Where it failed:\n", *traceback.format_tb(error.__traceback__)]).rstrip())
     return failed

@@ -8,7 +8,7 @@ Rule 2. A failed login starts a cool-down. Until it ends, the client tries no lo
         60 s, and lasts at least the server's Retry-After, of which at most 5 minutes count.
 Rule 3. A renewal runs in the background, while calls still use the old ticket. It starts 5 to 10 minutes before the
         end (in the last sixth of a lifetime below an hour), at a random time, so that many processes do not renew at
-        once. Calls wait for a login only where the ticket has ended.
+        once; or at `Ticket.renew_at`. Calls wait for a login only where the ticket has ended.
 Rule 4. A ticket that the server refuses is dropped, and the refused call is repeated once with another ticket.
 """
 
@@ -25,7 +25,14 @@ import attrs
 
 from soapbatch.auth.credentials import Authenticate, Provider, Ticket
 from soapbatch.auth.ticket_stores import TicketStore, TolerantStore
-from soapbatch.errors import AuthenticationFailed, ClientClosed, SoapBatchError
+from soapbatch.errors import (
+    AuthenticationFailed,
+    ClientClosed,
+    Fault,
+    ProtocolError,
+    SoapBatchError,
+    TransportError,
+)
 from soapbatch.model import Backoff, Secret, ServiceVersion
 from soapbatch.system import LOG, retrieve_exception, wait_until_done
 
@@ -36,6 +43,7 @@ _AHEAD: Final = 600.0  # seconds before the end of a ticket in which it is renew
 _AHEAD_SHARE: Final = 1 / 6  # of the lifetime, where that is less
 _BACKOFF: Final = Backoff(first=5.0, longest=60.0, longest_retry_after=300.0)  # seconds
 _BACKOFF_RETRYABLE: Final = attrs.evolve(_BACKOFF, first=1.0)
+_OF_A_LOGIN: Final = "the login failed: "
 _DROP_UNUSED_EVERY: Final = 5.0  # seconds between two tickets that the server refuses at their first use
 _SAVE_EVERY: Final = 300.0  # seconds between two writes of an expiry that a use has moved
 
@@ -164,11 +172,6 @@ class TicketManager:
         self._drop_unused_from = -math.inf
         self._login: _LoginInFlight | None = None
         self._cool_down = _CoolDown()
-
-    @property
-    def has_ticket(self) -> bool:
-        """Whether there is a ticket. Then `current` logs in only if the ticket has ended."""
-        return self._held is not None
 
     async def current(self) -> IssuedTicket:
         """Return the ticket for a call that is sent now; obtain one if necessary.
@@ -313,6 +316,8 @@ class TicketManager:
             issued, was_used = IssuedTicket(ticket.value, self._generation), not is_new
         ends_at = self._end_of(ticket, now)
         held = self._held = _HeldTicket(issued, sliding=ticket.sliding, was_used=was_used, now=now, ends_at=ends_at)
+        if ticket.renew_at is not None:
+            held.renew_at = min(held.renew_at, now + (ticket.renew_at - self._wall_clock()).total_seconds())
         self._cool_down = _CoolDown()
         LOG.debug("ticket %d %s", issued.generation, "obtained" if is_new else "taken from the store")
         if is_new:
@@ -355,7 +360,10 @@ def _now() -> float:
 
 
 def _for_one_more(error: BaseException) -> BaseException:
-    """Return a failed login's error for one more call, which was not sent."""
+    """Return a failed login's error for one more call, which was not sent. Its message says that it is of a login."""
     if not isinstance(error, SoapBatchError):
         return error  # a foreign error need not survive a copy
-    return error.copy(applied="no")
+    other = error.copy(applied="no")
+    if isinstance(error, TransportError | ProtocolError | Fault) and not str(error).startswith(_OF_A_LOGIN):
+        other.args = (f"{_OF_A_LOGIN}{error}", *error.args[1:])
+    return other

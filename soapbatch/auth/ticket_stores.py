@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+import stat
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +16,8 @@ from soapbatch.model import encode_string
 from soapbatch.system import LOG, AtomicFile, wait_until_done
 
 _TIMEOUT: Final = 5.0  # seconds that a store may take
+_OTHERS_MAY_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
+_LONGEST: Final = 1 << 20  # bytes of a file that are read
 
 
 @runtime_checkable
@@ -53,7 +56,8 @@ class MemoryTicketStore:
 class FileTicketStore:
     """Shares a ticket through a file that only its owner may read (mode 0600). Each write replaces the whole file.
 
-    The file holds the ticket in plain text: keep its folder as private as the file.
+    The file holds the ticket in plain text: keep its folder as private as the file. A ticket is taken only from a
+    regular file that nobody but this user (or root) owns and may write to: others could make the client act as them.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -61,7 +65,7 @@ class FileTicketStore:
         self._path = Path(path)
 
     async def get(self) -> Ticket | None:
-        """Return the ticket in the file; None if there is no file, or `put` did not write its content.
+        """Return the ticket in the file; None if there is no file, others may write to it, or `put` did not write it.
 
         Raises:
             OSError: the file cannot be read.
@@ -78,12 +82,16 @@ class FileTicketStore:
 
     def _read(self) -> Ticket | None:
         try:
-            return _decoded(self._path.read_bytes())
+            content = _read_own(self._path)
+            if content is not None:
+                return _decoded(content)
         except FileNotFoundError:
             return None
         except (ValueError, LookupError, TypeError, RecursionError, SoapBatchError):
             LOG.warning("%s holds no ticket that can be read; it will be replaced", self._path)
             return None
+        LOG.warning("%s is no regular file, or others may write to it: no ticket is taken from it", self._path)
+        return None
 
     def _write(self, ticket: Ticket) -> None:
         with AtomicFile(self._path) as new:
@@ -143,6 +151,19 @@ class TolerantStore:
         level = logging.DEBUG if self._has_warned else logging.WARNING
         self._has_warned = True
         LOG.log(level, "the ticket store failed (%s); going on without it", why)
+
+
+def _read_own(path: Path) -> bytes | None:
+    """Return the content of a file; None if it is no regular file, or somebody else may write to it. Raises OSError."""
+    # Opening a pipe for reading waits for a writer, unless O_NONBLOCK says otherwise. Windows has neither.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        if os.name == "posix" and (status.st_uid not in {0, os.geteuid()} or status.st_mode & _OTHERS_MAY_WRITE):
+            return None
+        return file.read(_LONGEST)
 
 
 def _encoded(ticket: Ticket) -> bytes:

@@ -1,11 +1,18 @@
 """One call's life: typed methods (`agents`), then deadline, ticket, binding, retries and observation."""
 
-from soapbatch.calls.agents import BatchAgent as BatchAgent, BlobAgent as BlobAgent, PrincipalAgent as PrincipalAgent
+from soapbatch.calls.agents import (
+    BatchAgent as BatchAgent,
+    BlobAgent as BlobAgent,
+    PrincipalAgent as PrincipalAgent,
+    check_target as check_target,
+)
 from soapbatch.calls.call import CallContext as CallContext
+from soapbatch.calls.location import Location as Location
 from soapbatch.calls.observability import (
     WIRE as WIRE,
     Hooks as Hooks,
     RequestEvent as RequestEvent,
     ResponseEvent as ResponseEvent,
 )
-from soapbatch.calls.settings import CallOptions as CallOptions, Settings as Settings
+from soapbatch.calls.rate import RateLimit as RateLimit
+from soapbatch.calls.settings import SECONDS as SECONDS, CallOptions as CallOptions, Settings as Settings

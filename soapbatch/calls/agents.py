@@ -12,7 +12,7 @@ Source: the documentation pages of the operations, Services75 to Services88.
 
 import os
 from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping
-from typing import Any, BinaryIO, TypeVar, Unpack
+from typing import Any, BinaryIO, TypeAlias, TypeVar, Unpack, overload
 
 from soapbatch import operations as ops
 from soapbatch.calls.call import CallContext
@@ -23,6 +23,7 @@ from soapbatch.operations import Operation
 from soapbatch.system import is_writable, save_pieces
 
 R = TypeVar("R")
+TaskStream: TypeAlias = AsyncGenerator[BatchTaskInfo, None]
 
 
 class _Agent:
@@ -142,13 +143,68 @@ class BatchAgent(_Agent):
         """Return the system tasks of the job `task_name` in `state`. Since Services88."""
         return await self._call(ops.GET_SYSTEM_BATCH_TASK_INFOS_BY_NAME_AND_STATE, options, task_name, state)
 
+    @overload
+    def stream(
+        self, operation: ops.ListByAssociates, *, associate_ids: Iterable[int], options: CallOptions | None = None
+    ) -> TaskStream: ...
+
+    @overload
+    def stream(
+        self, operation: ops.ListByState, *, state: BatchTaskState | str, options: CallOptions | None = None
+    ) -> TaskStream: ...
+
+    @overload
     def stream(
         self,
-        operation: Operation[list[BatchTaskInfo]],
+        operation: ops.ListByNameAndState,
+        *,
+        name: str,
+        state: BatchTaskState | str,
+        options: CallOptions | None = None,
+    ) -> TaskStream: ...
+
+    @overload
+    def stream(
+        self,
+        operation: ops.ListByNameAndAssociates,
+        *,
+        name: str,
+        associate_ids: Iterable[int],
+        options: CallOptions | None = None,
+    ) -> TaskStream: ...
+
+    @overload
+    def stream(
+        self,
+        operation: ops.ListByAssociatesAndState,
+        *,
+        associate_ids: Iterable[int],
+        state: BatchTaskState | str,
+        options: CallOptions | None = None,
+    ) -> TaskStream: ...
+
+    @overload
+    def stream(
+        self, operation: ops.ListByTaskName, *, task_name: str, options: CallOptions | None = None
+    ) -> TaskStream: ...
+
+    @overload
+    def stream(
+        self,
+        operation: ops.ListByTaskNameAndState,
+        *,
+        task_name: str,
+        state: BatchTaskState | str,
+        options: CallOptions | None = None,
+    ) -> TaskStream: ...
+
+    def stream(
+        self,
+        operation: ops.Tasks,
         *,
         options: CallOptions | None = None,
         **arguments: object,
-    ) -> AsyncGenerator[BatchTaskInfo, None]:
+    ) -> TaskStream:
         """Yield the tasks of a list operation while its answer arrives, in constant memory.
 
         `arguments` are the operation's own. The next bytes are read when the next task is asked for. A failure
@@ -173,7 +229,7 @@ class PrincipalAgent(_Agent):
         self, user_name: str, password: Secret | str, **options: Unpack[CallOptions]
     ) -> AuthenticateResponse:
         """Return a ticket for a user with a password. Raises AuthenticationFailed where there is none."""
-        password = password if isinstance(password, Secret) else Secret(password)
+        password = Secret.wrap(password)
         return await self._call(ops.AUTHENTICATE_USERNAME_PASSWORD, options, user_name, password)
 
     async def authenticate_implicit(self, **options: Unpack[CallOptions]) -> AuthenticateResponse:
@@ -184,14 +240,17 @@ class PrincipalAgent(_Agent):
         self, authentication_data: Mapping[str, Secret | str | None], **options: Unpack[CallOptions]
     ) -> AuthenticateResponse:
         """Return a ticket for whatever pairs a plugin of the server asks for. Raises AuthenticationFailed."""
-        authentication_data = {k: Secret(v) if isinstance(v, str) else v for k, v in authentication_data.items()}
+        is_mapping = isinstance(authentication_data, Mapping)
+        authentication_data = {k: Secret.wrap(v) for k, v in authentication_data.items()} if is_mapping else {}
+        if not is_mapping or not all(isinstance(key, str) for key in authentication_data):
+            raise UsageError("AuthenticateGeneric: authentication_data is a mapping of str to str, Secret or None")
         return await self._call(ops.AUTHENTICATE_GENERIC, options, authentication_data)
 
     async def authenticate_with_access_token(
         self, access_token: Secret | str, **options: Unpack[CallOptions]
     ) -> AuthenticateResponse:
         """Return a ticket for an OAuth access token (`8A:...`). Since Services86. Raises AuthenticationFailed."""
-        access_token = access_token if isinstance(access_token, Secret) else Secret(access_token)
+        access_token = Secret.wrap(access_token)
         return await self._call(ops.AUTHENTICATE_WITH_ACCESS_TOKEN, options, access_token)
 
     async def get_system_info(self, **options: Unpack[CallOptions]) -> SoSystemInfoCarrier | None:
@@ -230,9 +289,14 @@ class BlobAgent(_Agent):
             OSError: it cannot be written.
             UsageError: `target` is neither a path nor a binary file that can be written to; nothing was sent.
         """
-        if not is_writable(target):
-            raise UsageError(
-                "target is a path, as text or a pathlib.Path, or a binary file that is open for writing, as from "
-                f"open(path, 'wb'): not this {type(target).__name__}"
-            )
+        check_target(target)
         return await save_pieces(self.stream_output(batch_task_id, **options), target)
+
+
+def check_target(target: object) -> None:
+    """Raise a UsageError unless output can be written to `target`."""
+    if not is_writable(target):
+        raise UsageError(
+            "target is a path, as text or a pathlib.Path, or a binary file that is open for writing, as from "
+            f"open(path, 'wb'): not this {type(target).__name__}"
+        )

@@ -3,37 +3,46 @@
     call       ─ refused at once if the client is closed
       attempt    ─ a ticket, obtained if need be
         exchange   ─ one request and its response
-               ─ the form refused: once more, as SOAP 1.1
+                 ─ the server has moved: once more, at its new address
+               ─ the binding not known yet: one after the other, by reads alone
              ─ the ticket refused: once more, with a new one
-           ─ anything transient: again, if the operation only reads or nothing of it was sent
+           ─ anything transient: again, if the operation only reads or logs in, or if nothing of it was sent
 
-Nothing else is ever sent twice.
+Nothing else is ever sent twice. HTTP statuses are taken at their word here: see `soapbatch.errors`.
 """
 
 import asyncio
+import math
 import random
 from collections.abc import AsyncGenerator, Awaitable, Coroutine, Iterator, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, Generic, TypeVar
 
-from soapbatch.auth import IssuedTicket, Provider, TicketManager, TicketStore, refuse_plain_http
+from soapbatch.auth import (
+    IssuedTicket,
+    Provider,
+    TicketManager,
+    TicketStore,
+    fetch_secret,
+    refuse_plain_http,
+    refuse_plain_proxy,
+)
+from soapbatch.calls.bindings import BindingSearch, answers_note, is_service_answer, last_answer, may_refuse_form
 from soapbatch.calls.exchange import Exchange
 from soapbatch.calls.lifetime import Lifetime
-from soapbatch.calls.settings import CallOptions, Settings
+from soapbatch.calls.settings import SECONDS, CallOptions, Settings
 from soapbatch.errors import (
     AccessDenied,
-    BindingRefused,
     ClientClosed,
     Fault,
     OperationFailed,
-    ServiceError,
     SoapBatchError,
     TransportError,
     UsageError,
-    VersionMismatch,
 )
-from soapbatch.model import AuthenticateResponse, Binding, Secret
-from soapbatch.operations import AuthenticateOperation, Operation
+from soapbatch.model import AuthenticateResponse, Binding, Secret, is_seconds
+from soapbatch.operations import GET_BATCH_TASK_INFO, AuthenticateOperation, Operation
 from soapbatch.soap import PreparedRequest, prepare_request
 from soapbatch.system import LOG
 from soapbatch.transport import Sender, SendState
@@ -41,6 +50,8 @@ from soapbatch.transport import Sender, SendState
 R = TypeVar("R")
 T = TypeVar("T")
 
+# Seconds. Servers close idle connections after 5 s and more (uvicorn, node and Apache; IIS after 120).
+_MAX_IDLE: Final = 1.0
 _OPTIONS: Final = frozenset(CallOptions.__annotations__)
 
 
@@ -51,8 +62,8 @@ class CallContext:
         settings: of the client.
         sender: over its transport.
         tickets: what obtains and renews its ticket; None: the client has no credentials.
-        binding: the form of envelope that the server takes; None: not known yet.
-        discovery: held while one call finds that out.
+        search: for the form of envelope that the server takes.
+        application_token: that requests carry now; None: none, or not asked for yet.
         lifetime: of the client.
     """
 
@@ -65,9 +76,11 @@ class CallContext:
         self.tickets = (
             None if provider is None else TicketManager(provider, self.authenticate, settings.version, store=store)
         )
-        self.binding = settings.binding
-        self.discovery = asyncio.Lock()
+        self.search = BindingSearch(settings.binding, settings.base_url)
+        token = settings.application_token
+        self.application_token = token if isinstance(token, Secret) else None
         self.lifetime = Lifetime()
+        self._safe_urls: set[str] = set()  # base URLs of plain HTTP that no proxy on another machine carries
 
     def call(
         self, operation: Operation[R], arguments: Mapping[str, object], options: CallOptions
@@ -81,13 +94,34 @@ class CallContext:
         self, operation: AuthenticateOperation, arguments: Mapping[str, object]
     ) -> Coroutine[Any, Any, AuthenticateResponse]:
         """Log in for a call that runs already: also while the client is closing."""
-        return Call(self, operation, arguments, {}, collect=True).result()
+        return Call(self, operation, arguments, {}, collect=True, is_login=True).result()
 
     def stream(
         self, operation: Operation[list[T]] | Operation[Any], arguments: Mapping[str, object], options: CallOptions
     ) -> AsyncGenerator[Any, None]:
         """Make one call and yield the items of its response while they arrive; see `Call.items`."""
         return Call(self, operation, arguments, options, collect=False).items()
+
+    async def wait_for_turn(self) -> None:
+        """Wait until a request may be sent, by `max_rate`, and ask which application token it carries, if need be."""
+        settings = self.settings
+        if settings.max_rate is not None:
+            await settings.max_rate.turn()
+        if callable(settings.application_token):
+            self.application_token = await fetch_secret(settings.application_token, "application token")
+
+    def check_proxy(self, base_url: str, name: str) -> None:
+        """Refuse to send secrets in operation `name` through a proxy that would read them, unless the user allows it.
+
+        Raises:
+            InsecureTransport: the base URL is plain HTTP, and the proxy is another machine.
+        """
+        if self.settings.allow_insecure or base_url in self._safe_urls:
+            return
+        proxy = self.sender.proxy_for(base_url)
+        if proxy is not None:
+            refuse_plain_proxy(base_url, proxy, name)
+        self._safe_urls.add(base_url)
 
     async def aclose(self, grace: float) -> None:
         """Refuse new calls, give running ones `grace` seconds, end the rest, and release everything."""
@@ -108,8 +142,17 @@ class Call(Generic[R]):
         options: CallOptions,
         *,
         collect: bool,
+        is_login: bool = False,
     ) -> None:
-        """Prepare a call; `collect`: its result is wanted as a whole. Nothing is sent yet.
+        """Prepare a call. Nothing is sent yet.
+
+        Args:
+            context: of the client.
+            operation: the operation to call.
+            arguments: of the operation.
+            options: of the call.
+            collect: whether the result is wanted as a whole.
+            is_login: whether the client logs in for other calls. Such a login is repeated as a read is.
 
         Raises:
             UsageError: an option that a call does not take.
@@ -120,14 +163,15 @@ class Call(Generic[R]):
         self._arguments = {k: [*v] if isinstance(v, Iterator) else v for k, v in arguments.items()}
         self._on_header = options.get("on_header")
         self._collect = collect
+        self._is_repeatable = operation.is_read_only or is_login
         self._timeout = self._left = options.get("timeout", context.settings.timeout)
         self._ends: float | None = None
         self._state = SendState()
         self._attempts_made = 0
         self._may_be_applied = False
-        self._prepared: dict[Binding, PreparedRequest] = {}
-        if not isinstance(self._timeout, int | float | None):
-            raise self._about(UsageError("timeout is a number of seconds, or None for no limit"))
+        self._prepared: dict[tuple[Binding, Secret | None], PreparedRequest] = {}
+        if not (self._timeout is None or is_seconds(self._timeout)):
+            raise self._about(UsageError(f"timeout is {SECONDS}, or None for no limit"))
         if not options.keys() <= _OPTIONS:
             unknown = ", ".join(sorted(options.keys() - _OPTIONS))
             raise self._about(UsageError(f"a call takes the options {', '.join(sorted(_OPTIONS))}, not {unknown}"))
@@ -213,74 +257,121 @@ class Call(Generic[R]):
         tickets = self._context.tickets if self._operation.agent.takes_ticket else None
         if tickets is None:
             return await self._exchange(None)
-        self._prepare(self._context.binding or Binding.DOCUMENTED)  # what cannot be sent costs no login
-        self._state = SendState(phase="login")
-        ticket = await tickets.current()
-        try:
-            result = await self._exchange(ticket)
-        except (OperationFailed, Fault, AccessDenied) as error:
-            if not _refuses_ticket(error, self._context.settings.session_errors):
-                raise
-            error.proven_not_applied()
+        self._prepare(self._context.search.binding or Binding.DOCUMENTED)  # what cannot be sent costs no login
+        may_renew = True
+        while True:
             self._state = SendState(phase="login")
-            if not await tickets.rejected(ticket):
-                raise
             ticket = await tickets.current()
-            result = await self._exchange(ticket)
-        tickets.used(ticket)
-        return result
+            try:
+                result = await self._exchange(ticket)
+            except (OperationFailed, Fault, AccessDenied) as error:
+                if not self._refuses_ticket(error):
+                    raise
+                error.proven_not_applied()
+                self._state = SendState(phase="login")
+                if not (may_renew and await tickets.rejected(ticket)):
+                    raise
+                may_renew = False
+            else:
+                tickets.used(ticket)
+                return result
 
     def _exchange(self, ticket: IssuedTicket | None) -> Coroutine[Any, Any, Any]:
         """Exchange in the binding that the server takes; until that is known, one call at a time finds out."""
-        binding = self._context.binding
+        binding = self._context.search.binding
         return self._discover(ticket) if binding is None else self._send(ticket, binding)
 
     async def _discover(self, ticket: IssuedTicket | None) -> Any:
-        """Exchange in the documented form; if the server refuses it before dispatch, in SOAP 1.1 from then on."""
-        context = self._context
+        """Find the binding by a read, this call if it is one, and exchange in that binding."""
+        search, name = self._context.search, self._operation.name
         self._state = SendState()
-        async with context.discovery:
-            if context.binding is None:
+        async with search.lock:
+            if search.binding is None and (self._is_repeatable or not self._operation.agent.takes_ticket):
+                return await self._try_bindings(ticket)
+            if search.binding is None:
+                self._state = SendState(phase="discovering")
+                read = Call(self._context, GET_BATCH_TASK_INFO, {"id": 0}, {}, collect=True)
                 try:
-                    result = await self._send(ticket, Binding.DOCUMENTED)
-                except (BindingRefused, VersionMismatch):
-                    context.binding = Binding.SOAP11
-                    LOG.info(
-                        "%s refuses the documented form of envelope: this client speaks SOAP 1.1 from now on",
-                        context.settings.base_url,
-                    )
-                except ServiceError:
-                    context.binding = Binding.DOCUMENTED  # it was read and answered
-                    raise
-                else:
-                    context.binding = Binding.DOCUMENTED
-                    return result
-        return await self._send(ticket, context.binding)
+                    await read._try_bindings(ticket)
+                except SoapBatchError as error:
+                    if search.binding is None or self._refuses_ticket(error):
+                        proof = f"{name} was not sent: the read that was to find the binding failed"
+                        raise error.proven_not_applied(proof)  # noqa: B904 - the same error
+        return await self._send(ticket, search.binding or Binding.DOCUMENTED)
 
-    async def _send(self, ticket: IssuedTicket | None, binding: Binding) -> Any:
+    async def _try_bindings(self, ticket: IssuedTicket | None) -> Any:
+        """Exchange in one binding after the other, until an answer settles the binding, or none is left."""
+        search = self._context.search
+        answers: dict[Binding, SoapBatchError] = {}
+        for binding in search.candidates():
+            try:
+                result = await self._send(ticket, binding)
+            except SoapBatchError as error:
+                answers[binding] = error
+                if may_refuse_form(error):
+                    search.note_refused(binding)
+                elif not is_service_answer(error):
+                    raise
+                elif not (binding.is_documented and ticket):
+                    break
+            else:
+                if self._is_seen(ticket, binding):
+                    search.settle(binding)
+                return result
+        last = last_answer(answers)
+        if last is None:
+            failure = next(iter(answers.values()))
+            failure.add_note(answers_note(answers))
+            raise failure
+        binding, failure, is_second = last
+        # A ticket that two forms refuse is a bad ticket, and says nothing about the documented form.
+        if self._is_seen(ticket, binding) and not (is_second and self._refuses_ticket(failure)):
+            search.settle(binding)
+        raise failure
+
+    def _send(self, ticket: IssuedTicket | None, binding: Binding) -> Coroutine[Any, Any, Any]:
+        """Send one request to where the server is, and once more if it turns out to have moved."""
+        location = self._context.settings.location
+        if location is None:
+            return self._send_to(self._context.settings.base_url, ticket=ticket, binding=binding)
+        self._state = SendState(phase="locating")
+        return location.deliver(partial(self._send_to, ticket=ticket, binding=binding))
+
+    async def _send_to(self, base_url: str, *, ticket: IssuedTicket | None, binding: Binding) -> Any:
         """Send one request; return the result, or the exchange and the first items of a streamed response."""
         settings = self._context.settings
         value = None if ticket is None else ticket.value
-        self._state = SendState()
+        self._state = SendState(max_idle=math.inf if self._operation.is_read_only else _MAX_IDLE)
+        await self._context.wait_for_turn()
+        secrets = _secrets(self._context.application_token, value, *self._arguments.values())
+        if secrets and base_url.startswith("http:"):
+            self._context.check_proxy(base_url, self._operation.name)
         exchange = Exchange(
             self._operation,
             self._prepare(binding).with_ticket(value),
             settings,
+            base_url=base_url,
             attempt=self._attempts_made,
-            secrets=_secrets(settings.application_token, value, *self._arguments.values()),
+            secrets=secrets,
             collect=self._collect,
+            advise_binding=not self._context.search.has_worked,
         )
         try:
             exchange.receive(await exchange.send(self._context.sender, self._state))
             if not self._collect:
-                return exchange, await self._next_items(exchange)
+                items = await self._next_items(exchange)
+                self._context.search.note_answer(binding)
+                return exchange, items
             while await exchange.read() is not None:
                 pass
             result = exchange.result()
             await exchange.close("ok")
         except BaseException as error:
             await exchange.close(type(error).__name__)
+            if isinstance(error, SoapBatchError) and is_service_answer(error):
+                self._context.search.note_answer(binding)
             raise
+        self._context.search.note_answer(binding)
         self._report(exchange)
         return result
 
@@ -295,32 +386,44 @@ class Call(Generic[R]):
 
     # Questions that a call asks.
 
+    def _is_seen(self, ticket: IssuedTicket | None, binding: Binding) -> bool:
+        """Return whether an answer to this call in `binding` shows that the server sees the client's ticket."""
+        return not binding.is_documented or ticket is not None or self._context.tickets is None
+
+    def _refuses_ticket(self, error: SoapBatchError) -> bool:
+        """Return whether `error` says that the ticket is unknown or has expired, so that nothing was applied."""
+        if isinstance(error, AccessDenied):
+            return error.status == HTTPStatus.UNAUTHORIZED
+        if isinstance(error, OperationFailed | Fault):
+            return error.error_type in self._context.settings.session_errors
+        return False
+
     def _prepare(self, binding: Binding) -> PreparedRequest:
-        """Return the request without its ticket, built once for each binding."""
-        if binding not in self._prepared:
+        """Return the request without its ticket, built once for each binding and each application token."""
+        token = self._context.application_token
+        if (binding, token) not in self._prepared:
             settings = self._context.settings
-            self._prepared[binding] = prepare_request(
+            self._prepared[binding, token] = prepare_request(
                 self._operation,
                 self._arguments,
                 version=settings.version,
                 binding=binding,
-                application_token=settings.application_token,
+                application_token=token,
                 time_zone=settings.time_zone,
                 path_prefix=settings.path_prefix,
             )
-        return self._prepared[binding]
+        return self._prepared[binding, token]
 
     def _wait_before_repeating(self, error: SoapBatchError) -> float | None:
         """Return the seconds to wait before the next attempt; None: there must be none, or it would not help.
 
-        Reads are repeated after anything transient; what changes something, only if no byte of it has left.
+        Reads and logins are repeated after anything transient; what changes something, only if no byte of it has left.
         """
         retries = self._context.settings.retries
-        is_unsent = isinstance(error, TransportError) and error.applied == "no"
-        if (
-            not error.retryable
-            or self._attempts_made >= retries.attempts
-            or not (self._operation.is_read_only or is_unsent)
+        is_own = error.operation == self._operation.name  # else it is of a login, which has been repeated already
+        is_unsent = error.applied == "no" and (isinstance(error, TransportError) or not self._state.sent)
+        if not (
+            error.retryable and is_own and self._attempts_made < retries.attempts and (self._is_repeatable or is_unsent)
         ):
             return None
         asked = error.retry_after
@@ -343,13 +446,6 @@ class Call(Generic[R]):
         """Hand out the header blocks of a successful reply, if they are wanted."""
         if self._on_header is not None and exchange.header is not None:
             self._on_header(exchange.header)
-
-
-def _refuses_ticket(error: OperationFailed | Fault | AccessDenied, session_errors: frozenset[str]) -> bool:
-    """Return whether `error` says that the ticket is unknown or has expired, so that nothing was applied."""
-    if isinstance(error, AccessDenied):
-        return error.status == HTTPStatus.UNAUTHORIZED
-    return error.error_type in session_errors
 
 
 def _secrets(*values: object) -> tuple[Secret, ...]:

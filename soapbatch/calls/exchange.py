@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from soapbatch.calls.observability import LOGGED_BYTES, WIRE, RequestEvent, log_request, log_response
 from soapbatch.calls.settings import Settings
-from soapbatch.errors import ProtocolError, clean_traceback
+from soapbatch.errors import ProtocolError, TransportError, UnreadableResponse, clean_traceback
 from soapbatch.model import KIB, ReplyHeader, Secret, parse_retry_after
 from soapbatch.operations import Operation
 from soapbatch.soap import CHUNK, ParsedResponse, Problem, Request, ResponseParser, interpret
@@ -19,10 +19,13 @@ _FIRST_STEP: Final = 4 * KIB  # bytes that are parsed at once, to begin with
 _SMALLEST_STEP: Final = KIB
 _SLOW: Final = 0.003  # seconds of parsing after which other tasks get their turn
 _READS_IN_A_ROW: Final = 16  # of pieces that are there already, before other tasks get their turn
+# HTTP statuses that decide alone: the body of such a response gives an error no more than an excerpt.
+_BODY_SAYS_LITTLE: Final = frozenset({401, 403, 413, 415, 421, 429, 503})
+_LITTLE_BODY_TIMEOUT: Final = 5.0  # seconds that such a body may take; then the status decides without it
 
 
 class Exchange:
-    """A request on its way: `send` it, `receive` and `read` the response, take the `result`, and `close` it in any case.
+    """A request on its way: `send` it, `receive` and `read` the response, take the `result`; `close` it in any case.
 
     Attributes:
         header: the header blocks of the reply, once there is a result.
@@ -34,9 +37,11 @@ class Exchange:
         request: Request,
         settings: Settings,
         *,
+        base_url: str,
         attempt: int,
         secrets: tuple[Secret, ...],
         collect: bool,
+        advise_binding: bool,
     ) -> None:
         """Prepare to send `request`; nothing happens yet.
 
@@ -44,21 +49,24 @@ class Exchange:
             operation: whose request it is.
             request: headers and envelope.
             settings: of the client.
+            base_url: of the server, now.
             attempt: 1 for the first request of a call.
             secrets: that the request holds: masked wherever the exchange is shown.
             collect: whether a list is part of the result; else `read` returns its items.
+            advise_binding: whether an error may advise another binding, as no binding has worked yet.
         """
         self._operation = operation
         self._request = request
         self._settings = settings
         self._secrets = secrets
         self._collect = collect
+        self._advise_binding = advise_binding
         self._event = RequestEvent(
             operation=operation.name,
             version=settings.version,
             binding=request.binding,
             attempt=attempt,
-            url=f"{settings.base_url}{request.path}",
+            url=f"{base_url}{request.path}",
             bytes_sent=len(request.body),
         )
         self._started = asyncio.get_running_loop().time()
@@ -70,6 +78,7 @@ class Exchange:
         self._step = _FIRST_STEP
         self._busy = 0.0  # seconds of parsing since other tasks had their turn
         self._shown = b""
+        self._body_ends: float | None = None
         self._is_closed = False
         self.header: ReplyHeader | None = None
 
@@ -85,6 +94,8 @@ class Exchange:
         """Take the head of the response, and prepare to read its body."""
         settings = self._settings
         self._response = response
+        if response.status in _BODY_SAYS_LITTLE:
+            self._body_ends = asyncio.get_running_loop().time() + _LITTLE_BODY_TIMEOUT
         self._parser = ResponseParser(
             self._operation,
             settings.version,
@@ -131,11 +142,12 @@ class Exchange:
 
     async def _next_piece(self) -> bytes | None:
         """Return the next piece of the response, decompressed; None at its end, or if it cannot be decompressed."""
+        assert self._response is not None  # noqa: S101 - receive() came first
         try:
             piece = next(self._pieces, None)
             while piece is None:
-                assert self._response is not None  # noqa: S101 - send() came first
-                chunk = await self._response.read()
+                async with asyncio.timeout_at(self._body_ends):
+                    chunk = await self._response.read()
                 if chunk is None:
                     self._decompressor.finish()
                     return None
@@ -146,6 +158,12 @@ class Exchange:
         except ProtocolError as error:
             self._problem = Problem.of(error)
             return None
+        except (TransportError, TimeoutError) as error:
+            if self._response.status // 100 == 2:  # noqa: PLR2004 - RFC 9110, section 15.3
+                raise
+            # The status says what has happened, whatever became of the body.
+            self._problem = Problem(UnreadableResponse, str(error))
+            return None
         return piece
 
     def result(self) -> Any:
@@ -155,7 +173,14 @@ class Exchange:
         asked = self._response.headers.get("retry-after")
         retry_after = None if asked is None else parse_retry_after(asked, datetime.now(UTC))
         with clean_traceback():  # what the server said is masked in the error, and not in the frames below
-            result = interpret(self._operation, self._parsed(), status, retry_after=retry_after, secrets=self._secrets)
+            result = interpret(
+                self._operation,
+                self._parsed(),
+                status,
+                retry_after=retry_after,
+                secrets=self._secrets,
+                advise_binding=self._advise_binding,
+            )
         self.header = self._parser.close().header
         return result
 
@@ -174,7 +199,7 @@ class Exchange:
         try:
             if self._response is not None:
                 await self._response.aclose()
-                while outcome != "ok" and self._parser.discard():
+                while outcome != "ok" and self._parser.discard():  # noqa: ASYNC110 - each call frees a part
                     await asyncio.sleep(0)
         finally:
             log_response(

@@ -23,14 +23,14 @@ class Lifetime:
     """Counts what runs: steps of calls, each within a timeout, and streams that are paused between two items.
 
     Attributes:
-        is_used: whether anything was ever run.
+        loop: the event loop of the first call; None: there was no call yet.
         is_closing: whether new calls are refused.
         is_closed: whether running calls are ended as well.
     """
 
     def __init__(self) -> None:
         """Begin with nothing running."""
-        self.is_used = False
+        self.loop: asyncio.AbstractEventLoop | None = None
         self.is_closing = False
         self.is_closed = False
         self._scopes: set[asyncio.Timeout] = set()
@@ -40,7 +40,8 @@ class Lifetime:
     async def within(self, seconds: float | None, step: Awaitable[T], ended: Callable[[], SoapBatchError]) -> T:
         """Await `step` for at most `seconds`, and no longer than the client lives; raise `ended()` then."""
         scope = asyncio.timeout(seconds)
-        self.is_used = True
+        if self.loop is None:
+            self.loop = asyncio.get_running_loop()
         try:
             async with scope:
                 self._scopes.add(scope)
@@ -54,6 +55,12 @@ class Lifetime:
                 raise
         # Raised outside of the except block: the traceback must not refer to frames whose locals hold the envelope.
         raise ended()
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the client belongs to another event loop than the running one, which still exists."""
+        loop = self.loop
+        return loop is not None and loop is not asyncio.get_running_loop() and not loop.is_closed()
 
     @contextlib.contextmanager
     def paused(self, stream: Closable) -> Generator[None]:

@@ -125,7 +125,7 @@ def log_response(
         )
         try:
             hooks.on_response(event)
-        except Exception:  # a hook must not cost the caller what the server has done
+        except Exception:  # noqa: BLE001 - a hook must not cost the caller what the server has done
             LOG.exception("the on_response hook failed")
 
 

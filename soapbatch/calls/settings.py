@@ -1,24 +1,35 @@
 """What the caller may say of every call of a client, and of a single call."""
 
 from collections.abc import Callable
-from typing import TypedDict
+from typing import Final, TypedDict
 
 import attrs
 
+from soapbatch.auth import SecretSource
+from soapbatch.calls.location import Location
 from soapbatch.calls.observability import Hooks
-from soapbatch.model import Binding, Limits, ReplyHeader, Retries, Secret, ServiceVersion, SoTimeZone
+from soapbatch.calls.rate import RateLimit
+from soapbatch.model import LONGEST_SECONDS, Binding, Limits, ReplyHeader, Retries, Secret, ServiceVersion, SoTimeZone
 from soapbatch.soap import UnknownCallback
+
+SECONDS: Final = f"a number of seconds, from 0 to {LONGEST_SECONDS:.0f} (a year)"
+"""What an argument in seconds is, for the error about another one."""
 
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """What is the same for every call of a client; `Client` documents each."""
+    """What is the same for every call of a client; `Client` documents each.
+
+    `base_url` is where requests go, unless `location` says where: then it is what names the server for people.
+    """
 
     base_url: str
+    location: Location | None
     path_prefix: str
     version: ServiceVersion
     binding: Binding | None
-    application_token: Secret | None
+    application_token: Secret | SecretSource | None
+    max_rate: RateLimit | None
     time_zone: SoTimeZone | None
     timeout: float | None
     limits: Limits

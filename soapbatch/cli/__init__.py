@@ -1,8 +1,14 @@
-"""The command `soapbatch`.
+"""The command `soapbatch`: what an operator does without writing Python.
 
-`main` parses the arguments, runs one command and returns the exit status (`command_line`). Each command has a
-module of its own, such as `demo`, which is imported when the command runs: `soapbatch --help` need not wait for it.
-`progress_bar` draws the progress of tasks.
+`main` parses the command line by the table of commands (`command_line`; the rows stand in `job_rows` and
+`server_rows`, made of `rows`) and runs one of them as an `Invocation`. Each family of commands has a module of
+coroutine functions, which is imported when a command runs, so that `soapbatch --help` waits for nothing: `starting`,
+`waiting`, `listing`, `removal`, `outputs` and `top` are about jobs; `login`, `calling`, `doctor` (its checks stand
+in `checks`), `configuring`, `completion` and `demo` about all else.
+
+Beneath them: `settings` (options, environment, profile; `config_file`), `passwords` (where secrets come from),
+`connecting` (from settings to a client, with the ticket in a file that all invocations share), `output` (data to
+standard output, talk to standard error; `jsonable`), and `exit_status`. `progress_bar` draws the progress of tasks.
 """
 
 from soapbatch.cli.command_line import main as main

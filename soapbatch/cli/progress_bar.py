@@ -1,4 +1,4 @@
-"""A progress bar for `on_progress`, drawn by rich. Needs the extra `soapbatch[demo]`.
+"""A progress bar for `on_progress`, drawn by rich. Needs rich, which the extras `cli` and `demo` bring.
 
     with progress_bar() as show:
         await job.wait(on_progress=show)
@@ -30,7 +30,7 @@ def progress_bar(console: "Console | None" = None) -> Generator[Callable[[BatchT
     try:
         from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - rich belongs to an extra
     except ImportError:
-        raise UsageError('a progress bar needs rich: pip install "soapbatch[demo]"') from None
+        raise UsageError('a progress bar needs rich: pip install "soapbatch[cli]", or "soapbatch[demo]"') from None
     columns = (
         TextColumn("{task.fields[number]} {task.fields[name]}", markup=False),
         BarColumn(),

@@ -5,7 +5,10 @@
 
 This wing calls the typed operations and nothing else: an application could do the same with `client.batch`.
 
-`jobs` is `client.jobs`, `job` the handle on one job. A start goes from `jobs` to `start`, which settles a lost answer.
+`jobs` is `client.jobs`, `job` the handle on one job, `reference` what another process needs to take a job over. A start
+goes from `jobs` to `start`, which settles a lost answer: the task carries a key (`marker`), and `search` looks for it
+and says what lists prove. `listing` lists tasks over the operation that suits.
+
 A wait goes from `job` to `poller`, which reads all watched tasks of a client together: `schedule` says when a task is
 read, `task_reader` by which call. `bulk` deletes and stops many tasks, `outcome` holds the result of each.
 
@@ -14,7 +17,8 @@ job. Leaving the block of `run` before the job has ended also stops the job.
 """
 
 from soapbatch.jobs.job import Job as Job
-from soapbatch.jobs.jobs import Jobs as Jobs
-from soapbatch.jobs.outcome import Outcome as Outcome
+from soapbatch.jobs.jobs import Jobs as Jobs, StartSpec as StartSpec
+from soapbatch.jobs.marker import Marker as Marker
+from soapbatch.jobs.outcome import Failure as Failure, Outcome as Outcome, Success as Success
+from soapbatch.jobs.reference import JobReference as JobReference
 from soapbatch.jobs.schedule import Polling as Polling
-from soapbatch.jobs.start import Marker as Marker, StartOptions as StartOptions

@@ -16,7 +16,7 @@ from soapbatch.calls import BatchAgent
 from soapbatch.errors import Fault, OperationFailed, SoapBatchError
 from soapbatch.jobs.concurrency import for_each_limited
 from soapbatch.jobs.job import stop_task
-from soapbatch.jobs.outcome import Outcome
+from soapbatch.jobs.outcome import Failure, Outcome, Success
 from soapbatch.jobs.task_reader import TaskReader, error_type, says_not_found, task_gone
 from soapbatch.model import BatchTaskInfo
 
@@ -39,7 +39,7 @@ async def delete_tasks(batch: BatchAgent, ids: Sequence[int]) -> list[Outcome[bo
         errors.update(await _delete(batch, chunks[number]))
 
     await for_each_limited(delete_chunk, range(len(chunks)), DELETE_CALLS)
-    return [Outcome(id=id_, error=errors[id_]) if id_ in errors else Outcome(id=id_, result=True) for id_ in ids]
+    return [Failure(id=id_, error=errors[id_]) if id_ in errors else Success(id=id_, result=True) for id_ in ids]
 
 
 async def stop_tasks(
@@ -48,7 +48,7 @@ async def stop_tasks(
     """Stop tasks, each read before if `read_first`; see `Jobs.stop_many`."""
     outcomes: dict[int, Outcome[bool]] = {}
     for chunk in _chunks(ids):  # Rule 4
-        infos = await TaskReader(batch).read_many(chunk, OTHER_CALLS) if read_first else {}
+        infos = await TaskReader(batch).read_many(chunk, OTHER_CALLS, applied="no") if read_first else {}
 
         async def stop_one(id_: int, infos: Mapping[int, BatchTaskInfo | SoapBatchError] = infos) -> None:
             info = infos.get(id_)
@@ -56,9 +56,9 @@ async def stop_tasks(
                 if isinstance(info, SoapBatchError):
                     raise info
                 stopped = await stop_task(batch, id_, info, force=force, confirm=confirm)
-                outcomes[id_] = Outcome(id=id_, result=stopped)
+                outcomes[id_] = Success(id=id_, result=stopped)
             except SoapBatchError as error:
-                outcomes[id_] = Outcome(id=id_, error=error)
+                outcomes[id_] = Failure(id=id_, error=error)
 
         await for_each_limited(stop_one, chunk, OTHER_CALLS)
     return [outcomes[id_] for id_ in ids]
@@ -82,7 +82,7 @@ async def _delete(batch: BatchAgent, ids: Sequence[int]) -> dict[int, SoapBatchE
             return await _delete(batch, ids[:middle]) | await _delete(batch, ids[middle:])
         if not says_not_found(error):
             return {ids[0]: error}
-        gone = task_gone(ids[0])
+        gone = task_gone(ids[0], applied="no")
         gone.__cause__ = error
         return {ids[0]: gone}
     except SoapBatchError as error:

@@ -1,9 +1,7 @@
 """Check arguments that an untyped caller may mix up, before anything is sent."""
 
-import math
-from typing import TypeGuard
-
 from soapbatch.errors import UsageError
+from soapbatch.model import LONGEST_SECONDS, is_seconds
 
 
 def require(is_right: object, message: str) -> None:
@@ -12,6 +10,21 @@ def require(is_right: object, message: str) -> None:
         raise UsageError(message)
 
 
-def is_number(value: object) -> TypeGuard[float]:
-    """Return whether `value` is a number that can be compared: not a bool, not NaN."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+def require_seconds(name: str, value: object, *, or_none: bool = False) -> None:
+    """Raise a UsageError, unless `value` is seconds as timers can bear them; `or_none`: None means "no limit"."""
+    suffix = ", or None" if or_none else ""
+    require(
+        is_seconds(value) or (or_none and value is None),
+        f"{name} is a number of seconds, from 0 to {LONGEST_SECONDS:.0f} (a year){suffix}",
+    )
+
+
+def require_text(name: str, value: object) -> None:
+    """Raise a UsageError, unless `value` is text or None."""
+    require(value is None or isinstance(value, str), f"{name} is text, or None")
+
+
+def require_count(name: str, value: object, *, least: int = 1) -> None:
+    """Raise a UsageError, unless `value` is a whole number of at least `least`."""
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= least
+    require(is_count, f"{name} is a whole number, {least} or more")

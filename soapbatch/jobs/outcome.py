@@ -1,7 +1,14 @@
-"""The result of an operation on many tasks: one outcome for each id."""
+"""The result of an operation on many tasks: one outcome for each of them, a success or a failure.
+
+for outcome in await client.jobs.wait_all(jobs):
+if outcome.ok:
+show(outcome.result)  # a type checker knows that there is one
+else:
+report(outcome.id, outcome.error)
+"""
 
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NoReturn, TypeAlias, TypeVar
 
 import attrs
 
@@ -11,24 +18,51 @@ T = TypeVar("T")
 
 
 @attrs.frozen(kw_only=True)
-class Outcome(Generic[T]):
-    """The outcome for one of many tasks.
+class Success(Generic[T]):
+    """The operation worked for this task.
 
     Attributes:
         id: the task's number.
-        result: what the operation returned; None if it failed.
-        error: why the operation failed, or None. `error.applied` says whether the server may have carried it out
-            although it failed.
+        result: what the operation returned.
+        error: None.
+        ok: True.
     """
 
     id: int
-    result: T | None = None
-    error: SoapBatchError | None = None
+    result: T
+    error: ClassVar[None] = None
+    ok: ClassVar[Literal[True]] = True
 
-    @property
-    def ok(self) -> bool:
-        """Whether there was no error."""
-        return self.error is None
+    def unwrap(self) -> T:
+        """Return the result."""
+        return self.result
+
+
+@attrs.frozen(kw_only=True)
+class Failure:
+    """The operation failed for this task.
+
+    Attributes:
+        id: the task's number; None: a start failed, and there is no task, or its number is not known.
+        error: why. `error.applied` says whether the server may have carried the operation out although it failed.
+        result: None.
+        ok: False.
+    """
+
+    id: int | None
+    error: SoapBatchError
+    result: ClassVar[None] = None
+    ok: ClassVar[Literal[False]] = False
+
+    def unwrap(self) -> NoReturn:
+        """Raise the error."""
+        raise self.error
+
+
+Outcome: TypeAlias = Success[T] | Failure
+"""The outcome for one of many tasks. `ok`, or `isinstance`, tells which of the two it is."""
+Outcomes: TypeAlias = list[Success[T] | Failure]
+"""One outcome for each of many tasks, in order."""
 
 
 def raise_errors(outcomes: Sequence[Outcome[Any]], what: str) -> None:
@@ -37,16 +71,12 @@ def raise_errors(outcomes: Sequence[Outcome[Any]], what: str) -> None:
     Several outcomes may share one error, for example the error of a call about 100 tasks. The group holds such an
     error once, with a note that lists the ids. `what`: the participle in the group's message, for example "deleted".
     """
-    errors: dict[int, SoapBatchError] = {}  # by identity
-    ids: dict[int, list[int]] = {}
-    for outcome in outcomes:
-        if outcome.error is not None:
-            errors[id(outcome.error)] = outcome.error
-            ids.setdefault(id(outcome.error), []).append(outcome.id)
-    if not errors:
+    failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+    if not failures:
         return
+    errors = {id(failure.error): failure.error for failure in failures}
     for key, error in errors.items():
-        error.add_note(f"about task {', '.join(map(str, ids[key]))}")
-    raise ExceptionGroup(
-        f"{sum(map(len, ids.values()))} of {len(outcomes)} tasks could not be {what}", list(errors.values())
-    )
+        ids = [failure.id for failure in failures if id(failure.error) == key and failure.id is not None]
+        if ids:
+            error.add_note(f"about task {', '.join(map(str, ids))}")
+    raise ExceptionGroup(f"{len(failures)} of {len(outcomes)} tasks could not be {what}", [*errors.values()])

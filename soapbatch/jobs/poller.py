@@ -13,26 +13,42 @@ Rule 4. A list also updates watched tasks that it shows although they are not du
 Rule 5. Several readings of a task may be under way at the same time. A reading that began before the latest recorded
         one is ignored.
 Rule 6. Each subscription counts failed readings in a row. A failure that cannot pass ends it at once; a failure that
-        may pass ends it when `Polling.failures` is reached.
+        may pass ends it when `Polling.failures` is reached. After a reading that worked, an answer that is none (a
+        page, an empty or cut answer, a status such as 404 or 302) may pass, too: something that stands in front of the
+        server gave it. A tenant of SuperOffice Online that is said to be in maintenance counts as no failure: the
+        wait goes on until its own timeout.
 Rule 7. A Retry-After delays all readings of the client, not only those of one task.
-Rule 8. Whatever ends the poller also ends every subscription: no wait is left hanging.
+Rule 8. A task that is not found counts as gone at once, unless it exists for sure (`schedule`, Rule 7): the task has
+        been read, or its handle knew of it a moment ago.
+Rule 9. Whatever ends the poller also ends every subscription: no wait is left hanging.
 """
 
 import asyncio
 import contextlib
 import math
 import random
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 import attrs
 
 from soapbatch.calls import BatchAgent
-from soapbatch.errors import ClientClosed, SoapBatchError
+from soapbatch.errors import (
+    ClientClosed,
+    HttpError,
+    SoapBatchError,
+    TenantUnavailable,
+    UnexpectedResponse,
+    UnreadableResponse,
+)
 from soapbatch.jobs.schedule import (
+    A_MOMENT,
     GRID_TOLERANCE,
     LONGEST_RETRY_AFTER,
+    LOOK_AGAIN_AFTER,
+    LOOKS_BEFORE_GONE,
     Polling,
     align_to_grid,
     estimate_remaining,
@@ -40,7 +56,7 @@ from soapbatch.jobs.schedule import (
     grid_step,
     next_delay,
 )
-from soapbatch.jobs.task_reader import TaskReader, TaskRef, has_ended, task_gone
+from soapbatch.jobs.task_reader import TaskReader, TaskRef, task_gone
 from soapbatch.model import BatchTaskInfo
 from soapbatch.system import cancel_and_wait
 
@@ -106,8 +122,11 @@ class Subscription:
 
     def record_failure(self, error: Exception) -> None:
         """Record a reading that failed, and end the subscription by Rule 6."""
+        if isinstance(error, TenantUnavailable) and error.retryable:
+            return
         self._failures += 1
-        may_pass = isinstance(error, SoapBatchError) and error.retryable
+        has_worked = self.info is not None
+        may_pass = isinstance(error, SoapBatchError) and (error.retryable or (has_worked and _is_stray(error)))
         if may_pass and self._failures < self.polling.failures:
             return
         end = error.copy() if isinstance(error, SoapBatchError) else error  # a foreign error may not be copyable
@@ -118,6 +137,11 @@ class Subscription:
     def _finish(self, end: Exception) -> None:
         self._end = end
         self._has_news.set()
+
+
+def _is_stray(error: SoapBatchError) -> bool:
+    """Return whether `error` is an answer that is none (Rule 6). A subclass of HttpError has a meaning of its own."""
+    return isinstance(error, UnreadableResponse | UnexpectedResponse) or type(error) is HttpError
 
 
 @attrs.define(eq=False)
@@ -134,6 +158,8 @@ class WatchedTask:
         seen_at: when `info` was read (aware, UTC), or None.
         asked_at: when the recorded reading began.
         failures: how many readings in a row have failed.
+        existed_at: when the task existed for sure, before it was first read; minus infinity: not known.
+        not_found: how many readings in a row have not found the task.
         is_reading: whether a reading is under way for which the task was due.
         is_unlisted: whether lists do not show the task, although the server knows it.
         subscriptions: who is informed of each reading.
@@ -148,6 +174,8 @@ class WatchedTask:
     seen_at: datetime | None = None
     asked_at: float = -math.inf
     failures: int = 0
+    existed_at: float = -math.inf
+    not_found: int = 0
     is_reading: bool = False
     is_unlisted: bool = False
     subscriptions: set[Subscription] = attrs.field(factory=set)
@@ -168,12 +196,13 @@ class WatchedTask:
         if asked_at < self.asked_at:
             return  # Rule 5
         before, seconds = self.info, asked_at - self.asked_at
-        self.info, self.asked_at, self.seen_at, self.failures = info, asked_at, datetime.now(UTC), 0
+        self.info, self.asked_at, self.seen_at = info, asked_at, datetime.now(UTC)
+        self.failures = self.not_found = 0
         self.name = info.name or self.name
         for subscription in self.subscriptions:
             subscription.record_reading(info, self.seen_at)
         self.due_at = math.inf
-        if not has_ended(info):
+        if not info.has_ended:
             age = asked_at - self.known_since
             changed = before is not None and before != info
             percent_before = None if before is None else before.progress_percent
@@ -187,8 +216,15 @@ class WatchedTask:
             subscription.record_failure(error)
         self._plan(asked_at, lambda polling: failure_backoff(polling).delay(self.failures, retry_after))
 
-    def record_gone(self) -> None:
-        """Record that the server does not know the task (any more)."""
+    def record_not_found(self, asked_at: float) -> None:
+        """Record a reading that began at `asked_at` and found no task: it is gone, or is read again (Rule 8)."""
+        if asked_at < self.asked_at:
+            return  # Rule 5
+        self.not_found += 1
+        exists_for_sure = self.info is not None or asked_at - self.existed_at <= A_MOMENT
+        if exists_for_sure and self.not_found < LOOKS_BEFORE_GONE:
+            self._plan(asked_at, lambda polling: max(polling.floor, LOOK_AGAIN_AFTER))
+            return
         self.info, self.due_at = None, math.inf
         for subscription in self.subscriptions:
             subscription.record_gone()
@@ -200,12 +236,38 @@ class WatchedTask:
         self.due_at = min(lines, default=math.inf)
 
 
+class _SubscriptionBlock(contextlib.AbstractAsyncContextManager[Subscription]):
+    """A subscription for the length of a block.
+
+    A class, because `Job.watch` is an async generator: an event loop that ends closes all generators at once, and one
+    inside of another one would be closed twice at the same time, which Python reports as an error.
+    """
+
+    def __init__(
+        self,
+        begin: Callable[[], tuple[WatchedTask, Subscription]],
+        end: Callable[[WatchedTask, Subscription], Awaitable[None]],
+    ) -> None:
+        """Call `begin` at the begin of the block, and `end` at its end."""
+        self._begin, self._end = begin, end
+
+    async def __aenter__(self) -> Subscription:
+        """Subscribe."""
+        self._begun = self._begin()
+        return self._begun[1]
+
+    async def __aexit__(self, *_: object) -> None:
+        """Unsubscribe."""
+        await self._end(*self._begun)
+
+
 class Poller:
     """Reads watched tasks when they are due, and records each reading on the task."""
 
-    def __init__(self, batch: BatchAgent) -> None:
-        """Read through `batch`. No I/O."""
+    def __init__(self, batch: BatchAgent, *, shortest_poll: float = 0.0) -> None:
+        """Read through `batch`. No I/O. `shortest_poll`: the least of `Polling.floor`, whatever a wait says."""
         self._batch = batch
+        self._shortest_poll = shortest_poll
         self._watched: dict[int, WatchedTask] = {}
         self._polling: asyncio.Task[None] | None = None
         self._grid_origin = 0.0
@@ -215,15 +277,15 @@ class Poller:
         self._wake = asyncio.Event()
         self._single_reads = asyncio.Semaphore(MAX_SINGLE_READS)
 
-    @contextlib.asynccontextmanager
-    async def subscribe(
+    def subscribe(
         self,
         id: int,
         polling: Polling,
         *,
         name: str | None = None,
         started_at: float | None = None,
-    ) -> AsyncGenerator[Subscription, None]:
+        existed_at: float = -math.inf,
+    ) -> contextlib.AbstractAsyncContextManager[Subscription]:
         """Subscribe to a task for the length of a block.
 
         Args:
@@ -231,7 +293,18 @@ class Poller:
             polling: how often to read the task.
             name: the name of its job, if it is known.
             started_at: when this client started the job, by the loop's clock; None: this client did not start it.
+            existed_at: when the caller knew for sure that the task exists, by the loop's clock.
         """
+        polling = polling.at_least(self._shortest_poll)
+        return _SubscriptionBlock(
+            partial(self._subscribe, id, polling, name=name, started_at=started_at, existed_at=existed_at),
+            self._unsubscribe,
+        )
+
+    def _subscribe(
+        self, id: int, polling: Polling, *, name: str | None, started_at: float | None, existed_at: float
+    ) -> tuple[WatchedTask, Subscription]:
+        """Begin a subscription. Nothing here may fail: `_unsubscribe` follows only what this method returns."""
         now = asyncio.get_running_loop().time()
         first_at = now if started_at is None else max(now, started_at + polling.first)
         if self._polling is None:  # Rule 1
@@ -242,22 +315,24 @@ class Poller:
         if task is None:
             known_since = now if started_at is None else started_at
             task = self._watched[id] = WatchedTask(id, name, math.inf, known_since, self._grid_origin)
+        task.existed_at = max(task.existed_at, existed_at)
         subscription = Subscription(id, polling)
-        try:
-            if task.info is not None and task.seen_at is not None and now - task.asked_at < polling.floor:
-                task.subscriptions.add(subscription)
-                subscription.record_reading(task.info, task.seen_at)
-            else:
-                # A subscription that joins before the first round is read in it; a later one waits for the next line.
-                task.subscribe(subscription, first_at, 0 if self._had_a_round else GRID_TOLERANCE)
-                self._wake.set()
-            yield subscription
-        finally:
-            task.subscriptions.discard(subscription)
-            if not task.subscriptions and self._watched.get(id) is task:
-                del self._watched[id]
-            if not self._watched:  # Rule 1
-                await self._stop()
+        if task.info is not None and task.seen_at is not None and now - task.asked_at < polling.floor:
+            task.subscriptions.add(subscription)
+            subscription.record_reading(task.info, task.seen_at)
+        else:
+            # A subscription that joins before the first round is read in it; a later one waits for the next line.
+            task.subscribe(subscription, first_at, 0 if self._had_a_round else GRID_TOLERANCE)
+            self._wake.set()
+        return task, subscription
+
+    async def _unsubscribe(self, task: WatchedTask, subscription: Subscription) -> None:
+        """End a subscription."""
+        task.subscriptions.discard(subscription)
+        if not task.subscriptions and self._watched.get(task.id) is task:
+            del self._watched[task.id]
+        if not self._watched:  # Rule 1
+            await self._stop()
 
     async def aclose(self) -> None:
         """End every subscription with ClientClosed, and the poller's asyncio task."""
@@ -270,7 +345,7 @@ class Poller:
             await cancel_and_wait([polling])
 
     def _end_subscriptions(self, defect: Exception | None = None) -> None:
-        """End every subscription by Rule 8: with `defect`, or with ClientClosed."""
+        """End every subscription by Rule 9: with `defect`, or with ClientClosed."""
         watched, self._watched = self._watched, {}
         for task in watched.values():
             message = f"the wait for task {task.id} was ended because the client was closed; the task may still run"
@@ -333,7 +408,7 @@ class Poller:
                 self._record_failure([task], error, asked_at)
             else:
                 if info is None:
-                    task.record_gone()
+                    task.record_not_found(asked_at)
                 else:
                     task.is_unlisted |= is_missing
                     task.record_reading(info, asked_at, self._jitter)

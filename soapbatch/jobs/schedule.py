@@ -8,7 +8,9 @@ Rule 4. Up to a tenth of the delay is taken off at random, so that clients do no
 Rule 5. The delay is at least `Polling.floor` and at most `Polling.ceiling` seconds.
 Rule 6. The time of a reading is rounded up to the next line of a grid. All tasks of a client share the grid, so that
         one call can read several tasks.
-Rule 7. After failed readings the delay doubles from `floor` to `ceiling`; a Retry-After of up to 5 minutes is honoured.
+Rule 7. A task that exists for sure is read twice more, 2 seconds apart, before it counts as gone: a server may not know
+        a task yet that it has just started, and a server behind a load balancer may lag.
+Rule 8. After failed readings the delay doubles from `floor` to `ceiling`; a Retry-After of up to 5 minutes is honoured.
 """
 
 import math
@@ -16,11 +18,17 @@ from typing import Final
 
 import attrs
 
-from soapbatch.jobs.checks import is_number, require
+from soapbatch.jobs.checks import require, require_count, require_seconds
 from soapbatch.model import Backoff
 
 SERVER_TICK: Final = 2.0
 """Seconds between two moments at which a server looks for new work: faster reading shows nothing more."""
+LOOKS_BEFORE_GONE: Final = 3
+"""How many readings in a row must find nothing before a task that existed a moment ago counts as gone."""
+LOOK_AGAIN_AFTER: Final = SERVER_TICK
+"""Seconds between two such readings."""
+A_MOMENT: Final = 60.0
+"""Seconds for which a task exists for sure after its id was given, or after it was seen."""
 GRID_TOLERANCE: Final = 0.1
 """The share of the grid by which a reading may come late and still belong to its line: timers are not exact."""
 LONGEST_RETRY_AFTER: Final = 300.0
@@ -52,20 +60,20 @@ class Polling:
 
     def __attrs_post_init__(self) -> None:
         """Raise UsageError for values that make no schedule."""
-        require(
-            all(map(is_number, (self.first, self.floor, self.ceiling))),
-            "Polling: first, floor and ceiling are numbers of seconds",
-        )
-        require(
-            math.isfinite(self.first) and math.isfinite(self.ceiling) and self.first >= 0,
-            "Polling: first and ceiling are finite numbers of seconds, first is zero or more",
-        )
+        for name in ("first", "floor", "ceiling"):
+            require_seconds(f"Polling: {name}", getattr(self, name))
         require(0 < self.floor <= self.ceiling, "Polling: floor is more than zero seconds, and not more than ceiling")
-        require(is_number(self.failures) and self.failures >= 1, "Polling: failures is a number, one or more")
+        require_count("Polling: failures", self.failures)
+
+    def at_least(self, seconds: float) -> "Polling":
+        """Return a schedule with at least so many `seconds` between two readings: this one, if it has."""
+        if self.floor >= seconds:
+            return self
+        return attrs.evolve(self, floor=seconds, ceiling=max(self.ceiling, seconds))
 
 
 def next_delay(polling: Polling, *, age: float, changed: bool, remaining: float | None, jitter: float) -> float:
-    """Return the seconds until the next reading.
+    """Return the seconds to wait before the task is read from the server again.
 
     Args:
         polling: the bounds.
@@ -90,7 +98,7 @@ def estimate_remaining(percent_before: int | None, percent: int | None, seconds:
 
 
 def failure_backoff(polling: Polling) -> Backoff:
-    """Return how long to wait after failed readings (Rule 7)."""
+    """Return how long to wait after failed readings (Rule 8)."""
     return Backoff(first=polling.floor, longest=polling.ceiling, longest_retry_after=LONGEST_RETRY_AFTER)
 
 

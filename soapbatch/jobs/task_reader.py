@@ -8,7 +8,8 @@ Rule 2. If the tasks belong to one job, its name filters the list. If they belon
 Rule 3. A list with more than 100 tasks for each wanted task is too long. Reading stops there, and the list is not
         requested again for so few tasks. In the place of the list of all jobs, one list for each job is tried.
 Rule 4. Tasks that no list is worth are read one by one.
-Rule 5. A list that the server refuses is not requested again.
+Rule 5. A list that the server refuses is not requested again. A list whose answer cannot be read is given up for this
+        time: single readings find out what is wrong.
 Rule 6. A task that a list does not show is read alone before it counts as gone: a server may hide tasks from lists.
 """
 
@@ -19,10 +20,10 @@ from typing import Final
 
 import attrs
 
-from soapbatch.calls import BatchAgent
-from soapbatch.errors import Fault, JobGone, OperationFailed, SoapBatchError
+from soapbatch.calls import BatchAgent, CallOptions
+from soapbatch.errors import Applied, Fault, JobGone, OperationFailed, ProtocolError, SoapBatchError
 from soapbatch.jobs.concurrency import for_each_limited
-from soapbatch.model import ALL_ASSOCIATES, BatchTaskInfo, BatchTaskState
+from soapbatch.model import ALL_ASSOCIATES, BatchTaskInfo
 from soapbatch.operations import GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES
 
 NOT_FOUND_TYPES: Final = frozenset({"SoEntityNotFoundException"})
@@ -35,14 +36,6 @@ ANY_JOB: Final = ""
 """The name that filters by no name: a list of the tasks of all jobs."""
 
 
-def has_ended(info: BatchTaskInfo) -> bool:
-    """Return whether the job has ended, well or badly. A job whose state this release does not know still runs."""
-    try:
-        return info.state is not None and BatchTaskState(info.state).is_terminal
-    except ValueError:
-        return False
-
-
 def error_type(error: Exception) -> str | None:
     """Return the last dotted part of the type of NetServer's own exception, if `error` reports one."""
     return error.error_type if isinstance(error, OperationFailed | Fault) else None
@@ -53,26 +46,35 @@ def says_not_found(error: Exception) -> bool:
     return error_type(error) in NOT_FOUND_TYPES
 
 
-def task_gone(id: int, info: BatchTaskInfo | None = None) -> JobGone:
-    """Return the error that says that the server does not know task `id`; `info`: the task as last read."""
+def task_gone(id: int, info: BatchTaskInfo | None = None, applied: Applied = "yes") -> JobGone:
+    """Return the error that says that the server does not know task `id`.
+
+    Args:
+        id: the task's number.
+        info: the task as last read.
+        applied: whether the call was applied: "no" if it was to change the task, and not only to read it.
+    """
     message = f"task {id}: the server does not know this task (any more); a finished task may vanish at any time"
-    return JobGone(message, id=id, info=info)
+    return JobGone(message, id=id, info=info, applied=applied)
 
 
 @contextlib.contextmanager
-def not_found_as_gone(id: int, info: BatchTaskInfo | None = None) -> Generator[None]:
-    """Raise JobGone if the block fails because the server does not know task `id`; `info`: the task as last read."""
+def not_found_as_gone(id: int, info: BatchTaskInfo | None = None, applied: Applied = "yes") -> Generator[None]:
+    """Raise JobGone if the block fails because the server does not know task `id`. Arguments: see `task_gone`."""
     try:
         yield
     except SoapBatchError as error:
         if not says_not_found(error):
             raise
-        raise task_gone(id, info) from error
+        raise task_gone(id, info, applied) from error
 
 
-def stream_tasks(batch: BatchAgent, name: str) -> AsyncGenerator[BatchTaskInfo, None]:
+def stream_tasks(
+    batch: BatchAgent, name: str, options: CallOptions | None = None
+) -> AsyncGenerator[BatchTaskInfo, None]:
     """Yield every task of the job `name`, of every associate and of the system. In every service version."""
-    return batch.stream(GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES, name=name, associate_ids=ALL_ASSOCIATES)
+    operation = GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES
+    return batch.stream(operation, name=name, associate_ids=ALL_ASSOCIATES, options=options)
 
 
 @attrs.frozen
@@ -161,7 +163,7 @@ class TaskReader:
 
         Raises:
             SoapBatchError: the list could not be read for a reason that may pass. For any other reason the result
-                is empty and the list is not requested again (Rule 5).
+                is empty (Rule 5).
         """
         found: dict[int, BatchTaskInfo] = {}
         length, is_too_long = 0, False
@@ -176,26 +178,32 @@ class TaskReader:
         except SoapBatchError as error:
             if error.retryable:
                 raise
-            self._lengths[name] = math.inf
+            if not isinstance(error, ProtocolError):
+                self._lengths[name] = math.inf
             return {}, False
         self._lengths[name] = length
         return found, not is_too_long
 
-    async def read_many(self, ids: Collection[int], limit: int) -> dict[int, BatchTaskInfo | SoapBatchError]:
+    async def read_many(
+        self, ids: Collection[int], limit: int, *, applied: Applied
+    ) -> dict[int, BatchTaskInfo | SoapBatchError]:
         """Return each of the tasks `ids` by its id, or why it could not be read: JobGone or another error.
 
-        `limit`: how many single readings may be under way at the same time.
+        Args:
+            ids: the tasks to read.
+            limit: how many single readings may be under way at the same time.
+            applied: of the JobGone.
         """
         results: dict[int, BatchTaskInfo | SoapBatchError] = {}
         for name, listed in self.plan(map(TaskRef, ids)).lists.items():
-            with contextlib.suppress(SoapBatchError):  # the single readings below report what is wrong
+            with contextlib.suppress(SoapBatchError):  # each task is read alone below, and says what is wrong
                 found, _ = await self.read_list(name, len(listed), ids)
                 results |= found
 
         async def read(id_: int) -> None:
             try:
                 info = await self.read_one(id_)
-                results[id_] = task_gone(id_) if info is None else info
+                results[id_] = task_gone(id_, applied=applied) if info is None else info
             except SoapBatchError as error:
                 results[id_] = error
 

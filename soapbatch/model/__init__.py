@@ -5,6 +5,7 @@ This wing imports no other wing. A carrier is a frozen attrs class; each field n
 bindings and namespaces.
 """
 
+from soapbatch.model.address import Address as Address, parse_address as parse_address
 from soapbatch.model.batch import (
     ALL_ASSOCIATES as ALL_ASSOCIATES,
     ALL_USER_TASKS as ALL_USER_TASKS,
@@ -52,13 +53,22 @@ from soapbatch.model.retry import Backoff as Backoff, Retries as Retries, parse_
 from soapbatch.model.schema import (
     ARRAY_OF_INT as ARRAY_OF_INT,
     Array as Array,
+    Carrier as Carrier,
     Dictionary as Dictionary,
     Enumeration as Enumeration,
     Field as Field,
     Record as Record,
     WireType as WireType,
 )
-from soapbatch.model.secret import MASK as MASK, Secret as Secret, redact as redact, redact_envelope as redact_envelope
+from soapbatch.model.seconds import LONGEST_SECONDS as LONGEST_SECONDS, is_seconds as is_seconds
+from soapbatch.model.secret import (
+    MASK as MASK,
+    Secret as Secret,
+    Withheld as Withheld,
+    kind_of as kind_of,
+    redact as redact,
+    redact_envelope as redact_envelope,
+)
 from soapbatch.model.services import (
     AGENTS as AGENTS,
     ARRAYS as ARRAYS,

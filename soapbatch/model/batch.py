@@ -14,7 +14,7 @@ from typing import Final
 
 import attrs
 
-from soapbatch.model.schema import STRING_DICTIONARY, Array, Record, element, enumeration
+from soapbatch.model.schema import STRING_DICTIONARY, Array, Carrier, Record, element, enumeration
 from soapbatch.model.services import ServiceVersion
 from soapbatch.model.xsd import BOOLEAN, DATE_TIME, INT, SHORT, STRING
 
@@ -72,7 +72,7 @@ BATCH_TASK_CANCELLATION_BEHAVIOUR = enumeration("BatchTaskCancellationBehaviour"
 
 
 @attrs.frozen(kw_only=True)
-class BatchTaskInfo:
+class BatchTaskInfo(Carrier):
     """A batch task. `start_batch_job` takes one, and every operation that reads tasks returns them.
 
     The start of a job needs `name`, and usually `description` and `parameter_object`. `update_batch_task` saves only
@@ -117,6 +117,16 @@ class BatchTaskInfo:
         "CancellationBehaviour", BATCH_TASK_CANCELLATION_BEHAVIOUR, since=_V88
     )
     """Whether the task may be stopped. Since Services88; older Services88 servers lack it."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the job has ended, well or badly. A job whose state this release does not know still runs."""
+        return self.state in _TERMINAL
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the job has ended, and not as Failed."""
+        return self.has_ended and self.state != BatchTaskState.FAILED
 
 
 BATCH_TASK_INFO = Record("BatchTaskInfo", BatchTaskInfo)

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 
 import attrs
 
-from soapbatch.model.schema import ITSELF, Dictionary, Record, element
+from soapbatch.model.schema import ITSELF, Carrier, Dictionary, Record, element
 from soapbatch.model.secret import Secret
 from soapbatch.model.xsd import BOOLEAN, INT, STRING
 
 
 @attrs.frozen(kw_only=True)
-class SoTimeZone:
+class SoTimeZone(Carrier):
     """The header block `TimeZone`: the zone of times that name none."""
 
     so_time_zone_id: int | None = element("SoTimeZoneId", INT)
@@ -27,7 +27,7 @@ TIME_ZONE = Record("SoTimeZone", SoTimeZone)
 
 
 @attrs.frozen(kw_only=True)
-class SoCredentials:
+class SoCredentials(Carrier):
     """A ticket: a header block of a request, or part of the response of an Authenticate operation."""
 
     ticket: Secret | str | None = element("Ticket", STRING, secret=True)
@@ -38,7 +38,7 @@ CREDENTIALS = Record("SoCredentials", SoCredentials)
 
 
 @attrs.frozen(kw_only=True)
-class ExceptionInfo:
+class ExceptionInfo(Carrier):
     """NetServer's description of a failure: a response's header block `ExceptionInfo`, or the detail of a fault."""
 
     message: str | None = element("Message", STRING)
@@ -63,7 +63,7 @@ EXCEPTION_INFO = Record("SoExceptionInfo", ExceptionInfo)
 
 
 @attrs.frozen(kw_only=True)
-class RequestHeader:
+class RequestHeader(Carrier):
     """The header blocks of a request. A block that is None is not sent."""
 
     application_token: Secret | str | None = element("ApplicationToken", STRING, secret=True)
@@ -73,7 +73,7 @@ class RequestHeader:
 
 
 @attrs.frozen(kw_only=True)
-class ReplyHeader:
+class ReplyHeader(Carrier):
     """The header blocks of a response. A nil or absent block is None."""
 
     exception_info: ExceptionInfo | None = element("ExceptionInfo", EXCEPTION_INFO)

@@ -12,7 +12,7 @@ from enum import StrEnum
 import attrs
 
 from soapbatch.model.headers import CREDENTIALS, SoCredentials
-from soapbatch.model.schema import ARRAY_OF_INT, ARRAY_OF_STRING, Array, Record, element, enumeration
+from soapbatch.model.schema import ARRAY_OF_INT, ARRAY_OF_STRING, Array, Carrier, Record, element, enumeration
 from soapbatch.model.services import CRYPTOGRAPHY
 from soapbatch.model.xsd import BASE64, BOOLEAN, DATE_TIME, INT, STRING
 
@@ -77,7 +77,7 @@ NET_SERVER_BUILD_TYPE = enumeration("NetServerBuildType", NetServerBuildType)
 
 
 @attrs.frozen(kw_only=True)
-class GrantedModuleLicense:
+class GrantedModuleLicense(Carrier):
     """A module that the principal may use."""
 
     owner_id: int | None = element("OwnerId", INT)
@@ -97,7 +97,7 @@ class GrantedModuleLicense:
 
 
 @attrs.frozen(kw_only=True)
-class ProvidedCredential:
+class ProvidedCredential(Carrier):
     """A way in which the principal proved who it is."""
 
     type: str | None = element("Type", STRING)
@@ -115,7 +115,7 @@ ARRAY_OF_PROVIDED_CREDENTIAL = Array(
 
 
 @attrs.frozen(kw_only=True)
-class SoPrincipalCarrier:
+class SoPrincipalCarrier(Carrier):
     """Who a ticket stands for: the user, its groups, roles, licences and rights."""
 
     user_type: UserType | str | None = element("UserType", USER_TYPE)
@@ -149,7 +149,7 @@ class SoPrincipalCarrier:
 
 
 @attrs.frozen(kw_only=True)
-class AuthenticateResponse:
+class AuthenticateResponse(Carrier):
     """What every Authenticate operation returns."""
 
     response: SoPrincipalCarrier | None = element("Response", Record("SoPrincipalCarrier", SoPrincipalCarrier))
@@ -163,7 +163,7 @@ AUTHENTICATE_RESPONSE = Record("AuthenticateResponse", AuthenticateResponse)
 
 
 @attrs.frozen(kw_only=True)
-class DSAParameters:
+class DSAParameters(Carrier):
     """A DSA public key, as .NET serialises one."""
 
     counter: int | None = element("Counter", INT, namespace=CRYPTOGRAPHY)
@@ -179,7 +179,7 @@ DSA_PARAMETERS = Record("DSAParameters", DSAParameters, CRYPTOGRAPHY)
 
 
 @attrs.frozen(kw_only=True)
-class SignedPublicKey:
+class SignedPublicKey(Carrier):
     """The signed key that licences are checked with."""
 
     owner_name: str | None = element("OwnerName", STRING)
@@ -193,7 +193,7 @@ SIGNED_PUBLIC_KEY = Record("SignedPublicKey", SignedPublicKey)
 
 
 @attrs.frozen(kw_only=True)
-class ModuleLicense:
+class ModuleLicense(Carrier):
     """A module that the installation has bought."""
 
     owner_name: str | None = element("OwnerName", STRING)
@@ -217,7 +217,7 @@ ARRAY_OF_MODULE_LICENSE = Array("ArrayOfModuleLicense", "ModuleLicense", Record(
 
 
 @attrs.frozen(kw_only=True)
-class LicenseInfo:
+class LicenseInfo(Carrier):
     """The installation's licence."""
 
     company_name: str | None = element("CompanyName", STRING)
@@ -244,7 +244,7 @@ LICENSE_INFO = Record("LicenseInfo", LicenseInfo)
 
 
 @attrs.frozen(kw_only=True)
-class SoSystemInfoCarrier:
+class SoSystemInfoCarrier(Carrier):
     """What `get_system_info` returns: the NetServer, its database and its licence."""
 
     license: LicenseInfo | None = element("License", LICENSE_INFO)

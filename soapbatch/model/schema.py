@@ -8,17 +8,58 @@ builder writes them and the parser decodes them. A namespace of None means that 
     Dictionary             <Batch:ParameterObject><Batch:StringKeyValuePair><Batch:Key>k</Batch:Key> ...
 """
 
-from collections.abc import Mapping
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from enum import Enum
 from functools import cached_property
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 import attrs
 
+from soapbatch.model.secret import MASK, Secret
 from soapbatch.model.services import ARRAYS, ServiceVersion
 from soapbatch.model.xsd import INT, STRING, Scalar, encode_string
 
 E = TypeVar("E", bound=Enum)
+
+
+class Carrier:
+    """What all carriers have in common. Every carrier can be hashed, also one that holds a list or a dictionary."""
+
+    __slots__ = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by their Python names, as values that JSON has. Every field is there, None included.
+
+        Dates and times become ISO 8601 text, bytes become base64, enumerations become their text on the wire, and
+        secrets become a mask.
+        """
+        fields = attrs.fields(type(self))  # type: ignore[arg-type]  # every carrier is an attrs class
+        values = {field.name: (getattr(self, field.name), field.metadata["secret"]) for field in fields}
+        return {name: MASK if value and is_secret else _plain(value) for name, (value, is_secret) in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    """Return `value` as JSON has it."""
+    match value:
+        case Secret():
+            value = MASK
+        case Carrier():
+            value = value.to_dict()
+        case datetime():
+            value = value.isoformat()
+        case Enum():
+            value = value.value
+        case bytes():
+            value = b64encode(value).decode("ascii")
+        case Mapping():
+            value = {key: _plain(item) for key, item in cast("Mapping[str, Any]", value).items()}
+        case Sequence() if not isinstance(value, str):
+            value = [_plain(item) for item in value]
+        case _:
+            pass
+    return value
 
 
 @attrs.frozen(eq=False)
@@ -119,7 +160,10 @@ def element(
 ) -> Any:
     """Return an attrs field that is the element `name` on the wire; None means "not written"."""
     row = Field(name, type, since, max_length, highest, namespace)
-    return attrs.field(default=None, repr=_masked if secret else True, metadata={"wire": row})
+    # A list or a dictionary has no hash. Left out of its carrier's, it does not keep the carrier from having one.
+    has_hash = None if isinstance(type, Scalar | Record) else False
+    shown = _masked if secret else True
+    return attrs.field(default=None, repr=shown, hash=has_hash, metadata={"wire": row, "secret": secret})
 
 
 def _masked(value: object) -> str:

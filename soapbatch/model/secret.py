@@ -11,8 +11,10 @@ Rule 4. An envelope is also masked by element: the content of the elements that 
 import re
 import sys
 from collections.abc import Iterable
-from typing import Final, NoReturn, TypeVar, cast
+from typing import Final, NoReturn, TypeVar
 from urllib.parse import unquote
+
+import attrs
 
 T = TypeVar("T")
 
@@ -26,8 +28,8 @@ _TOKEN_SHAPES = re.compile(
     r"(?:7T|8A)(?::|%(?:25)*3[aA]|&(?:amp;)*#(?:0*58|[xX]0*3[aA]);|\\{1,16}u003[aA])"
     r"(?:[A-Za-z0-9+/=._~-]|&(?:amp;)*#[A-Za-z0-9]+;|%(?:25)*[0-9A-Fa-f]{2}|\\{1,16}u[0-9A-Fa-f]{4}|\\{1,16}/)+"
     # A JWT is searched once in each run of its characters: a search from each "eyJ" would take quadratic time.
-    r"|(?<![A-Za-z0-9_-])((?:(?!eyJ)[A-Za-z0-9_-])*+)"
-    r"eyJ[A-Za-z0-9_-]++(?:(?:\.[A-Za-z0-9_-]*+){2,}|\.[A-Za-z0-9_-]++\Z)"
+    r"|(?<![A-Za-z0-9_-])((?:(?!eyJ)[A-Za-z0-9_-])*)"
+    r"eyJ[A-Za-z0-9_-]+(?:(?:\.[A-Za-z0-9_-]*){2,}|\.[A-Za-z0-9_-]+\Z)"
 )
 # The credentials in an echoed header.
 _AUTHORIZATION = re.compile(
@@ -51,20 +53,6 @@ _JSON = re.compile(r"(?:\\{1,16}u[0-9a-fA-F]{4}){1,2}")
 _NO_DIGITS = re.compile(r"\\+u")
 
 
-def _hidden_kind(name: str) -> type[object]:
-    """Return a class that is named like one of bytes, and holds nothing."""
-
-    def show(_: object) -> str:
-        return f"{name}({MASK!r})"
-
-    return type(name, (), {"__slots__": (), "__repr__": show})
-
-
-_HIDDEN: Final[tuple[tuple[type[object], type[object]], ...]] = tuple(
-    (kind, _hidden_kind(kind.__name__)) for kind in (bytes, bytearray, memoryview)
-)
-
-
 class Secret:
     """A ticket, token or password. `repr` and `str` are masked, and it cannot be pickled.
 
@@ -80,14 +68,13 @@ class Secret:
 
     @classmethod
     def wrap(cls, value: "str | Secret | T") -> "Secret | T":
-        """Return a text as a Secret, bytes as an object that hides them, and any other value as it is. Raises nothing.
+        """Return a text as a Secret, and any other value as it is. Raises nothing.
 
-        Wrap a secret before anything can fail: a traceback may show the locals of a frame. Bytes are no secret that any
-        function takes, so an error follows; what stands for them has their type's name and not their value.
+        Wrap a secret before anything can fail: a traceback may show the locals of a frame. So bytes and containers,
+        which no argument takes for a secret and which may hold one, become a `Withheld`.
         """
-        for kind, hidden in _HIDDEN:
-            if isinstance(value, kind):
-                return cast("T", hidden())
+        if isinstance(value, _MAY_HOLD_A_SECRET):
+            return Withheld(type(value).__name__)  # type: ignore[return-value]  # of no type that anything takes
         return cls(value) if isinstance(value, str) else value
 
     @classmethod
@@ -122,6 +109,25 @@ class Secret:
     def __reduce__(self) -> NoReturn:
         """Raise TypeError: a pickle would hold the plain value."""
         raise TypeError("a Secret cannot be pickled; pass the value itself through a channel that you trust")
+
+
+@attrs.frozen
+class Withheld:
+    """Stands for a value of a wrong type that may hold a secret, and does not show it.
+
+    Attributes:
+        kind: the name of the value's type.
+    """
+
+    kind: str
+
+
+_MAY_HOLD_A_SECRET: Final = (bytes, bytearray, memoryview, tuple, list, set, frozenset, dict)
+
+
+def kind_of(value: object) -> str:
+    """Return the name of a value's type, also of a value that is withheld: for errors about wrong types."""
+    return value.kind if isinstance(value, Withheld) else type(value).__name__
 
 
 def redact(text: str, secrets: Iterable[Secret] = ()) -> str:

@@ -36,6 +36,19 @@ class ServiceVersion(IntEnum):
     V87 = 87
     V88 = 88
 
+    @classmethod
+    def of(cls, version: "ServiceVersion | int | str") -> "ServiceVersion":
+        """Return the version that is meant by a member, a number (88), or a text ("88", "Services88").
+
+        Raises:
+            ValueError: there is no such version.
+        """
+        number = version.lower().removeprefix("services") if isinstance(version, str) else version
+        try:
+            return cls(int(number))
+        except (TypeError, ValueError):
+            raise ValueError(f"there is no such version; there are {', '.join(map(str, cls))}") from None
+
     @property
     def namespace(self) -> str:
         """The XML namespace of this version's operations and types: `tns` in the WSDLs."""

@@ -35,7 +35,7 @@ from soapbatch.model import (
 
 @attrs.frozen
 class UnknownItem:
-    """Something in a response that this release does not know and has skipped.
+    """An element, value or header block of a response that this library does not know, and has skipped.
 
     Attributes:
         kind: "element", "value" (of an enumeration, kept as text), "header block", "nil item" (dropped), or "character"

@@ -39,6 +39,7 @@ R = TypeVar("R")
 SESSION_LOST: Final = "SoSessionException"
 """The `error_type` with which NetServer refuses a ticket that is unknown or has expired."""
 
+_NOT_ALLOWED: Final = "SoSecurityException"
 _EXCERPT: Final = 200  # characters of an unreadable body that an error shows
 _LONGEST_MESSAGE: Final = 400  # characters of what is wrong with a body; it may repeat a name of any length
 _NAME = re.compile(r"[\w.+`-]+")  # a .NET type (nested and generic ones included), a QName's local part
@@ -184,7 +185,7 @@ class _Exchange:
         return {"applied": applied, "retryable": retryable, "retry_after": self.retry_after}
 
     def advice(self, text: str, *, is_refused: bool) -> str:
-        """Return `text` as a sentence to add to a message, if advice about bindings is wanted and fits."""
+        """Return `text` behind a space, to be added to a message; "" where advice about bindings is out of place."""
         return f" {text}" if is_refused and self.advise_binding else ""
 
 
@@ -224,21 +225,24 @@ def _fault(about: _Exchange, block: FaultBlock) -> Fault:
         reasons=reasons,
         actor=_shown(block.actor, secrets),
         detail=_shown(block.detail, secrets),
-        exception_info=_shown_info(info, secrets),
+        exception_info=None if info is None else _shown_info(info, secrets),
         status=about.status,
         **common,
     )
 
 
 def _operation_failed(about: _Exchange, info: ExceptionInfo | None) -> OperationFailed:
-    shown = _shown_info(info, about.secrets)
+    shown: ExceptionInfo | None = None
     reason = "the server says Succeeded=false and gives no reason"
     advice = ""
-    if info is not None and shown is not None:
+    if info is not None:
+        shown = _shown_info(info, about.secrets)
         reason = shown.message or shown.friendly_text or "no message"
         reason = f"{shown.error_type}: {reason}" if shown.error_type else reason
         if advice := about.advice(_UNSEEN_CREDENTIALS, is_refused=_is_about_credentials(info)):
             reason = f"{reason.rstrip('.')}."
+        if info.error_type == _NOT_ALLOWED:  # inferred: how a wrong application token is answered
+            reason = f"{reason}; check the user's rights, and application_token= (the app's client secret)"
     common = about.common
     if _is_session_lost(info):
         common["applied"] = "no"
@@ -300,17 +304,15 @@ def _shown_name(name: str | None, secrets: tuple[Secret, ...]) -> str | None:
     return _shown(name, () if name is not None and _NAME.fullmatch(name) else secrets)
 
 
-def _shown_info(info: ExceptionInfo | None, secrets: tuple[Secret, ...]) -> ExceptionInfo | None:
-    if info is None:
-        return None
+def _shown_info(info: ExceptionInfo, secrets: tuple[Secret, ...]) -> ExceptionInfo:
     texts = {name: _shown(getattr(info, name), secrets) for name in _TEXTS}
-    pairs = info.parameters
+    pairs, inner = info.parameters, info.inner_exception
     return attrs.evolve(
         info,
         **texts,
         exception_type=_shown_name(info.exception_type, secrets),
         parameters=None if pairs is None else {redact(k, secrets): _shown(v, secrets) for k, v in pairs.items()},
-        inner_exception=_shown_info(info.inner_exception, secrets),
+        inner_exception=None if inner is None else _shown_info(inner, secrets),
     )
 
 

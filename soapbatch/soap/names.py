@@ -16,7 +16,7 @@ from soapbatch.errors import LimitExceeded
 
 _TAG = re.compile(rb"<[^/<>!][^<>]*")
 # The same, where a quoted value holds a `>`.
-_LONG_TAG = re.compile(rb"""<[^/<>!"'][^<>"']*(?:"[^"<]*"[^<>"']*|'[^'<]*'[^<>"']*)*+""")
+_LONG_TAG = re.compile(rb"""<[^/<>!"'][^<>"']*(?:"[^"<]*+"[^<>"']*+|'[^'<]*+'[^<>"']*+)*""")
 _BLANKS = re.compile(rb">[ \t\r\n]{16,59}<")
 _SHARE: Final = (
     1 / 8

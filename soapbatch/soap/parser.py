@@ -59,7 +59,7 @@ _NAME: Final = 2000  # characters of a name that are kept for an error; they are
 
 @attrs.frozen
 class ResponseShape:
-    """The elements of an operation's response, in one service version.
+    """The names of the elements that the response of an operation consists of, in one service version.
 
     Attributes:
         namespace: of the service version.
@@ -102,7 +102,7 @@ def response_shape(operation: Operation[Any], version: ServiceVersion) -> Respon
 @cache
 def _start_tag_of(name: str) -> re.Pattern[bytes]:
     """Return a pattern of a start tag of `name` with any prefix."""
-    attributes = rb"""(?:\s[^<>"']*(?:"[^"<]*"[^<>"']*|'[^'<]*'[^<>"']*)*+)?"""
+    attributes = rb"""(?:\s[^<>"']*(?:"[^"<]*+"[^<>"']*+|'[^'<]*+'[^<>"']*+)*)?"""
     return re.compile(rb"<(?:[^\s<>:/!?]+:)?" + re.escape(name.encode()) + attributes + b">")
 
 
@@ -194,7 +194,7 @@ class ResponseParser:
         self._items: list[Any] = []
         self._count = 0  # items returned or collected so far
         self._passed_over = 0  # nil items, and elements in the list that are no items
-        self._freed = 0  # children of the list element that are freed, or that lxml has not seen
+        self._freed = 0  # children of the list that left its tree, or were never in it
         self._is_closed = False
         self._list: etree._Element | None = None  # the element of the list or of the base64 result
         self._base64: Base64Decoder | None = None

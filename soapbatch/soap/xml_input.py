@@ -53,13 +53,13 @@ _DECLARED = re.compile(rb"""\s*<\?xml[^>]*?\sencoding\s*=\s*["']([A-Za-z][A-Za-z
 NO_BODY: Final = "the response has no body"
 _SMALL: Final = 1000  # tags of a document that the garbage collector may free later
 _UNDECLARED = re.compile(rb".{0,8}\Z|(?:\xef\xbb\xbf)?<\?xml[^>]*\Z", re.DOTALL)  # the encoding may still follow
-_PROLOG = re.compile(rb"(?:\s++|<\?.*?\?>|<!--.*?-->)*+", re.DOTALL)
+_PROLOG = re.compile(rb"(?:\s++|<\?.*?\?>|<!--.*?-->)*", re.DOTALL)
 _UNDECIDED = re.compile(rb"<?|<!-?|<\?.*|<!--.*", re.DOTALL)  # an unfinished token of the prolog
 _TEXTS: Final = 16  # of the longest length, which a document may hold at once; and tags with the most attributes
 _NO_TAG: Final = (b"!", b"?")  # what follows the `<` of a comment, a CDATA section or a processing instruction
 _QUOTES: Final = b"\"'"
-_START_TAG = re.compile(rb"""<[^/<>!?"'][^<>"']*(?:"[^"<]*"[^<>"']*|'[^'<]*'[^<>"']*)*+""")
-_CUT_TAG = re.compile(rb"""<(?![!?])[^<>"']*(?:"[^"<]*"[^<>"']*|'[^'<]*'[^<>"']*)*+""")
+_START_TAG = re.compile(rb"""<[^/<>!?"'][^<>"']*(?:"[^"<]*+"[^<>"']*+|'[^'<]*+'[^<>"']*+)*""")
+_CUT_TAG = re.compile(rb"""<(?![!?])[^<>"']*(?:"[^"<]*+"[^<>"']*+|'[^'<]*+'[^<>"']*+)*""")
 _INSIDE: Final = {b"": re.compile(rb"[<>\"']"), b'"': re.compile(rb'[<"]'), b"'": re.compile(rb"[<']")}
 _LIBXML2_TEXT: Final = 10_000_000  # bytes of a text that libxml2 reads, unless it is to read huge documents
 # No network, no entities, no DTD, no recovery. lxml drops comments and processing instructions, so that the text of an
@@ -84,7 +84,7 @@ _NOT_TRUNCATED: Final = frozenset({4, 200, 201, 202, 203, 204, 205})
 _LONGEST_CONTENT_TYPE: Final = 1024  # characters of the header that are looked at
 # A parameter, or a quoted string of another kind, in which no parameter begins. Each run of characters is tried once.
 _PARAMETER = re.compile(
-    r"""(?<![^\s;,="])([^\s;,="]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"?|([^\s;,"]*+))|"(?:[^"\\]|\\.)*+"?""", re.DOTALL
+    r"""(?<![^\s;,="])([^\s;,="]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*)"?|([^\s;,"]*+))|"(?:[^"\\]|\\.)*"?""", re.DOTALL
 )
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 

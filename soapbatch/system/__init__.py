@@ -11,6 +11,7 @@ from soapbatch.system.atomic_file import (
 )
 from soapbatch.system.cancellation import (
     cancel_and_wait as cancel_and_wait,
+    closing_inside as closing_inside,
     retrieve_exception as retrieve_exception,
     run_to_completion as run_to_completion,
     wait_until_done as wait_until_done,

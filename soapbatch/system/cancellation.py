@@ -1,7 +1,9 @@
 """Finish work although its caller is cancelled, and leave no task behind."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -44,3 +46,40 @@ def retrieve_exception(done_task: asyncio.Future[Any]) -> None:
     """Retrieve the exception of a task that is done, so that the event loop does not report it as never retrieved."""
     if not done_task.cancelled():
         done_task.exception()
+
+
+class closing_inside(AbstractAsyncContextManager[AsyncIterator[T]]):  # noqa: N801 - named as contextlib names its own
+    """Iterate over an async generator inside of another one, and close it: `contextlib.aclosing` for that place.
+
+    An event loop that ends closes all generators that it knows, at once. One inside of another one would be closed
+    twice at the same time, which Python reports as an error. So the loop is not told of the inner one.
+    """
+
+    def __init__(self, generator: AsyncGenerator[T, None]) -> None:
+        """Take a generator that has not been started."""
+        self._generator = generator
+        self._is_started = False
+
+    async def __aenter__(self) -> "closing_inside[T]":
+        """Return the iterator, which is this object."""
+        return self
+
+    def __aiter__(self) -> "closing_inside[T]":
+        """Return itself."""
+        return self
+
+    def __anext__(self) -> Awaitable[T]:
+        """Return what awaits the next item."""
+        if self._is_started:
+            return anext(self._generator)
+        self._is_started = True
+        hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(firstiter=None, finalizer=None)
+        try:
+            return anext(self._generator)
+        finally:
+            sys.set_asyncgen_hooks(*hooks)
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the generator."""
+        await self._generator.aclose()

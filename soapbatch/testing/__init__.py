@@ -10,17 +10,24 @@
 
     run_virtual(main())     # half an hour of virtual time, in milliseconds
 
+`python -m pydoc soapbatch.guide.testing` is the guide: ten complete tests of a service. soapbatch.testing.plugin has
+the fixtures for pytest, and `soapbatch serve --help` is about tests in other languages.
+
 The server:
-    NetServer          an ASGI app with users, tickets and tasks; see its attributes for what a test can look at
+    NetServer          an ASGI app with users, tickets and tasks; see its attributes for what a test can look at, and
+                       its methods calls_of, assert_called_once and assert_not_called for what it should have seen
     Personality        which SOAP stack the server behaves like, given as NetServer(personality=)
     JobDefinition      what the tasks of a job do: duration, progress, outcome, output
     TaskStore          the tasks of a server, as server.tasks: add, start, read, find, update, stop, delete
     SessionStore       the users and tickets of a server, as server.tickets: add_user, issue, revoke, expires
     User               a user who can log in
     DEMO_USER          the user that every server has unless NetServer(users=) names others: demo, password demo
-    serve              serves a server on a loopback socket; needs the extra soapbatch[demo]
+    serve              serves a server on a loopback socket; needs the extra soapbatch[testing]
+    serve_in_thread    the same in a thread of its own, for programs without an event loop
+    Control            an ASGI app around a server, with the control API of `soapbatch serve --control`
+    DrivenClock        the clock of that server: runs at a speed, and can be advanced
 
-Failures, for server.intercept(operation, interceptor, times=1):
+Failures, for server.intercept(operation, interceptor, times=1) and server.script(operation, [interceptor, None, ...]):
     lost_request       drops the connection before the operation runs
     lost_reply         runs the operation, then drops the connection without an answer
     cut_reply          runs the operation, sends half of the answer, then drops the connection
@@ -35,37 +42,30 @@ Failures, for server.intercept(operation, interceptor, times=1):
     SessionRefused     the ServerException for a ticket that is missing, unknown or expired
     ConnectionDropped  raise it to drop the connection
 
+SuperOffice Online, with the extra soapbatch[online]:
+    Online             an ASGI app: a sign-in host, and tenants on hosts of their own, each with a NetServer
+    OnlineTenant       a tenant, from online.add_tenant: its NetServer, its host, its state
+    RegisteredApp      an app, from online.add_app: its client id, its client secret, its private key
+    Visit              a request to one of the hosts, in online.journal: the host and the names of the secrets in it
+    SigningKey         a key that JWTs are signed with; several tests can share one, because it takes long to make
+    generate_private_key  makes a private key for an app
+    ForwardingTransport   sends what is meant for any of the hosts to one socket: that of serve(online)
+
 Time:
-    run_virtual        runs a coroutine in a VirtualTimeLoop
+    run_virtual        runs a coroutine in a VirtualTimeLoop: client and server share one clock, and waiting is free
     VirtualTimeLoop    an event loop in which waiting takes no time, and a test that would never end raises an error
-    ManualClock        a clock that stands still until it is advanced
+    ManualClock        a clock for NetServer(clock=) that stands still until it is advanced; a wait for a job that
+                       nobody advances it for fails after five seconds
+
+Recordings of a real server, and the network:
+    Recorder           an httpx transport that writes each exchange to a file, secrets masked
+    Replayer           an httpx transport that answers from such files
+    NotRecorded        the error for a request that was not recorded
+    block_network      refuses every connection that leaves this machine
+    NetworkBlocked     the error of whoever tried
 """
 
-from soapbatch.testing.clock import (
-    ManualClock as ManualClock,
-    VirtualTimeLoop as VirtualTimeLoop,
-    run_virtual as run_virtual,
-)
-from soapbatch.testing.faults import (
-    ConnectionDropped as ConnectionDropped,
-    ServerException as ServerException,
-    SessionRefused as SessionRefused,
-)
-from soapbatch.testing.interceptors import (
-    Call as Call,
-    Interceptor as Interceptor,
-    Proceed as Proceed,
-    answering as answering,
-    cut_reply as cut_reply,
-    delayed as delayed,
-    failing as failing,
-    lost_reply as lost_reply,
-    lost_request as lost_request,
-)
-from soapbatch.testing.job_definitions import JobDefinition as JobDefinition
-from soapbatch.testing.requests import Personality as Personality
-from soapbatch.testing.responses import Answer as Answer
-from soapbatch.testing.server import NetServer as NetServer
-from soapbatch.testing.serving import serve as serve
-from soapbatch.testing.sessions import DEMO_USER as DEMO_USER, SessionStore as SessionStore, User as User
-from soapbatch.testing.tasks import TaskStore as TaskStore
+from soapbatch._lazy import lazy_names
+
+# The pytest plugin is a module of this package: pytest imports this file at every start, also in projects without SOAP.
+__getattr__, __dir__ = lazy_names(__name__, __file__)

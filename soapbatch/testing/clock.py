@@ -28,12 +28,35 @@ do nothing, and about a minute if they call the server. A day with one call a mi
 _MAX_TASKS_SHOWN: Final = 20
 
 
-class ManualClock:
-    """A clock that stands still until `advance` is called. Calling the clock returns its seconds."""
+PATIENCE: Final = 5.0
+"""Seconds for which a task may be read, again and again, while a `ManualClock` stands still."""
+_READS_IN_VAIN: Final = 3
 
-    def __init__(self, seconds: float = 0.0) -> None:
-        """Begin at `seconds`."""
+
+class ManualClock:
+    """A clock that stands still until `advance` is called. Calling the clock returns its seconds.
+
+        clock = ManualClock()
+        server = NetServer(clock=clock)
+        ...
+        clock.advance(3600)     # an hour passes on the server; no time passes anywhere else
+
+    A wait for a job of that server would never end while nobody advances the clock. After some seconds the server
+    then answers with an error that says so.
+    """
+
+    def __init__(self, seconds: float = 0.0, *, patience: float = PATIENCE) -> None:
+        """Begin at `seconds`.
+
+        Args:
+            seconds: the first reading.
+            patience: for how many seconds of the running event loop an unfinished task may be read, at least three
+                times, before the server answers with an error; `math.inf`: for ever.
+        """
         self._seconds = seconds
+        self.patience = patience
+        self._first_read: float | None = None
+        self._reads = 0
 
     def __call__(self) -> float:
         """Return the clock's seconds."""
@@ -48,6 +71,17 @@ class ManualClock:
         if seconds < 0:
             raise UsageError("a clock does not go back: advance by zero seconds or more")
         self._seconds += seconds
+        self._first_read = None
+
+    def is_waited_for(self, now: float) -> bool:
+        """Count one reading of a task that waits for this clock; return whether `patience` has run out.
+
+        `now`: the seconds of the event loop.
+        """
+        if self._first_read is None:
+            self._first_read, self._reads = now, 0
+        self._reads += 1
+        return self._reads >= _READS_IN_VAIN and now - self._first_read >= self.patience
 
 
 class WallClock:

@@ -7,10 +7,12 @@ from lxml import etree
 
 from soapbatch.model import EXCEPTION_INFO, SOAP11_ENVELOPE, XSI, Dictionary, ExceptionInfo, ServiceVersion
 from soapbatch.testing.responses import Answer
+from soapbatch.testing.stacks import StackStyle
 
 ENTITY_NOT_FOUND: Final = "SuperOffice.Exceptions.SoEntityNotFoundException"
 SESSION_EXCEPTION: Final = "SuperOffice.Exceptions.SoSessionException"
 ARGUMENT_EXCEPTION: Final = "System.ArgumentException"
+SECURITY_EXCEPTION: Final = "SuperOffice.Exceptions.SoSecurityException"  # inferred: not documented
 
 _WCF_CODES: Final = "http://schemas.microsoft.com/ws/2005/05/addressing/none"  # the namespace of WCF's own fault codes
 _XML_LANG: Final = "{http://www.w3.org/XML/1998/namespace}lang"
@@ -96,6 +98,7 @@ def fault(
     subcode: str | None = None,
     info: ExceptionInfo | None = None,
     version: ServiceVersion | None = None,
+    style: StackStyle | None = None,
 ) -> Answer:
     """Return HTTP 500 with a SOAP fault.
 
@@ -106,19 +109,21 @@ def fault(
         subcode: one of WCF's own codes. SOAP 1.1 has no subcodes, so that it takes the place of the code there.
         info: the content of the detail element; None: no detail element.
         version: the service version, whose namespace the detail has; None: no detail element.
+        style: of the stack that answers, which decides the prefix; None: WCF's.
     """
-    root = etree.Element(etree.QName(envelope, "Envelope"), nsmap={"s": envelope})
+    prefix = style.prefix if style else "s"
+    root = etree.Element(etree.QName(envelope, "Envelope"), nsmap={prefix: envelope})
     block = etree.SubElement(etree.SubElement(root, etree.QName(envelope, "Body")), etree.QName(envelope, "Fault"))
     wcf_prefix = {"a": _WCF_CODES}
     if envelope == SOAP11_ENVELOPE:
-        etree.SubElement(block, "faultcode", nsmap=wcf_prefix).text = f"a:{subcode}" if subcode else f"s:{code}"
+        etree.SubElement(block, "faultcode", nsmap=wcf_prefix).text = f"a:{subcode}" if subcode else f"{prefix}:{code}"
         text = etree.SubElement(block, "faultstring")
         text.set(_XML_LANG, "")
         detail_name = etree.QName("detail")
         media_type = "text/xml"
     else:
         value = etree.SubElement(block, etree.QName(envelope, "Code"))
-        etree.SubElement(value, etree.QName(envelope, "Value")).text = f"s:{_SOAP12_CODES.get(code, code)}"
+        etree.SubElement(value, etree.QName(envelope, "Value")).text = f"{prefix}:{_SOAP12_CODES.get(code, code)}"
         if subcode:
             value = etree.SubElement(value, etree.QName(envelope, "Subcode"))
             etree.SubElement(value, etree.QName(envelope, "Value"), nsmap=wcf_prefix).text = f"a:{subcode}"
@@ -129,8 +134,12 @@ def fault(
     text.text = reason
     if info is not None and version is not None:
         _add_info(etree.SubElement(block, detail_name), "SoExceptionInfo", info, version.namespace)
-    body = etree.tostring(root, encoding="UTF-8", xml_declaration=True)
-    return Answer(500, {"Content-Type": f"{media_type}; charset=utf-8"}, (body,))
+    if style is None:
+        body = etree.tostring(root, encoding="UTF-8", xml_declaration=True)
+    else:
+        body = f"{style.declaration}{etree.tostring(root, encoding='unicode')}".encode()
+    headers = {"Content-Type": f"{media_type}; charset=utf-8"} | dict(style.http_headers if style else {})
+    return Answer(500, headers, [body] if style and style.is_chunked else (body,))
 
 
 def _add_info(parent: etree._Element, name: str, info: ExceptionInfo, tns: str) -> None:

@@ -2,6 +2,7 @@
 
     server.intercept("StartBatchJob", lost_reply)                             # the next start
     server.intercept(None, answering(429, {"Retry-After": "3"}), times=20)    # the next 20 calls
+    server.script("StartBatchJob", [lost_reply, delayed(2), None])            # the next three starts, one by one
 
 An interceptor is a coroutine function with two parameters: the call, and a coroutine function `proceed` that runs the
 operation and returns the answer. An interceptor may wait, may raise `ServerException` or `ConnectionDropped`, before
@@ -98,3 +99,64 @@ def failing(error: Exception) -> Interceptor:
         raise error
 
     return intercept
+
+
+@attrs.define(eq=False)
+class Interception:
+    """An interceptor that waits for its calls.
+
+    Attributes:
+        operation: the wire name of the operation; None: any.
+        interceptor: the interceptor; None: the calls run as they would without one.
+        left: for how many calls it is left; None: for all.
+        optional: whether it need not be used.
+        step: its place in a script, such as "step 2 of 3"; "": it does not belong to one.
+    """
+
+    operation: str | None
+    interceptor: Interceptor | None
+    left: int | None
+    optional: bool
+    step: str = ""
+
+    def __str__(self) -> str:
+        """Return what it is and what it waits for."""
+        name = getattr(self.interceptor, "__qualname__", type(self.interceptor).__name__).partition(".<locals>")[0]
+        what = "an undisturbed call" if self.interceptor is None else name
+        return f"{what} for {self.operation or 'any operation'}" + (f" ({self.step})" if self.step else "")
+
+
+@attrs.define
+class Interceptions:
+    """The interceptors of a server, in the order in which they were added."""
+
+    _waiting: list[Interception] = attrs.field(init=False, factory=list)
+    _unused: list[Interception] = attrs.field(init=False, factory=list)
+
+    def add(self, interception: Interception) -> None:
+        """Add an interceptor behind the others."""
+        self._waiting.append(interception)
+        if not interception.optional:
+            self._unused.append(interception)
+
+    def take(self, operation: str) -> Interceptor | None:
+        """Return the first interceptor that waits for a call of `operation`, or None, and count the call."""
+        for interception in self._waiting:
+            if interception.operation in {None, operation}:
+                if interception in self._unused:
+                    self._unused.remove(interception)
+                if interception.left is not None:
+                    interception.left -= 1
+                    if not interception.left:
+                        self._waiting.remove(interception)
+                return interception.interceptor
+        return None
+
+    def unused(self) -> list[Interception]:
+        """Return those that no call has come to, although one should have."""
+        return [*self._unused]
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._waiting.clear()
+        self._unused.clear()

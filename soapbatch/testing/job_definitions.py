@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 
@@ -58,6 +58,32 @@ class JobDefinition:
             raise UsageError(f"steps are pairs of 0 to 100 percent and at most {_LONGEST_DESCRIPTION} characters")
         if len(self.file_name or "") > _LONGEST_FILE_NAME:
             raise UsageError(f"file_name is at most {_LONGEST_FILE_NAME} characters long")
+
+    @classmethod
+    def of_values(cls, name: str, values: Mapping[str, Any]) -> "JobDefinition":
+        """Return the definition of the job `name` from values as JSON and TOML have them.
+
+        States and behaviours are texts, such as "Failed"; `output` may be text, which is written as UTF-8.
+
+        Raises:
+            UsageError: a field is unknown, or a value is none that the field can have.
+        """
+        known = {field.name for field in attrs.fields(cls)}
+        if unknown := sorted(values.keys() - known):
+            raise UsageError(f"job {name}: there is no {', '.join(unknown)}; a job has {', '.join(sorted(known))}")
+        given = dict(values)
+        try:
+            if "outcome" in given:
+                given["outcome"] = BatchTaskState(given["outcome"])
+            if "cancellation_behaviour" in given:
+                given["cancellation_behaviour"] = BatchTaskCancellationBehaviour(given["cancellation_behaviour"])
+            if "steps" in given:
+                given["steps"] = [(int(percent), str(text)) for percent, text in given["steps"]]
+            if isinstance(given.get("output"), str):
+                given["output"] = given["output"].encode()
+            return cls(**given)
+        except (TypeError, ValueError, UsageError) as error:
+            raise UsageError(f"job {name}: {error}") from None
 
     def progress(self, seconds: float) -> tuple[int, str]:
         """Return percent and progress description of a task that has run for `seconds`."""

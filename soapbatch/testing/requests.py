@@ -16,24 +16,28 @@ What each personality does with a form of request. "empty 200" is HTTP 200 witho
 | members out of order                          | read          | skipped         | skipped         |
 | array items in a wrong namespace              | skipped       | fault           | fault           |
 
+MONO reads as STRICT_SOAP11, and MONO_SOAP12 as STRICT_SOAP12. JAXWS reads as LENIENT does, SOAP 1.1 alone and whatever
+the action; NODE_SOAP reads as LENIENT does, but for header blocks beside the Body, which neither of the two sees. What
+they write is told by `help(soapbatch.testing.stacks)`.
+
 The strict personalities follow Mono's WCF, except for the fault VersionMismatch: Mono sends no answer there, and
 JAX-WS sends this one.
 """
 
 import re
 from collections.abc import Container, Mapping
-from email.message import Message
 from enum import Enum
 from typing import Any, Final
 
 import attrs
 from lxml import etree
 
-from soapbatch.errors import ProtocolError, UnexpectedResponse, UnreadableResponse
+from soapbatch.errors import ProtocolError, UnexpectedResponse, UnreadableResponse, UsageError
 from soapbatch.model import (
     AGENTS,
     SOAP11_ENVELOPE,
     SOAP12_ENVELOPE,
+    XSI,
     Agent,
     Binding,
     Limits,
@@ -44,36 +48,82 @@ from soapbatch.operations import OPERATIONS, Operation
 from soapbatch.testing.faults import Refusal, fault
 from soapbatch.testing.request_parser import drop_members_that_wcf_skips, parse_xml, read_envelope
 from soapbatch.testing.responses import Answer
+from soapbatch.testing.stacks import JAXWS_STYLE, MONO_STYLE, NODE_SOAP_STYLE, StackStyle
 
-_ENDPOINT_PATH: Final = re.compile(rf"(.*)/(Services\d\d)/({'|'.join(agent.name for agent in AGENTS)})\.svc", re.DOTALL)
+_ENDPOINT_PATH: Final = re.compile(
+    rf"(.*)/(services\d\d)/({'|'.join(agent.name.lower() for agent in AGENTS)})\.svc", re.DOTALL
+)
+_ACTION: Final = re.compile(r';\s*action\s*=\s*"?([^";]*)', re.IGNORECASE)
+_SOAP11_MEDIA_TYPE: Final = frozenset({"text/xml"})
+_SOAP12_MEDIA_TYPE: Final = frozenset({"application/soap+xml"})
+_ANY_MEDIA_TYPE: Final = _SOAP11_MEDIA_TYPE | _SOAP12_MEDIA_TYPE | {"application/xml"}
+_XSI_TYPE: Final = f"{{{XSI}}}type"
 _BINDINGS: Final = {SOAP11_ENVELOPE: Binding.SOAP11, SOAP12_ENVELOPE: Binding.SOAP12}
 
 
-class Personality(Enum):
-    """Which SOAP stack the embedded server behaves like; `help(soapbatch.testing.requests)` shows the differences.
+@attrs.frozen(kw_only=True)
+class StackProfile:
+    """How a SOAP stack reads requests and writes answers.
 
     Attributes:
         media_types: the media types that it accepts.
         envelopes: the envelope namespaces that it accepts.
         is_wcf: whether it is as strict as WCF, and drops unreadable messages without a fault.
+        ignores_action: whether it goes by the Body alone.
+        sees_blocks_outside_header: whether header blocks beside the Body count, as the documented form has them.
+        style: how it writes answers; None: as the documentation does.
+        byte_order_mark: whether an answer begins with one.
     """
 
-    LENIENT = (
-        frozenset({"text/xml", "application/soap+xml", "application/xml"}),
-        (SOAP11_ENVELOPE, SOAP12_ENVELOPE),
-        False,
-    )
-    """Accepts every binding; the default."""
-    STRICT_SOAP11 = (frozenset({"text/xml"}), (SOAP11_ENVELOPE,), True)
-    """Accepts `Binding.SOAP11` alone, and is as strict as WCF."""
-    STRICT_SOAP12 = (frozenset({"application/soap+xml"}), (SOAP12_ENVELOPE,), True)
-    """Accepts `Binding.SOAP12` alone, and is as strict as WCF."""
+    media_types: frozenset[str] = _ANY_MEDIA_TYPE
+    envelopes: tuple[str, ...] = (SOAP11_ENVELOPE, SOAP12_ENVELOPE)
+    is_wcf: bool = False
+    ignores_action: bool = False
+    sees_blocks_outside_header: bool = True
+    style: StackStyle | None = None
+    byte_order_mark: bool = False
 
-    def __init__(self, media_types: frozenset[str], envelopes: tuple[str, ...], is_wcf: bool) -> None:  # noqa: FBT001
-        """Name the three parts of a member's value."""
-        self.media_types = media_types
-        self.envelopes = envelopes
-        self.is_wcf = is_wcf
+
+class Personality(Enum):
+    """Which SOAP stack the embedded server behaves like; `help(soapbatch.testing.requests)` shows the differences."""
+
+    LENIENT = StackProfile()
+    """Accepts every binding, and answers as the documentation does; the default."""
+    STRICT_SOAP11 = StackProfile(media_types=_SOAP11_MEDIA_TYPE, envelopes=(SOAP11_ENVELOPE,), is_wcf=True)
+    """Accepts `Binding.SOAP11` alone, and is as strict as WCF."""
+    STRICT_SOAP12 = StackProfile(media_types=_SOAP12_MEDIA_TYPE, envelopes=(SOAP12_ENVELOPE,), is_wcf=True)
+    """Accepts `Binding.SOAP12` alone, and is as strict as WCF."""
+    MONO = StackProfile(media_types=_SOAP11_MEDIA_TYPE, envelopes=(SOAP11_ENVELOPE,), is_wcf=True, style=MONO_STYLE)
+    """Mono's WCF with SOAP 1.1: reads as STRICT_SOAP11, and writes as Mono. The nearest to a NetServer."""
+    MONO_SOAP12 = StackProfile(
+        media_types=_SOAP12_MEDIA_TYPE, envelopes=(SOAP12_ENVELOPE,), is_wcf=True, style=MONO_STYLE
+    )
+    """Mono's WCF with SOAP 1.2."""
+    JAXWS = StackProfile(
+        media_types=_SOAP11_MEDIA_TYPE,
+        envelopes=(SOAP11_ENVELOPE,),
+        ignores_action=True,
+        sees_blocks_outside_header=False,
+        style=JAXWS_STYLE,
+    )
+    """JAX-WS with SOAP 1.1."""
+    NODE_SOAP = StackProfile(sees_blocks_outside_header=False, style=NODE_SOAP_STYLE)
+    """node-soap: accepts every binding, but sees no ticket in the documented form."""
+    WITH_BYTE_ORDER_MARK = StackProfile(byte_order_mark=True)
+    """As LENIENT; answers begin with a byte order mark, as those of some .NET hosts do."""
+
+    @classmethod
+    def named(cls, name: str) -> "Personality":
+        """Return the personality of a name, in upper or lower case.
+
+        Raises:
+            UsageError: there is none.
+        """
+        try:
+            return cls[name.upper()]
+        except KeyError:
+            known = ", ".join(member.name for member in cls)
+            raise UsageError(f"there is no personality {name}: there are {known}") from None
 
 
 @attrs.frozen
@@ -104,20 +154,23 @@ class ReceivedCall:
     header: RequestHeader
 
 
-def find_endpoint(path: str, prefix: str, missing: Container[str] = ()) -> Endpoint | None:
-    """Return the endpoint at `path`, or None if there is none.
+def find_endpoint(
+    path: str, prefix: str, missing: Container[str] = (), newest: ServiceVersion | None = None
+) -> Endpoint | None:
+    """Return the endpoint at `path`, in upper or lower case, or None if there is none.
 
     Args:
         path: of the request. Anything may stand before `prefix`.
         prefix: what stands directly before `/Services88`.
         missing: names of operations that the server does not have although the version has them.
+        newest: the newest service version that the server has; None: it has all.
     """
-    matched = _ENDPOINT_PATH.fullmatch(path)
-    if not matched or not matched[1].endswith(prefix):
+    matched = _ENDPOINT_PATH.fullmatch(path.lower())
+    if not matched or not matched[1].endswith(prefix.lower()):
         return None
-    agent = next(agent for agent in AGENTS if agent.name == matched[3])
-    version = next((version for version in ServiceVersion if str(version) == matched[2]), None)
-    if version is None:
+    agent = next(agent for agent in AGENTS if agent.name.lower() == matched[3])
+    version = next((version for version in ServiceVersion if str(version).lower() == matched[2]), None)
+    if version is None or (newest is not None and version > newest):
         return None
     operations = operations_of(agent, version)
     if not operations:
@@ -132,11 +185,11 @@ def operations_of(agent: Agent, version: ServiceVersion) -> tuple[Operation[Any]
     )
 
 
-def read_request(personality: Personality, endpoint: Endpoint, headers: Mapping[str, str], body: bytes) -> ReceivedCall:
+def read_request(stack: StackProfile, endpoint: Endpoint, headers: Mapping[str, str], body: bytes) -> ReceivedCall:
     """Read a request to an endpoint.
 
     Args:
-        personality: how strict to be.
+        stack: how strict to be.
         endpoint: where the request was sent to.
         headers: of HTTP, by lower-case name.
         body: of HTTP.
@@ -144,35 +197,39 @@ def read_request(personality: Personality, endpoint: Endpoint, headers: Mapping[
     Raises:
         Refusal: the request gets an answer at once, and no operation runs.
     """
-    content_type = Message()
-    content_type["Content-Type"] = headers.get("content-type", "none/none")
-    media_type = content_type.get_content_type()
-    if media_type not in personality.media_types:
+    content_type = headers.get("content-type", "")
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type not in stack.media_types:
         raise Refusal(Answer(415))
     expected_envelope = SOAP11_ENVELOPE if media_type == "text/xml" else SOAP12_ENVELOPE
     try:
         envelope = _Envelope.of(parse_xml(body, Limits()))
-        if envelope.namespace not in personality.envelopes:
+        if envelope.namespace not in stack.envelopes:
             reason = f"Expecting an Envelope in namespace {expected_envelope}"
-            raise Refusal(fault(expected_envelope, "VersionMismatch", reason))
-        action = headers.get("soapaction") or str(content_type.get_param("action", ""))
-        operation = _find_operation(personality, endpoint, action.strip('" '), envelope)
+            raise Refusal(fault(expected_envelope, "VersionMismatch", reason, style=stack.style))
+        action = headers.get("soapaction") or next(iter(_ACTION.findall(content_type)), "")
+        operation = _find_operation(stack, endpoint, action.strip('" '), envelope)
         if envelope.call.tag != f"{{{endpoint.version.namespace}}}{operation.name}":
             raise UnexpectedResponse(f"its Body does not hold {operation.name}")
-        if personality.is_wcf and envelope.has_blocks_outside_header:
+        if stack.is_wcf and envelope.has_blocks_outside_header:
             raise UnexpectedResponse("WCF expects Header and Body, and nothing beside them")
     except ProtocolError as error:
-        if personality.is_wcf:
+        if stack.is_wcf:
             raise Refusal(Answer(200)) from None
-        raise Refusal(fault(expected_envelope, "Client", f"The request cannot be read: {error}")) from None
+        reason = f"The request cannot be read: {error}"
+        raise Refusal(fault(expected_envelope, "Client", reason, style=stack.style)) from None
     try:
-        if personality.is_wcf:
+        if stack.is_wcf:
             drop_members_that_wcf_skips(operation, endpoint.version, envelope.call)
+        if not stack.sees_blocks_outside_header:
+            envelope.drop_blocks_outside_header()
         arguments, header = read_envelope(operation, envelope.root, version=endpoint.version)
     except ProtocolError as error:
         reason = f"The formatter threw an exception while trying to deserialize the message: {error}"
-        raise Refusal(fault(envelope.namespace, "Client", reason, subcode="DeserializationFailed")) from None
-    is_documented = envelope.namespace == SOAP12_ENVELOPE and not envelope.has_header and not personality.is_wcf
+        raise Refusal(
+            fault(envelope.namespace, "Client", reason, subcode="DeserializationFailed", style=stack.style)
+        ) from None
+    is_documented = envelope.is_documented_form and not stack.is_wcf
     binding = Binding.DOCUMENTED if is_documented else _BINDINGS[envelope.namespace]
     return ReceivedCall(operation, endpoint.version, binding, arguments, header)
 
@@ -184,15 +241,16 @@ class _Envelope:
     Attributes:
         root: the Envelope element.
         namespace: of the Envelope element.
-        has_header: whether there is a Header element.
         has_blocks_outside_header: whether the envelope has children beside Header and Body.
+        is_documented_form: whether it is laid out as the documented requests are: SOAP 1.2 without a Header, with
+            header blocks beside the Body, or with types on the parameters where it has no blocks.
         call: the first child of the Body.
     """
 
     root: etree._Element
     namespace: str
-    has_header: bool
     has_blocks_outside_header: bool
+    is_documented_form: bool
     call: etree._Element
 
     @classmethod
@@ -203,17 +261,30 @@ class _Envelope:
         call = next((child[0] for child in root if child.tag == body and len(child)), None)
         if etree.QName(root).localname != "Envelope" or call is None:
             raise UnreadableResponse("it is no SOAP envelope with something in its Body")
-        return cls(root, namespace, header in tags, bool(tags - {header, body}), call)
+        has_blocks_outside = bool(tags - {header, body})
+        is_documented = (
+            namespace == SOAP12_ENVELOPE
+            and header not in tags
+            and (has_blocks_outside or any(_XSI_TYPE in element.attrib for element in call.iter()))
+        )
+        return cls(root, namespace, has_blocks_outside, is_documented, call)
+
+    def drop_blocks_outside_header(self) -> None:
+        """Remove the children of the envelope that are neither Header nor Body."""
+        known = (f"{{{self.namespace}}}Header", f"{{{self.namespace}}}Body")
+        for child in list(self.root):
+            if child.tag not in known:
+                self.root.remove(child)
 
 
-def _find_operation(personality: Personality, endpoint: Endpoint, action: str, envelope: _Envelope) -> Operation[Any]:
+def _find_operation(stack: StackProfile, endpoint: Endpoint, action: str, envelope: _Envelope) -> Operation[Any]:
     """Return the operation that the action names; without an action, a lenient server goes by the Body."""
     agent, version = endpoint.agent, endpoint.version
     by_action = {agent.action(version, operation.name): operation for operation in endpoint.operations}
-    if not action and not personality.is_wcf:
+    if stack.ignores_action or not (action or stack.is_wcf):
         name = etree.QName(envelope.call)
         action = agent.action(version, name.localname) if name.namespace == version.namespace else str(name)
     if action not in by_action:
         reason = f"Action '{action}' did not match any operations in the target contract"
-        raise Refusal(fault(envelope.namespace, "Client", reason, subcode="ActionNotSupported"))
+        raise Refusal(fault(envelope.namespace, "Client", reason, subcode="ActionNotSupported", style=stack.style))
     return by_action[action]

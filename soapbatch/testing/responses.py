@@ -1,6 +1,7 @@
 """Results to HTTP responses: whole, or in pieces if the result is large."""
 
 from base64 import b64encode
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any, Final
@@ -20,6 +21,7 @@ from soapbatch.model import (
 )
 from soapbatch.operations import Operation
 from soapbatch.soap import build_response
+from soapbatch.testing.stacks import StackStyle
 
 _TASKS_A_PIECE: Final = 500  # about 500 KiB of XML in the documented form, 400 KiB in the others
 _BYTES_A_PIECE: Final = 48 * 1024  # a multiple of three, so that each piece ends on a whole group of base64
@@ -44,11 +46,21 @@ class Answer:
 
 @attrs.frozen
 class ResponseForm:
-    """What the layout of a response depends on."""
+    """What the layout of a response depends on.
+
+    Attributes:
+        operation: what was called.
+        version: of the services.
+        binding: of the request.
+        style: of the stack that answers; None: as the documentation does.
+        byte_order_mark: whether the response begins with one.
+    """
 
     operation: Operation[Any]
     version: ServiceVersion
     binding: Binding
+    style: StackStyle | None = None
+    byte_order_mark: bool = False
 
     def envelope(self, result: object, header: ReplyHeader | None) -> bytes:
         """Return the envelope that holds `result`."""
@@ -56,7 +68,16 @@ class ResponseForm:
 
     def answer(self, body: Iterable[bytes]) -> Answer:
         """Return HTTP 200 with `body`."""
+        if self.byte_order_mark:
+            body = (BOM_UTF8, *body) if isinstance(body, tuple) else chain((BOM_UTF8,), body)
         return Answer(200, {"Content-Type": f"{self.binding.media_type}; charset=utf-8"}, body)
+
+    def styled(self, style: StackStyle, result: Any, header: ReplyHeader) -> Answer:
+        """Return HTTP 200 as the stack of `style` writes it."""
+        namespace = self.binding.envelope
+        body = (style.envelope(self.operation, result, version=self.version, namespace=namespace, header=header),)
+        answer = self.answer(list(body) if style.is_chunked else body)
+        return attrs.evolve(answer, headers={**answer.headers, **style.http_headers})
 
 
 def success(form: ResponseForm, result: Any) -> Answer:
@@ -67,6 +88,8 @@ def success(form: ResponseForm, result: Any) -> Answer:
         result: the operation's result. A list may be any iterable, and a file an iterable of bytes: both are sent in
             pieces, so that they need not fit into memory.
     """
+    if form.style is not None:
+        return form.styled(form.style, result, ReplyHeader(succeeded=True))
     # The documented examples of responses have no Header element.
     header = None if form.binding.is_documented else ReplyHeader(succeeded=True)
     if isinstance(form.operation.result, Array):
@@ -85,6 +108,8 @@ def failure(form: ResponseForm, header: ReplyHeader) -> Answer:
         result = False
     elif not form.operation.result_name:
         result = AuthenticateResponse(authentication_succeeded=False)
+    if form.style is not None:
+        return form.styled(form.style, result, header)
     return form.answer((form.envelope(result, header),))
 
 

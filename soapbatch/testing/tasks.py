@@ -97,6 +97,11 @@ class Task:
         after, planned = self.definition.vanishes_after, self.planned_state(now)
         return after is not None and planned is not None and self.has_ended(now) and now >= planned.begins + after
 
+    def ends_in(self, now: float) -> float | None:
+        """Return the seconds until the last state of the plan begins; None: the state has begun, or never will."""
+        seconds = self.plan[-1].begins - now if self.plan else 0.0
+        return seconds if 0 < seconds < math.inf else None
+
     def read(self, now: float, wall: WallClock) -> BatchTaskInfo:
         """Return the task as a client sees it at `now`."""
         planned = self.planned_state(now)
@@ -118,7 +123,7 @@ class Task:
         )
 
     def set_state(self, now: float, state: BatchTaskState, *, stopped: bool = False) -> None:
-        """Change the state at `now`. New queues the task again, with a new plan; any other state stays."""
+        """Change the state at `now`. The state New queues the task again; in any other state the task then stays."""
         last = self.planned_state(now)
         if last is None:
             self.info = attrs.evolve(self.info, state=state, result=STOPPED_RESULT if stopped else self.info.result)
@@ -224,6 +229,11 @@ class TaskStore:
         """Return a task as a client sees it now, or None if there is no such task."""
         task = self.get(id)
         return None if task is None else task.read(self._clock(), self._wall)
+
+    def ends_in(self, id: int) -> float | None:
+        """Return the seconds until a task ends; None: it has ended, or never will, or there is no such task."""
+        task = self.get(id)
+        return None if task is None else task.ends_in(self._clock())
 
     def find(
         self,

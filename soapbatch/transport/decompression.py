@@ -8,7 +8,7 @@ from soapbatch.errors import LimitExceeded, UnreadableResponse
 from soapbatch.model import KIB, MIB, Limits
 
 PIECE: Final = 64 * KIB
-# Below this much decoded text the ratio says nothing: a long list of nil fields compresses a thousandfold.
+# The ratio is not looked at below this size: a long list of nil fields compresses a thousandfold.
 _RATIO_FROM: Final = 1 * MIB
 _NOT_COMPRESSED: Final = frozenset({"", "identity"})
 _COMPRESSED: Final = frozenset({"gzip", "x-gzip", "deflate"})
@@ -78,6 +78,7 @@ class Decompressor:
             data = inflater.unconsumed_tail
             self._produced += len(piece)
             if self._produced > _RATIO_FROM and self._produced > self._expansion * (self._received - len(data)):
+                del piece
                 raise LimitExceeded(
                     f"the answer grows to more than {self._expansion} times its compressed size; "
                     "if that is expected, raise Limits(expansion=...)",
@@ -86,6 +87,7 @@ class Decompressor:
             more = not inflater.eof and (bool(data) or len(piece) == PIECE)
             if piece:
                 yield piece
+            del piece  # an error that is raised later shows no part of the answer in its frames
         if inflater.unused_data:
             self._refuse("followed by something else")
 

@@ -1,9 +1,10 @@
-"""What an exception of the HTTP stack means: one of our errors, and whether the server may have acted.
+"""Map an exception of the HTTP stack to an error of ours, which says whether the server may have acted.
 
 `transport_error` knows the exceptions of httpx, httpcore, h11, anyio, aiohttp, ssl and the operating system; a test
 walks httpx's and shows that none is unmapped.
 """
 
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -11,7 +12,15 @@ from typing import Final
 
 import httpx
 
-from soapbatch.errors import Applied, ConnectFailed, ConnectionLost, DeadlineExceeded, SoapBatchError, UsageError
+from soapbatch.errors import (
+    Applied,
+    ConnectFailed,
+    ConnectionLost,
+    DeadlineExceeded,
+    ProtocolError,
+    SoapBatchError,
+    UsageError,
+)
 from soapbatch.model import redact
 
 # By the name of the class or of its nearest base. The names are httpx's and httpcore's, which agree, then
@@ -40,8 +49,20 @@ _UNSENT: Final = frozenset(
 )
 
 
-def transport_error(error: Exception, *, phase: str, is_sent: bool, url: str) -> SoapBatchError:
-    """Return the one of our errors that says what `error`, raised by the HTTP stack, means; to be raised.
+TLS_ANSWER: Final = "it is TLS"
+"""What `httpx.RemoteProtocolError` says when the answer to plain HTTP is TLS."""
+
+# How messages of httpcore, h11 and h2 begin when the connection ended before the response did.
+_BROKEN_OFF: Final = ("Server disconnected", "peer ", "<")
+# In TLS 1.3 the client may send before the server has looked for a certificate; the server reads none of it.
+_CERTIFICATE_REQUIRED: Final = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
+_QUOTED: Final = re.compile(r"(?::| \(expected)? *b(?:ytearray\(b)?['\"]", re.ASCII)
+
+
+def transport_error(
+    error: Exception, *, phase: str, is_sent: bool, url: str, handled: BaseException | None = None
+) -> SoapBatchError:
+    """Return the error of ours for `error`, which the HTTP stack has raised.
 
     Raise it outside of the `except` clause: then nothing but its cause refers to `error`. The cause has no
     traceback, since foreign frames hold the envelope; it is left out where its text may repeat a header or a URL.
@@ -51,14 +72,17 @@ def transport_error(error: Exception, *, phase: str, is_sent: bool, url: str) ->
         phase: what the request was doing.
         is_sent: whether a byte of it may have left.
         url: where it went; messages show host and port of it.
+        handled: the exception that the caller was handling when it sent the request. Python makes it the context of
+            `error`, but it says nothing about the request, and keeps its traceback.
     """
     if isinstance(error, SoapBatchError):
         return error
-    chain = list(_chain(error))
+    chain = list(_chain(error, handled))
     # httpx-aiohttp calls everything a ConnectTimeout, also what breaks after sending: aiohttp's own class decides.
     origin = next(filter(_is_aiohttp, chain), error)
     names = [cls.__name__ for cls in type(origin).__mro__]
-    is_sent = is_sent and _UNSENT.isdisjoint(names)
+    wants_certificate = any(_tls_alert(link) == _CERTIFICATE_REQUIRED for link in chain)
+    is_sent = is_sent and _UNSENT.isdisjoint(names) and not wants_certificate
     misuse = next((_MISUSES[name] for name in names if name in _MISUSES), None)
     is_python = isinstance(origin, (RuntimeError, TypeError, ValueError)) and not isinstance(origin, OSError)
     if misuse is None and is_python and not is_sent:
@@ -76,21 +100,26 @@ def transport_error(error: Exception, *, phase: str, is_sent: bool, url: str) ->
             phase=timeout or phase,
             applied=applied,
         )
+    elif is_sent and phase != "reading" and _is_not_http(origin, names):
+        failure = ProtocolError(f"{where}: the answer is not HTTP ({parser_words(origin)}); {_not_http_advice(origin)}")
     elif is_sent:
         failure = ConnectionLost(
-            f"{where}: the connection broke while {phase} ({_describe(names[0], chain)}); "
+            f"{where}: the connection broke while {phase} ({_describe(origin, names, chain)}); "
             "unless the operation only reads, look whether it was applied before repeating it"
         )
     else:
-        failure = ConnectFailed(f"{where}: {_connect_reason(chain, names)}")
-    failure.__cause__ = None if misuse is not None else _without_tracebacks(error)
+        reason = _connect_reason(origin, names, chain)
+        failure = ConnectFailed(f"{where}: {reason}", retryable=not wants_certificate)
+    failure.__cause__ = _without_tracebacks(error, chain)
+    if misuse is not None:
+        failure.__cause__ = None
     return failure
 
 
 def stale_response(url: str) -> ConnectionLost:
-    """Return the error for an answer that belongs to an earlier request."""
+    """Return the error for bytes that were left on a connection by an earlier request."""
     return ConnectionLost(
-        f"{host_of(url)}: the server sent an earlier answer twice, so this one cannot be told from it; "
+        f"{host_of(url)}: the connection still held a part of an earlier answer, so this one was not read; "
         "unless the operation only reads, look whether it was applied before repeating it"
     )
 
@@ -99,42 +128,91 @@ def host_of(url: str) -> str:
     """Return host and port of `url`, without user and password."""
     try:
         return httpx.URL(url).netloc.decode("ascii")
-    except httpx.InvalidURL:
+    except (httpx.InvalidURL, UnicodeError):
         return "the service"
 
 
-def _describe(name: str, chain: list[BaseException]) -> str:
-    """Return a short technical name of what broke: the class, and the system's words where there are any."""
+def parser_words(error: BaseException) -> str:
+    """Return the message of an HTTP parser, without the bytes that it quotes: they may hold a secret."""
+    if _is_aiohttp(error):  # its messages quote headers
+        return type(error).__name__
+    return _QUOTED.split(str(error))[0]
+
+
+def _is_not_http(error: BaseException, names: list[str]) -> bool:
+    if "RemoteProtocolError" in names:
+        return not str(error).startswith(_BROKEN_OFF)
+    return "ClientResponseError" in names  # aiohttp's
+
+
+def _not_http_advice(error: BaseException) -> str:
+    """Return what to do about an answer that is not HTTP."""
+    # h11 says "illegal request line" where the first byte is a control character, as that of a TLS record is.
+    if str(error) in {TLS_ANSWER, "illegal request line"}:
+        return "this port speaks TLS: give a base URL that starts with https://"
+    return "check the port in the base URL, and look at what stands between here and the service"
+
+
+def _describe(error: BaseException, names: list[str], chain: list[BaseException]) -> str:
+    """Return a short technical name of what broke: the class, and the words of the system or the parser, if any."""
     system = next((link for link in chain if isinstance(link, OSError) and link.strerror), None)
-    return name if system is None else f"{name}: {system.strerror}"
+    words = parser_words(error) if "RemoteProtocolError" in names else system and system.strerror
+    return f"{names[0]}: {words}" if words else names[0]
 
 
-def _connect_reason(chain: list[BaseException], names: list[str]) -> str:
+def _connect_reason(error: BaseException, names: list[str], chain: list[BaseException]) -> str:
     """Return why no connection came about, and what to do next."""
+    if not {"ProxyError", "ClientHttpProxyError", "ClientProxyConnectionError"}.isdisjoint(names):
+        status = getattr(error, "status", names[0])
+        said = str(status) if _is_aiohttp(error) else str(error)
+        if any(isinstance(link, ConnectionRefusedError) for link in chain):
+            said = "connection refused"
+        return f"the proxy did not connect ({redact(said)}); check proxy=, HTTPS_PROXY and NO_PROXY"
     for link in chain:
         match None if _is_aiohttp(link) else link:
-            case ssl.SSLCertVerificationError(verify_message=str(reason)):
-                return (
-                    f"its certificate is not accepted: {reason.rstrip('.')}; check the host name in the base URL, "
-                    "or give the CA that signed it: verify=ssl.create_default_context(cafile=...)"
-                )
-            case ssl.SSLError(strerror=reason):
-                return f"TLS failed ({reason}); check that this port speaks https"
-            case socket.gaierror():
-                return "the host name is not known; check the base URL and the DNS of this machine"
+            case ssl.SSLError() as failed:
+                return _tls_reason(failed)
+            case socket.gaierror(errno=number):
+                is_silent = number == socket.EAI_AGAIN
+                reason = "the name server did not answer" if is_silent else "the host name is not known"
+                return f"{reason}; check the base URL and the DNS of this machine"
             case ConnectionRefusedError():
                 return "the connection was refused; check the port in the base URL and that the service runs"
             case _:
                 pass
-    if not {"ProxyError", "ClientHttpProxyError", "ClientProxyConnectionError"}.isdisjoint(names):
-        said = next((str(getattr(link, "status", names[0])) for link in chain if _is_aiohttp(link)), str(chain[0]))
-        return f"the proxy did not connect ({redact(said)}); check proxy=, HTTPS_PROXY and NO_PROXY"
-    return f"no connection ({_describe(names[0], chain)}); check the network, the base URL and the proxy settings"
+    described = _describe(error, names, chain)
+    return f"no connection ({described}); check the network, the base URL and the proxy settings"
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield `error` and everything behind it: causes, contexts, and members of groups."""
-    waiting, seen = [error], set[int]()
+def _tls_alert(error: BaseException) -> str:
+    """Return OpenSSL's name of a TLS failure; "" where there is none."""
+    # Only an SSLError that OpenSSL has made has this attribute.
+    return (getattr(error, "reason", None) or "") if isinstance(error, ssl.SSLError) else ""
+
+
+def _tls_reason(error: ssl.SSLError) -> str:
+    """Return why TLS did not come about, and what to do next."""
+    if refusal := getattr(error, "verify_message", ""):
+        return (
+            f"its certificate is not accepted: {refusal.rstrip('.')}; check the host name in the base URL, "
+            "or give the CA that signed it: transport=ConnectionPool(verify=ssl.create_default_context(cafile=...))"
+        )
+    alert = _tls_alert(error)
+    if alert in {_CERTIFICATE_REQUIRED, "SSLV3_ALERT_HANDSHAKE_FAILURE"}:
+        may_want = "wants" if alert == _CERTIFICATE_REQUIRED else "refused the TLS handshake and may want"
+        return (
+            f"the server {may_want} a client certificate; "
+            "give one: transport=ConnectionPool(verify=context) with context.load_cert_chain(...)"
+        )
+    return (
+        f"TLS failed ({error.strerror}); check that this port speaks https; "
+        "for one that does not, give a base URL that starts with http://"
+    )
+
+
+def _chain(error: BaseException, handled: BaseException | None) -> Iterator[BaseException]:
+    """Yield `error`, its causes and contexts, and the members of groups, but not `handled` and what is behind that."""
+    waiting, seen = [error], {id(handled)}
     while waiting:
         link = waiting.pop()
         if id(link) in seen:
@@ -145,20 +223,21 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         waiting += [behind for behind in (*members, link.__context__, link.__cause__) if behind is not None]
 
 
-def _without_tracebacks(error: Exception) -> Exception | None:
-    """Return what of `error` may be chained: without tracebacks, its own and those behind it.
+def _without_tracebacks(error: Exception, chain: list[BaseException]) -> Exception | None:
+    """Remove the tracebacks of `chain`, and return the exception that may be the cause of our error, or None.
 
-    Nothing of aiohttp's, nor what repeats it: that shows headers, and the passwords of proxies. There it is the
-    operating system's error behind it, or nothing.
+    That is `error`, unless its text quotes bytes of the response, or comes from aiohttp: aiohttp shows headers and the
+    passwords of proxies. In place of aiohttp's exception, the error of the operating system behind it is returned.
     """
-    chain = list(_chain(error))
     for link in chain:
         link.__traceback__ = None
+    if any(type(link).__name__ == "RemoteProtocolError" for link in chain):
+        return None
     if not any(map(_is_aiohttp, chain)):
         return error
     return next((link for link in chain if isinstance(link, OSError) and not _is_aiohttp(link)), None)
 
 
 def _is_aiohttp(error: BaseException) -> bool:
-    """Tell whether aiohttp defines the class of `error`."""
+    """Return whether aiohttp defines the class of `error`."""
     return type(error).__module__.startswith("aiohttp.")

@@ -1,4 +1,4 @@
-"""A host and a port become a connected socket, over the address that answers first (RFC 8305, Happy Eyeballs).
+"""Connect a socket to a host, at the address that answers first (RFC 8305, Happy Eyeballs).
 
 `loop.create_connection(happy_eyeballs_delay=)` does the same, but loses the socket when a cancellation meets a
 connection that was just made (CPython 3.11).
@@ -41,7 +41,7 @@ async def connect(host: str, port: int) -> socket.socket:
 
 
 async def _addresses(host: str, port: int) -> Sequence[_Address]:
-    """Return the addresses of `host`; an IP address is read at once, a name by the resolver in a thread."""
+    """Return the addresses of `host`. A name needs the resolver, which runs in a thread; an IP address does not."""
     with contextlib.suppress(socket.gaierror, UnicodeError):
         numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=numeric)
@@ -80,7 +80,7 @@ async def _connected(address: _Address) -> socket.socket:
 
 
 def _give_up(attempt: asyncio.Task[socket.socket], winner: socket.socket | None) -> None:
-    """Close what an attempt has come to, unless it has won."""
+    """Close the socket of an attempt, unless it is the winner."""
     if not attempt.cancelled() and attempt.exception() is None and attempt.result() is not winner:
         attempt.result().close()
 

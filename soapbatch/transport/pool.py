@@ -13,20 +13,22 @@ Rule 3. Requests that find no free connection wait first-in first-out.
 import asyncio
 import contextlib
 import ssl
-from collections import deque
-from collections.abc import Coroutine
-from typing import Any, Final, TypeVar, cast
+import warnings
+from collections import Counter, deque
+from collections.abc import Coroutine, Mapping
+from types import TracebackType
+from typing import Any, Final, Self, cast
 
 import attrs
 import httpx
 
 from soapbatch.errors import ClientClosed, UsageError
+from soapbatch.model import Secret, is_seconds
 from soapbatch.system import retrieve_exception, wait_until_done
 from soapbatch.transport.connection import Connection, Origin, TlsContext, origin_of
 from soapbatch.transport.proxies import environment_proxy, read_proxy
 from soapbatch.transport.send_state import EXTENSION, SendState
-
-T = TypeVar("T")
+from soapbatch.transport.socket_stream import within
 
 # More connections do not help: over a loopback socket, 256 callers cost about as much CPU a call with 16 connections as
 # with 64 or 256.
@@ -56,6 +58,15 @@ class _Slot:
             await self.connection.aclose()
 
 
+@attrs.define(eq=False)
+class _Waiter:
+    """A request that waits for a slot."""
+
+    origin: Origin
+    max_idle: float
+    slot: asyncio.Future[_Slot] = attrs.field(factory=lambda: asyncio.get_running_loop().create_future())
+
+
 class ConnectionPool(httpx.AsyncBaseTransport):
     """A pool of HTTP/1.1 connections: the default transport of `Client`, and a transport for any `httpx.AsyncClient`.
 
@@ -67,27 +78,36 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         self,
         *,
         max_connections: int = MAX_CONNECTIONS,
+        max_per_host: int | None = None,
         keep_alive: float = KEEP_ALIVE,
         verify: bool | ssl.SSLContext = True,
-        proxy: str | httpx.Proxy | None = None,
+        proxy: str | Secret | httpx.Proxy | None = None,
         trust_env: bool = True,
     ) -> None:
         """Set up; nothing is opened or read before the first request.
 
         Args:
             max_connections: how many requests may be on their way at once; more wait.
+            max_per_host: how many of them to one host and port; None: all of them.
             keep_alive: seconds after which an idle connection is closed.
             verify: True for the CA certificates that httpx brings, or an `ssl.SSLContext` with others (and with a
-                client certificate, if need be). False accepts every certificate: for tests.
+                client certificate, if need be). False accepts every certificate: for tests, with a warning.
             proxy: URL of a proxy for everything, or an `httpx.Proxy`; http, https, or socks5 (`httpx[socks]`).
             trust_env: whether HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR hold.
 
         Raises:
             UsageError: a value that cannot be used.
         """
-        if max_connections < 1:
-            raise UsageError("max_connections must be at least 1")
+        proxy = Secret.wrap(proxy)  # before anything can fail: a traceback may show this frame
+        if max_connections < 1 or (max_per_host is not None and max_per_host < 1):
+            raise UsageError("max_connections and max_per_host must be at least 1")
+        if not is_seconds(keep_alive):
+            raise UsageError("keep_alive is a number of seconds, up to a year")
+        if verify is False:
+            warnings.warn("verify=False accepts forged certificates: it is for tests", RuntimeWarning, stacklevel=2)
         self._max_connections = max_connections
+        self._max_per_host = max_per_host or max_connections
+        self._is_in_block = False
         self._keep_alive = keep_alive
         self._tls = TlsContext(verify, trust_env)
         self._trust_env = trust_env
@@ -96,9 +116,9 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
         self._in_use = 0
+        self._in_use_at = Counter[Origin]()
         self._idle: list[_Slot] = []
-        # A waiting request is handed an idle slot, or None for the right to open a connection.
-        self._waiting: deque[asyncio.Future[_Slot | None]] = deque()
+        self._waiting: deque[_Waiter] = deque()
         self._closing: set[asyncio.Task[None]] = set()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -114,8 +134,10 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         state.phase, state.sent = "queueing", False
         self._enter()
         body = b"".join([part async for part in cast("httpx.AsyncByteStream", request.stream)])
-        timeouts = request.extensions.get("timeout") or {}
-        slot = await _within(timeouts.get("pool"), httpx.PoolTimeout, self._acquire(origin_of(request.url)))
+        timeouts: Mapping[str, float | None] = request.extensions.get("timeout") or {}
+        slot = await within(
+            timeouts.get("pool"), httpx.PoolTimeout, self._acquire(origin_of(request.url), state.max_idle)
+        )
         try:
             if slot.connection is not None and not slot.connection.is_usable():
                 await slot.close()
@@ -123,31 +145,53 @@ class ConnectionPool(httpx.AsyncBaseTransport):
             connection = slot.connection
             if connection is None:
                 connection = slot.connection = self._connection_to(slot.origin)
-                await _within(timeouts.get("connect"), httpx.ConnectTimeout, connection.open(state))
-            send = connection.send(request, body, state)
-            status, headers, version = await _within(timeouts.get("read"), httpx.ReadTimeout, send)
+                await within(timeouts.get("connect"), httpx.ConnectTimeout, connection.open(state))
+            await connection.send(request, body, state, timeouts.get("write"))
+            head = connection.receive_head(state)
+            status, headers, version = await within(timeouts.get("read"), httpx.ReadTimeout, head)
         except BaseException:
             await _finish(self._discard(slot))
             raise
         stream = PooledStream(self, slot, connection, timeouts.get("read"))
         return httpx.Response(status, headers=headers, stream=stream, extensions={"http_version": b"HTTP/" + version})
 
+    async def __aenter__(self) -> Self:
+        """Enter a block that the pool belongs to: clients leave the pool open, and leaving the block closes it."""
+        self._is_in_block = True
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        """Close the pool."""
+        await self.aclose()
+
+    async def aclose_with_client(self) -> None:
+        """Close the pool for a client that ends, unless the pool belongs to a block of its own."""
+        if not self._is_in_block:
+            await self.aclose()
+
     async def aclose(self) -> None:
         """Close the idle connections, and end requests that wait for one with ClientClosed. Idempotent.
 
         A connection in use is closed when its response is.
+
+        Raises:
+            UsageError: called from another event loop; nothing is closed.
         """
+        if self._loop is not None:
+            self._check_loop()
         self._is_closed = True
-        if self._loop is None:
-            return
-        self._check_loop()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         while self._waiting:
             waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_exception(_closed())
+            if not waiter.slot.done():
+                waiter.slot.set_exception(_closed())
         while self._idle:
             self._close_soon(self._idle.pop())
         await _finish(self._wait_for_closing())
@@ -155,7 +199,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
     async def release(self, slot: _Slot, *, is_reusable: bool) -> None:
         """Take a slot back from a response; the connection is kept if it may be used again, else closed."""
         if is_reusable and not self._is_closed:
-            self._hand_over(slot)
+            self._give_back(slot)
         else:
             await _finish(self._discard(slot))
 
@@ -171,50 +215,78 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         if self._loop is not asyncio.get_running_loop():
             raise UsageError("this client belongs to another event loop; make one client for each, inside of it")
 
-    def _connection_to(self, origin: Origin) -> Connection:
-        proxy = self._proxy
-        if proxy is None and self._trust_env:
-            scheme, host, port = origin
-            proxy = environment_proxy(scheme.decode(), host.decode(), port)
-        return Connection(origin, self._tls, proxy)
+    def proxy_for(self, url: str) -> str | None:
+        """Return the host of the proxy that a request to `url` would go through; None: there is none.
 
-    async def _acquire(self, origin: Origin) -> _Slot:
-        """Return a slot for `origin`, waiting for one if all are in use."""
-        if self._in_use < self._max_connections:
-            self._in_use += 1
-            for index in range(len(self._idle) - 1, -1, -1):
-                if self._idle[index].origin == origin:
-                    return self._idle.pop(index)
-            if self._in_use + len(self._idle) > self._max_connections:
-                self._close_soon(self._idle.pop(0))
-            return _Slot(origin)
-        waiter: asyncio.Future[_Slot | None] = asyncio.get_running_loop().create_future()
+        Raises:
+            UsageError: proxy settings that cannot be used.
+            httpx.InvalidURL: `url` is none.
+        """
+        proxy = self._proxy_of(origin_of(httpx.URL(url)))
+        return None if proxy is None else proxy.url.host
+
+    def _proxy_of(self, origin: Origin) -> httpx.Proxy | None:
+        if self._proxy is not None or not self._trust_env:
+            return self._proxy
+        scheme, host, port = origin
+        return environment_proxy(scheme.decode(), host.decode(), port)
+
+    def _connection_to(self, origin: Origin) -> Connection:
+        return Connection(origin, self._tls, self._proxy_of(origin))
+
+    async def _acquire(self, origin: Origin, max_idle: float) -> _Slot:
+        """Return a slot for `origin`, waiting for one if all are in use.
+
+        Args:
+            origin: where the request goes.
+            max_idle: seconds that the connection may have been idle.
+        """
+        if self._has_room(origin):
+            return self._take(origin, max_idle)
+        waiter = _Waiter(origin, max_idle)
         self._waiting.append(waiter)
         try:
-            slot = await waiter
+            return await waiter.slot
         except asyncio.CancelledError:
-            if waiter.cancelled():
+            if waiter.slot.cancelled():
                 with contextlib.suppress(ValueError):
                     self._waiting.remove(waiter)
-            elif waiter.exception() is None:
-                self._hand_over(waiter.result())
+            elif waiter.slot.exception() is None:
+                self._give_back(waiter.slot.result())
             raise
-        if slot is not None and slot.origin == origin:
-            return slot
-        if slot is not None:
-            self._close_soon(slot)
+
+    def _has_room(self, origin: Origin) -> bool:
+        """Return whether another request to `origin` may have a connection now."""
+        return self._in_use < self._max_connections and self._in_use_at[origin] < self._max_per_host
+
+    def _take(self, origin: Origin, max_idle: float) -> _Slot:
+        """Return the idle slot of `origin` that was used last, or a new one."""
+        self._in_use += 1
+        self._in_use_at[origin] += 1
+        oldest = asyncio.get_running_loop().time() - max_idle
+        for index in range(len(self._idle) - 1, -1, -1):
+            if self._idle[index].origin == origin and self._idle[index].idle_since >= oldest:
+                return self._idle.pop(index)
+        if self._in_use + len(self._idle) > self._max_connections:
+            self._close_soon(self._idle.pop(0))
         return _Slot(origin)
 
-    def _hand_over(self, slot: _Slot | None) -> None:
-        """Hand `slot`, or the right to open a connection, to the request that has waited longest; or park it."""
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(slot)
-                return
+    def _give_back(self, slot: _Slot) -> None:
+        """Take a slot back: park its connection, if it has one, and serve the requests that wait."""
         self._in_use -= 1
-        if slot is not None:
+        self._in_use_at[slot.origin] -= 1
+        if not self._in_use_at[slot.origin]:
+            del self._in_use_at[slot.origin]
+        if slot.connection is not None:
             self._park(slot)
+        for waiter in [*self._waiting] if self._waiting else ():
+            if waiter.slot.done():
+                self._waiting.remove(waiter)
+            elif self._has_room(waiter.origin):
+                self._waiting.remove(waiter)
+                waiter.slot.set_result(self._take(waiter.origin, waiter.max_idle))
+            elif self._in_use >= self._max_connections:
+                return
 
     def _park(self, slot: _Slot) -> None:
         """Keep an idle connection for `keep_alive` seconds."""
@@ -237,11 +309,12 @@ class ConnectionPool(httpx.AsyncBaseTransport):
             self._timer = loop.call_at(self._idle[0].idle_since + self._keep_alive, self._expire)
 
     async def _discard(self, slot: _Slot) -> None:
-        """Close a connection that was in use, and hand over the right to open another."""
+        """Close a connection that was in use, and give its slot back."""
         try:
             await slot.close()
         finally:
-            self._hand_over(None)
+            slot.connection = None
+            self._give_back(slot)
 
     def _close_soon(self, slot: _Slot) -> None:
         """Close an idle connection without waiting for it."""
@@ -270,10 +343,16 @@ class PooledStream(httpx.AsyncByteStream):
         return self
 
     async def __anext__(self) -> bytes:
-        """Return the next piece."""
+        """Return the next piece.
+
+        Raises:
+            httpx.StreamClosed: the response was closed before.
+        """
+        if self._slot is None:
+            raise httpx.StreamClosed
         piece = None
         if not self._is_complete:
-            piece = await _within(self._read_timeout, httpx.ReadTimeout, self._connection.read())
+            piece = await within(self._read_timeout, httpx.ReadTimeout, self._connection.read())
         if piece is None:
             self._is_complete = True
             raise StopAsyncIteration
@@ -290,18 +369,10 @@ class PooledStream(httpx.AsyncByteStream):
 
 
 def _closed() -> ClientClosed:
-    return ClientClosed.refused("the request")
-
-
-async def _within(seconds: float | None, kind: type[httpx.TimeoutException], work: Coroutine[Any, Any, T]) -> T:
-    """Await `work` for at most `seconds`; raise `kind` then."""
-    if seconds is None:
-        return await work
-    try:
-        async with asyncio.timeout(seconds):
-            return await work
-    except TimeoutError:
-        raise kind(f"after {seconds:g} s") from None
+    return ClientClosed(
+        "the transport of this client is closed: the request was not sent. A client closes its transport: to share a "
+        "pool, use it as a block, 'async with ConnectionPool() as pool'"
+    )
 
 
 async def _finish(work: Coroutine[Any, Any, None]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import httpx
 
 from soapbatch.errors import UsageError
+from soapbatch.model import Secret, kind_of
 
 _UNUSABLE = (
     "the proxy settings cannot be used; check proxy=, HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY: a proxy is a "
@@ -14,16 +15,18 @@ _UNUSABLE = (
 )
 
 
-def read_proxy(proxy: str | httpx.Proxy | None) -> httpx.Proxy | None:
-    """Return `proxy` in httpx's form.
+def read_proxy(proxy: Secret | httpx.Proxy | None) -> httpx.Proxy | None:
+    """Return `proxy` in httpx's form. Its URL is a Secret, since it may hold a password, which a traceback would show.
 
     Raises:
         UsageError: it is no URL of a proxy.
     """
-    if not isinstance(proxy, str):
+    if proxy is None or isinstance(proxy, httpx.Proxy):
         return proxy
+    if not isinstance(proxy, Secret):
+        raise UsageError(f"proxy= takes the URL of a proxy, or an httpx.Proxy, not {kind_of(proxy)}")
     try:
-        return httpx.Proxy(proxy if "://" in proxy else f"http://{proxy}")
+        return httpx.Proxy(proxy.reveal() if "://" in proxy.reveal() else f"http://{proxy.reveal()}")
     except (ValueError, httpx.InvalidURL):
         failure = UsageError(_UNUSABLE)
     raise failure
@@ -36,10 +39,10 @@ def environment_proxy(scheme: str, host: str, port: int) -> httpx.Proxy | None:
         UsageError: what it names is no URL of a proxy.
     """
     proxies = urllib.request.getproxies()
-    proxy = proxies.get(scheme) or proxies.get("all")
-    if not proxy or is_exempt(host, port, proxies):
-        return None
-    return read_proxy(proxy)
+    is_direct = is_exempt(host, port, proxies)
+    proxy = Secret.wrap(proxies.get(scheme) or proxies.get("all") or None)
+    del proxies
+    return None if is_direct else read_proxy(proxy)
 
 
 def is_exempt(host: str, port: int, proxies: Mapping[str, str]) -> bool:

@@ -1,4 +1,4 @@
-"""How far a request has come: written by the transport, read by the call when something ends it.
+"""How far a request has come. The transport writes it; the call reads it when something ends the call.
 
 A request carries its `SendState` in `httpx.Request.extensions`. `ConnectionPool` writes it. Other transports do not
 know it: where they report httpcore's trace events, `Trace` writes it from those; where they report nothing, a request
@@ -6,6 +6,7 @@ that was handed over counts as sent.
 """
 
 import asyncio
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -22,12 +23,15 @@ class SendState:
     """How far a request has come.
 
     Attributes:
-        phase: "queueing", "login", "connecting", "sending", "waiting", "reading" or "retrying".
+        phase: what the request is doing, in the words of `errors.DeadlineExceeded`.
         sent: whether a byte of the request may have left.
+        max_idle: seconds that a connection may have been idle before it carries the request. A server that closes an
+            idle connection may do so while the request is on its way: then nobody knows whether it was applied.
     """
 
     phase: str = "queueing"
     sent: bool = False
+    max_idle: float = math.inf
 
     @property
     def applied(self) -> Applied:
@@ -40,10 +44,11 @@ class Trace:
 
     Attributes:
         is_used: whether an event was reported: a transport that is not httpcore's reports none.
+        is_reused: whether the request went over a connection that had served another one.
         is_stale: whether the answer was there before the request was sent, so that it answers an earlier request.
     """
 
-    __slots__ = ("_has_yielded", "_is_sent", "_is_tunnel", "_state", "is_stale", "is_used")
+    __slots__ = ("_has_yielded", "_is_sent", "_is_tunnel", "_state", "is_reused", "is_stale", "is_used")
 
     def __init__(self, state: SendState) -> None:
         """Write to `state`."""
@@ -52,11 +57,13 @@ class Trace:
         self._is_tunnel = False
         self._has_yielded = True
         self.is_used = False
+        self.is_reused = False
         self.is_stale = False
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
         """Take note of one event."""
-        self.is_used = True
+        if not self.is_used:
+            self.is_used, self.is_reused = True, ".connect_" not in event
         protocol, _, step = event.partition(".")
         state = self._state
         if step == "send_request_headers.started":

@@ -1,4 +1,4 @@
-"""One envelope out, one response in, over any httpx transport; what fails becomes one of our errors (`error_mapping`).
+"""Send an envelope and read its response, over any httpx transport. Failures become errors of ours (`error_mapping`).
 
 response = await Sender(transport).send(url, headers, body, state)
 while (chunk := await response.read()) is not None: ...
@@ -7,18 +7,26 @@ await response.aclose()
 
 import contextlib
 import functools
-from collections.abc import AsyncIterator, Mapping
-from typing import Any, Final, Protocol, cast, runtime_checkable
+import re
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Final, Literal, Protocol, cast, runtime_checkable
 
 import httpx
 
-from soapbatch.errors import ClientClosed, UsageError
+from soapbatch.errors import ClientClosed, ProtocolError, UsageError, clean_traceback
 from soapbatch.system import run_to_completion
 from soapbatch.transport.error_mapping import stale_response, transport_error
-from soapbatch.transport.pool import PooledStream
+from soapbatch.transport.pool import ConnectionPool, PooledStream
 from soapbatch.transport.send_state import EXTENSION, SendState, Trace
 
-_OF_THE_CONNECTION: Final = frozenset({b"host", b"content-length"})
+# RFC 9110, sections 5.1 and 5.5, without the obsolete bytes above ASCII.
+_NAME: Final = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
+_VALUE: Final = re.compile(r"(?:[!-~](?:[ -~\t]*[!-~])?)?")
+
+
+# HTTP statuses with which SOAP stacks send faults.
+_MAY_HOLD_A_FAULT: Final = frozenset({400, 500})
 
 
 class Sender:
@@ -27,46 +35,62 @@ class Sender:
     def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
         """Send through `transport`."""
         self._transport = transport
-        self._url = functools.lru_cache(maxsize=64)(httpx.URL)
-        # Hosts whose requests the transport reports on by trace events: of others it is only known that they were
-        # handed over.
+        self._url = functools.lru_cache(maxsize=64)(_parse_url)
+        # Hosts for which the transport has reported trace events. A request to any other host counts as sent as soon as
+        # the transport has it.
         self._traced: set[str] = set()
 
-    async def send(self, url: str, headers: list[tuple[bytes, bytes]], body: bytes, state: SendState) -> "HttpResponse":
-        """Send one POST and return the head of its response; close the response in a `finally`.
+    async def send(
+        self,
+        url: str,
+        headers: list[tuple[bytes, bytes]],
+        body: bytes,
+        state: SendState,
+        *,
+        method: Literal["GET", "POST"] = "POST",
+    ) -> "HttpResponse":
+        """Send one request and return its response, whose body is still to be read. The caller closes it.
 
         Redirects are not followed. Cancelling leaves nothing behind.
 
         Args:
             url: absolute, http or https.
-            headers: of the request, as `merged_headers` returns them.
+            headers: of the request, as `merged_headers` returns them. Host is added, unless it is among them.
             body: the envelope.
             state: of the request; transports that know it keep it true.
+            method: of HTTP.
 
         Raises:
             ConnectFailed: nothing was sent.
             ConnectionLost: the connection broke after a byte may have left.
             DeadlineExceeded: a timeout of the transport's own ran out.
+            ProtocolError: the answer is not HTTP.
             UsageError: a URL or a header that cannot be sent.
         """
+        handled = sys.exception()
         trace = Trace(state)
+        lengths = [(b"Content-Length", b"%d" % len(body))] if method == "POST" else []
         host = ""
         try:
             target = self._url(url)
             host = target.netloc.decode("ascii")
+            if all(name.lower() != b"host" for name, _ in headers):
+                headers = [(b"Host", target.netloc), *headers]
             if host not in self._traced:
                 state.phase, state.sent = "waiting", True
             response = await self._transport.handle_async_request(
                 httpx.Request(
-                    "POST",
+                    method,
                     target,
-                    headers=[(b"Host", target.netloc), *headers, (b"Content-Length", b"%d" % len(body))],
+                    headers=[*headers, *lengths],
                     stream=httpx.ByteStream(body),
                     extensions={EXTENSION: state, "trace": trace},
                 )
             )
         except Exception as error:  # noqa: BLE001 - whatever a foreign transport raises becomes ours
-            failure = transport_error(error, phase=state.phase, is_sent=state.sent, url=url)
+            failure = transport_error(error, phase=state.phase, is_sent=state.sent, url=url, handled=handled)
+            if trace.is_reused and type(failure) is ProtocolError:
+                failure = stale_response(url)  # the head is the rest of an earlier answer
         else:
             state.phase = "reading"
             received = HttpResponse(response, state, url)
@@ -77,11 +101,24 @@ class Sender:
         finally:
             if trace.is_used:
                 self._traced.add(host)
-        raise failure
+        del headers, body  # tracebacks may show locals
+        with clean_traceback():  # the frames of a transport hold the envelope
+            raise failure
+
+    def proxy_for(self, url: str) -> str | None:
+        """Return the host of the proxy that a request to `url` would go through; None: there is none, or it is unknown.
+
+        Only transports of this library say it: an `httpx.AsyncClient` does not.
+        """
+        ask: Callable[[str], str | None] | None = getattr(self._transport, "proxy_for", None)
+        return None if ask is None else ask(url)
 
     async def aclose(self) -> None:
-        """Close the transport."""
-        await self._transport.aclose()
+        """Close the transport, unless it is a pool that belongs to a block of its own."""
+        if isinstance(self._transport, ConnectionPool):
+            await self._transport.aclose_with_client()
+        else:
+            await self._transport.aclose()
 
 
 class HttpResponse:
@@ -100,6 +137,7 @@ class HttpResponse:
         self._url = url
         self._is_closed = False
         self.status = response.status_code
+        response.headers.encoding = "iso-8859-1"  # as HTTP says; httpx would guess
         self.headers: Mapping[str, str] = response.headers
 
     async def read(self) -> bytes | None:
@@ -108,6 +146,7 @@ class HttpResponse:
         Raises:
             ConnectionLost: the connection broke before the end.
         """
+        handled = sys.exception()
         try:
             if self._pieces is None:
                 self._pieces = aiter(cast("httpx.AsyncByteStream", self._response.stream))
@@ -116,8 +155,9 @@ class HttpResponse:
             return None
         except Exception as error:  # noqa: BLE001 - whatever a foreign transport raises becomes ours
             state = self._state
-            failure = transport_error(error, phase=state.phase, is_sent=state.sent, url=self._url)
-        raise failure
+            failure = transport_error(error, phase=state.phase, is_sent=state.sent, url=self._url, handled=handled)
+        with clean_traceback():
+            raise failure
 
     async def aclose(self) -> None:
         """Give the connection back, or close it when the body was not read to its end. Idempotent.
@@ -129,14 +169,24 @@ class HttpResponse:
         self._is_closed = True
         stream = self._response.stream
         if isinstance(stream, PooledStream):
-            await stream.aclose()  # which a cancellation does not disturb
+            await stream.aclose()  # it is finished whatever is cancelled
         else:
-            await run_to_completion(_close(cast("httpx.AsyncByteStream", stream)))
+            await run_to_completion(_close(self._pieces, cast("httpx.AsyncByteStream", stream)))
 
 
-async def _close(stream: httpx.AsyncByteStream) -> None:
+async def _close(pieces: AsyncIterator[bytes] | None, stream: httpx.AsyncByteStream) -> None:
     with contextlib.suppress(Exception):  # the connection is gone either way
+        if isinstance(pieces, AsyncGenerator):  # without this, the garbage collector would close it
+            await pieces.aclose()
+    with contextlib.suppress(Exception):
         await stream.aclose()
+
+
+def _parse_url(url: str) -> httpx.URL:
+    try:
+        return httpx.URL(url)
+    except UnicodeError:  # a lone surrogate
+        raise httpx.InvalidURL("not text") from None
 
 
 @runtime_checkable
@@ -148,17 +198,19 @@ class HttpClient(Protocol):
         """Whether it was closed."""
         ...
 
-    def build_request(self, method: str, url: Any, **options: Any) -> Any:
-        """Return a request with the client's own headers, cookies and timeouts."""
+    @property
+    def build_request(self) -> Callable[..., Any]:
+        """A method that returns a request with the client's own headers, cookies and timeouts."""
         ...
 
-    async def send(self, request: Any, **options: Any) -> Any:
-        """Send a request and return its response."""
+    @property
+    def send(self) -> Callable[..., Awaitable[Any]]:
+        """A method that sends a request and returns its response."""
         ...
 
 
 class ClientTransport(httpx.AsyncBaseTransport):
-    """Sends through an `httpx.AsyncClient`, or httpx2's, that somebody else made, and closes.
+    """Sends through an `httpx.AsyncClient`, or httpx2's, whose owner closes it.
 
     The client's timeouts, headers, cookies, authentication, proxies, mounts and hooks hold; redirects are not followed,
     whatever the client says. httpx shares its connections through a pool that a cancelled request can spoil (httpx
@@ -182,18 +234,49 @@ class ClientTransport(httpx.AsyncBaseTransport):
             request.method,
             str(request.url),
             content=b"".join([part async for part in cast("httpx.AsyncByteStream", request.stream)]),
-            headers=[(name, value) for name, value in request.headers.raw if name.lower() not in _OF_THE_CONNECTION],
+            headers=request.headers.raw,
             extensions=dict(request.extensions),
         )
-        response = await self._client.send(foreign, stream=True, follow_redirects=False)
+        try:
+            response = await self._client.send(foreign, stream=True, follow_redirects=False)
+        except Exception as error:
+            response = _response_of(error)
+            if response is None:
+                raise
         headers, stream = response.headers.raw, response.stream
         if response.is_stream_consumed:  # by a hook of the client
             headers = [(name, value) for name, value in headers if name.lower() != b"content-encoding"]
-            stream = httpx.ByteStream(response.content)
+            try:
+                stream = httpx.ByteStream(response.content)
+            except Exception:  # ResponseNotRead: a hook has read the body without keeping it
+                await run_to_completion(response.aclose())
+                raise
         return httpx.Response(response.status_code, headers=headers, stream=_Foreign(response, stream))
 
     async def aclose(self) -> None:
-        """Do nothing: the client is closed by whoever made it."""
+        """Do nothing: the owner of the client closes it."""
+
+
+def _response_of(error: Exception) -> Any:
+    """Return the response of an HTTPStatusError that a hook of the client has raised; None: it is another error.
+
+    httpx closes the response then: its body can be read only if the hook has read it.
+
+    Raises:
+        UsageError: the body is lost, and HTTP 400 and 500 mean nothing without it: it may hold a SOAP fault.
+    """
+    is_for_status = any(kind.__name__ == "HTTPStatusError" for kind in type(error).__mro__)
+    response = getattr(error, "response", None) if is_for_status else None
+    if response is None or response.is_stream_consumed:
+        return response
+    if response.status_code in _MAY_HOLD_A_FAULT:
+        raise UsageError(
+            f"HTTP {response.status_code}, and a response hook of http_client= raised for the status, which hides the "
+            "SOAP fault in the body: take the hook out, or let it read the response before (await response.aread())",
+            applied="unknown",
+        )
+    response.stream = httpx.ByteStream(b"")
+    return response
 
 
 class _Foreign(httpx.AsyncByteStream):
@@ -213,25 +296,25 @@ class _Foreign(httpx.AsyncByteStream):
 def merged_headers(own: Mapping[str, str], extra: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     """Return the headers of a request, encoded: `own`, and those of `extra` that do not name the same, in any case.
 
-    Gzip is accepted, unless `extra` says what is. A value of `extra` may not hold what would start another header.
+    Gzip is accepted, unless `extra` says what is. A Content-Length in `extra` is left out: the sender knows it.
 
     Raises:
-        UsageError: a name or a value that cannot be sent.
+        UsageError: `extra` is no mapping, or holds a name or a value that HTTP cannot carry.
     """
     headers = [(name.encode(), value.encode()) for name, value in own.items()]
-    if not extra:
-        headers.append((b"Accept-Encoding", b"gzip"))
-        return headers
-    names = {name.lower() for name, _ in headers} | _OF_THE_CONNECTION
+    if not isinstance(extra, Mapping):
+        raise UsageError(f"Hooks(headers=) returns a mapping of names to values, not {type(extra).__name__}")
+    names = {name.lower() for name, _ in headers} | {b"content-length"}
     for name, value in extra.items():
-        try:
-            encoded = name.encode("ascii"), value.encode("ascii")
-        except (AttributeError, UnicodeError):
-            raise UsageError(f"the header {name!r} cannot be sent: names and values are ASCII text") from None
-        if not {*encoded[0], *encoded[1]}.isdisjoint(b"\r\n\0"):
-            raise UsageError(f"the value of the header {name!r} has a line break or a NUL in it; take it out")
-        if encoded[0].lower() not in names:
-            headers.append(encoded)
+        if not (isinstance(name, str) and _NAME.fullmatch(name)):
+            raise UsageError(f"a header cannot be named {name!r}: a name is ASCII letters, digits and hyphens")
+        if not (isinstance(value, str) and _VALUE.fullmatch(value)):
+            raise UsageError(
+                f"the value of the header {name!r} cannot be sent: it must be ASCII text without line breaks "
+                "and other control characters, and without a space at either end"
+            )
+        if name.lower().encode() not in names:
+            headers.append((name.encode(), value.encode()))
     if b"accept-encoding" not in {name.lower() for name, _ in headers}:
         headers.append((b"Accept-Encoding", b"gzip"))
     return headers

@@ -15,12 +15,15 @@ import select
 import ssl
 import sys
 from collections import deque
-from typing import Any, Final, cast
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar, cast
 
 import httpx
 
 from soapbatch.transport.happy_eyeballs import connect
 from soapbatch.transport.send_state import SendState
+
+T = TypeVar("T")
 
 _BUFFER: Final = 64 * 1024  # bytes that one read takes from the kernel
 _READ_AHEAD: Final = 256 * 1024  # bytes that are received before anybody reads them; more wait in the kernel
@@ -35,73 +38,77 @@ class SocketStream(asyncio.BufferedProtocol):
         self._has_sent = False
         self._is_cut = False
         self._is_paused = False
-        self._transport: asyncio.Transport | None = None
-        self._buffer = bytearray(_BUFFER)
+        # The transport of the socket, then that of TLS, then that of the TLS inside it (behind an https proxy).
+        self._layers: list[asyncio.Transport] = []
+        self._buffer = memoryview(bytearray(_BUFFER))  # asyncio's TLS writes to slices of it
         self._received: deque[bytes] = deque()
         self._size = 0
         self._is_at_end = False
         self._error: Exception | None = None
         self._change: asyncio.Future[None] | None = None
 
-    async def connect(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
-        """Connect to `host`; with a `context`, speak TLS.
+    async def connect(self, host: str, port: int) -> None:
+        """Connect to `host`.
 
         Raises:
-            httpx.ConnectError: the name is unknown, no address answers, or the TLS handshake fails.
+            httpx.ConnectError: the name is unknown, or no address answers.
         """
         try:
             sock = await connect(host, port)
-            await asyncio.get_running_loop().create_connection(
-                lambda: self, sock=sock, ssl=_for_http(context), server_hostname=_tls_name(host) if context else None
-            )
-        except ConnectionResetError as error:  # all that asyncio says of a handshake that the server has ended
-            broken = error if context is None else ssl.SSLError(errno.ECONNRESET, "closed during the handshake")
-            raise httpx.ConnectError(str(broken)) from broken
+            await asyncio.get_running_loop().create_connection(lambda: self, sock=sock)
         except OSError as error:
             raise httpx.ConnectError(str(error)) from error
 
     async def start_tls(self, host: str, context: ssl.SSLContext) -> None:
-        """Speak TLS with `host` from here on, through the tunnel of a proxy.
+        """Speak TLS with `host` from here on.
 
         Raises:
             httpx.ConnectError: the TLS handshake fails.
         """
+        context.set_alpn_protocols(["http/1.1"])  # a client that speaks HTTP/2 may share the context
         loop = asyncio.get_running_loop()
+        transport = None
         try:
-            transport = await loop.start_tls(
-                self._open, self, cast("ssl.SSLContext", _for_http(context)), server_hostname=_tls_name(host)
-            )
-        except OSError as error:
+            if not self._is_at_end:  # asyncio would wait for the handshake of a closed connection until it times out
+                transport = await loop.start_tls(self._layers[-1], self, context, server_hostname=_tls_name(host))
+        except ConnectionResetError:  # asyncio's error for a server that ends the handshake
+            pass
+        except (OSError, ValueError) as error:  # ValueError: no certificate can be issued for such a name
             raise httpx.ConnectError(str(error)) from error
-        if transport is None:  # the connection was lost meanwhile
-            raise httpx.ConnectError("closed during the handshake")
-        self._transport = transport
+        if transport is None:
+            broken = ssl.SSLError(errno.ECONNRESET, "closed during the handshake")
+            raise httpx.ConnectError(str(broken)) from broken
+        self._layers.append(transport)
         self._has_sent = False
 
-    async def send(self, data: bytes, state: SendState | None = None) -> None:
-        """Send a whole request, or as much as the server reads before it answers.
+    async def send(self, data: bytes, state: SendState | None = None, patience: float | None = None) -> None:
+        """Send a whole request, or as much of it as leaves before the server answers.
 
         Args:
             data: the request.
-            state: takes note of what has left; None: the request is not the caller's, but one to a proxy.
+            state: updated as the request leaves; None for a request to a proxy, which is not the caller's.
+            patience: seconds that the network may take for each 256 KiB; None: no limit.
 
         Raises:
             httpx.ConnectError: the server has closed the connection, or sent something unasked; nothing was sent.
+            httpx.WriteTimeout: `patience` ran out.
         """
-        transport = self._open
         # On a new TLS connection, readable may mean that the server has sent session tickets.
-        if self._received or self._is_at_end or (self._has_sent and _is_readable(transport)):
+        if self._received or self._is_at_end or (self._has_sent and self.is_readable()):
             gone = ConnectionResetError(errno.ECONNRESET, "the server closed it, or sent something unasked")
             raise httpx.ConnectError(str(gone)) from gone
         self._has_sent = True
         if state is not None:
             state.phase, state.sent = "sending", True
         rest = memoryview(data)
+        self._is_cut = True
         while rest and not self._received and not self._is_at_end:
-            transport.write(rest[:_WRITE_PIECE])
+            self._layers[-1].write(rest[:_WRITE_PIECE])
             rest = rest[_WRITE_PIECE:]
-            while self._is_paused and not self._received and not self._is_at_end:
-                await self._wait()
+            if self._is_paused:
+                await within(patience, httpx.WriteTimeout, self._wait_for_room())
+            elif rest:
+                await asyncio.sleep(0)  # other tasks get their turn, and an early answer is noticed
         self._is_cut = bool(rest)
         if state is not None:
             state.phase = "waiting"
@@ -117,32 +124,42 @@ class SocketStream(asyncio.BufferedProtocol):
         if self._received:
             data = self._received.popleft()
             if self._size > _READ_AHEAD >= self._size - len(data):
-                self._open.resume_reading()
+                self._layers[-1].resume_reading()
             self._size -= len(data)
             return data
         if self._error is not None:
             raise httpx.ReadError(str(self._error)) from self._error
         return b""
 
-    def is_sending(self) -> bool:
-        """Return whether a part of the last request has not left, although it was answered."""
-        return self._is_cut or self._is_paused or self._open.get_write_buffer_size() > 0
+    def is_at_rest(self) -> bool:
+        """Return whether the stream is open, every byte sent has left, and every byte that has arrived was read.
+
+        A server may answer a request of which a part has not left.
+        """
+        if self._is_cut or self._received or self._is_at_end:
+            return False
+        return not any(layer.get_write_buffer_size() for layer in self._layers)
 
     def is_readable(self) -> bool:
-        """Return whether bytes, or the end, have arrived that nobody has read: an idle stream is of no use then."""
-        return bool(self._received) or self._is_at_end or _is_readable(self._open)
+        """Return whether something has arrived that the event loop has not looked at yet."""
+        sock: Any = self._layers[0].get_extra_info("socket")
+        if sys.platform == "win32":  # pragma: no cover - tested elsewhere
+            return bool(select.select([sock], [], [], 0)[0])
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        return bool(poll.poll(0))
 
     async def aclose(self) -> None:
-        """Close the socket at once: nothing is left in it that anybody waits for."""
-        if self._transport is not None:
-            self._transport.abort()
+        """Close the socket at once, without sending what has not left."""
+        if self._layers:
+            self._layers[0].abort()
             await asyncio.sleep(0)  # in the next turn of the loop it is closed
 
     # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        self._transport = cast("asyncio.Transport", transport)
+        self._layers = [cast("asyncio.Transport", transport)]
 
     def pause_writing(self) -> None:
         """Note that the network takes less than is sent."""
@@ -153,18 +170,18 @@ class SocketStream(asyncio.BufferedProtocol):
         self._is_paused = False
         self._wake()
 
-    def get_buffer(self, sizehint: int) -> bytearray:
+    def get_buffer(self, sizehint: int) -> memoryview:
         """Return where asyncio puts the next bytes: without it, each read allocates and frees 256 KiB."""
         del sizehint
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """Keep what arrived; pause reading when it is too much."""
-        data = bytes(memoryview(self._buffer)[:nbytes])
+        data = bytes(self._buffer[:nbytes])
         self._received.append(data)
         self._size += len(data)
         if self._size > _READ_AHEAD:
-            self._open.pause_reading()
+            self._layers[-1].pause_reading()
         self._wake()
 
     def eof_received(self) -> None:
@@ -178,10 +195,10 @@ class SocketStream(asyncio.BufferedProtocol):
         self._error = self._error or exc
         self._wake()
 
-    @property
-    def _open(self) -> asyncio.Transport:
-        assert self._transport is not None  # noqa: S101 - connect() came first
-        return self._transport
+    async def _wait_for_room(self) -> None:
+        """Wait until more may be sent, or until something arrives: that ends the sending."""
+        while self._is_paused and not self._received and not self._is_at_end:
+            await self._wait()
 
     async def _wait(self) -> None:
         """Wait until asyncio calls one of the methods above."""
@@ -196,23 +213,17 @@ class SocketStream(asyncio.BufferedProtocol):
             self._change.set_result(None)
 
 
-def _for_http(context: ssl.SSLContext | None) -> ssl.SSLContext | None:
-    """Return `context`, which may be shared with a client that speaks HTTP/2, set to HTTP/1.1."""
-    if context is not None:
-        context.set_alpn_protocols(["http/1.1"])
-    return context
+async def within(seconds: float | None, kind: type[httpx.TimeoutException], work: Coroutine[Any, Any, T]) -> T:
+    """Await `work` for at most `seconds` (None: no limit); raise `kind` when they have run out."""
+    if seconds is None:
+        return await work
+    try:
+        async with asyncio.timeout(seconds):
+            return await work
+    except TimeoutError:
+        raise kind(f"after {seconds:g} s") from None
 
 
 def _tls_name(host: str) -> str:
     """Return the name that a certificate bears: DNS takes `host.`, with a dot at its end, certificates do not."""
     return host.rstrip(".")
-
-
-def _is_readable(transport: asyncio.Transport) -> bool:
-    """Return whether something has arrived that the event loop has not looked at yet."""
-    sock: Any = transport.get_extra_info("socket")
-    if sys.platform == "win32":  # pragma: no cover - tested elsewhere
-        return bool(select.select([sock], [], [], 0)[0])
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    return bool(poll.poll(0))

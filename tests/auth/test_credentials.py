@@ -1,5 +1,6 @@
 """How each kind of credentials becomes a ticket."""
 
+import asyncio
 import traceback
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -300,9 +301,20 @@ async def test_a_callable_that_is_not_async_is_refused() -> None:
     def fetch_at_once() -> str:
         return "7T:plain"
 
-    with pytest.raises(AuthenticationFailed, match="fetch_at_once gave no ticket: it raised TypeError") as caught:
+    with pytest.raises(UsageError, match=r"fetch_at_once must be async \('async def'\): it returned str") as caught:
         await obtain(fetch_at_once, PrincipalService())  # type: ignore[arg-type]  # the test
-    assert "7T:plain" not in repr(caught.value.__cause__)
+    assert caught.value.__cause__ is None
+    frames = traceback.TracebackException.from_exception(caught.value, capture_locals=True).stack
+    assert not any("7T:plain" in repr(frame.locals) for frame in frames if frame.name != "fetch_at_once")
+
+
+async def test_any_awaitable_of_a_callable_is_awaited() -> None:
+    """A callable may return a task or a future as well as a coroutine."""
+
+    async def fetch() -> str:
+        return "7T:fetched"
+
+    assert await obtain(lambda: asyncio.ensure_future(fetch()), PrincipalService()) == Ticket("7T:fetched")
 
 
 async def test_a_callable_object_is_named_by_its_class() -> None:

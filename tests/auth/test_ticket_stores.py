@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+import socket
 import stat
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -126,3 +127,95 @@ async def test_a_file_says_what_it_holds(tmp_path: Path) -> None:
         "expires_at": "2024-02-29T12:00:00.250000+00:00",
         "sliding": True,
     }
+
+
+# --- Files that are not the store's own ------------------------------------------------------------------------------
+
+CONTENT = b'{"ticket": "7T:canary", "expires_at": null, "sliding": true}'
+posix_alone = pytest.mark.skipif(os.name != "posix", reason="POSIX modes")
+root_alone = pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root gives files away")
+
+
+@posix_alone
+@pytest.mark.parametrize("mode", [0o600, 0o400, 0o644, 0o700])
+async def test_a_file_that_others_cannot_write_to_is_trusted(tmp_path: Path, mode: int) -> None:
+    """Who may read the file is a matter of its owner."""
+    path = tmp_path / "ticket.json"
+    path.write_bytes(CONTENT)
+    path.chmod(mode)
+    assert await FileTicketStore(path).get() == Ticket("7T:canary")
+
+
+@posix_alone
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o622, 0o666, 0o777])
+async def test_a_file_that_others_may_write_to_is_not_trusted(
+    tmp_path: Path, mode: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its ticket could be anybody's: it is not used, a warning says so, and the next ticket replaces the file."""
+    path = tmp_path / "ticket.json"
+    path.write_bytes(CONTENT)
+    path.chmod(mode)
+    assert await FileTicketStore(path).get() is None
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "others may write to it" in record.getMessage()
+    assert str(path) in record.getMessage()
+    assert "canary" not in caplog.text
+    await FileTicketStore(path).put(TICKET)
+    assert await FileTicketStore(path).get() == TICKET
+
+
+@root_alone
+async def test_a_file_of_somebody_else_is_not_trusted(tmp_path: Path) -> None:
+    """A file belongs to the user of the process, or to root."""
+    path = tmp_path / "ticket.json"
+    path.write_bytes(CONTENT)
+    path.chmod(0o600)
+    os.chown(path, 65534, -1)
+    assert await FileTicketStore(path).get() is None
+    os.chown(path, 0, -1)
+    assert await FileTicketStore(path).get() == Ticket("7T:canary")
+
+
+@posix_alone
+@pytest.mark.parametrize("kind", ["pipe", "device", "socket"])
+async def test_what_is_no_file_is_neither_read_nor_replaced(tmp_path: Path, kind: str) -> None:
+    """A pipe, a device and a socket hold no ticket, nothing waits for them, and they stay."""
+    path = tmp_path / "ticket.json"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(str(path))
+    before = path.stat()
+    async with asyncio.timeout(5):
+        if kind == "socket":
+            with pytest.raises(OSError, match=r"ticket\.json"):
+                await FileTicketStore(path).get()
+        else:
+            assert await FileTicketStore(path).get() is None
+        with pytest.raises(OSError, match="not replaced"):
+            await FileTicketStore(path).put(TICKET)
+    assert (path.stat().st_mode, path.stat().st_ino) == (before.st_mode, before.st_ino)
+
+
+@posix_alone
+async def test_a_link_to_the_file_is_followed(tmp_path: Path) -> None:
+    """A file that a configuration links to is read and replaced behind the link."""
+    (tmp_path / "there").mkdir()
+    link = tmp_path / "ticket.json"
+    link.symlink_to("there/ticket.json")
+    assert await FileTicketStore(link).get() is None
+    await FileTicketStore(link).put(TICKET)
+    assert link.is_symlink()
+    assert await FileTicketStore(tmp_path / "there" / "ticket.json").get() == TICKET
+
+
+async def test_a_huge_file_holds_no_ticket(tmp_path: Path) -> None:
+    """At most 1 MiB of a file is read."""
+    path = tmp_path / "ticket.json"
+    path.write_bytes(CONTENT.replace(b"canary", b"c" * (1 << 20)))
+    path.chmod(0o600)
+    assert await FileTicketStore(path).get() is None

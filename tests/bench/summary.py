@@ -1,4 +1,4 @@
-"""The README's section on speed, made from the results: `python -m tests.bench.summary` writes it.
+"""The measurements in the README beside this file, made from the results: `python -m tests.bench.summary` writes them.
 
 So that no figure there is anything but what was measured, a test holds the section to the results beside this file.
 """
@@ -11,13 +11,12 @@ from typing import Any, Final, TypeAlias
 
 from tests.bench.calls import HTTPX
 from tests.bench.case import LXML, SOAPBATCH, ZEEP, Figure
-from tests.bench.child import REPOSITORY
 from tests.bench.imports import CLIENT, PARTS
 from tests.bench.loop_gap import STREAMING
 from tests.bench.memory import OBJECTS
 from tests.bench.report import cell, number
 
-README: Final = REPOSITORY / "README.md"
+README: Final = Path(__file__).parent / "README.md"
 RESULTS: Final = Path(__file__).parent / "results" / "results.json"
 HEADING: Final = "## How fast"
 
@@ -48,10 +47,10 @@ The run below: `{command}`, {date}; {machine}; {python}; {libraries}.
 Each figure is a median, in brackets the lowest and the highest sample; contenders take turns within one run, and ratios
 are ratios of those medians. zeep works from the embedded server's WSDL, to which `wsaw:Action` is added as the
 published WSDLs have it: it makes zeep write WS-Addressing blocks into every request, which is about a third of its cost
-of building GetBatchTaskInfo. Every row and sample: [results.md](tests/bench/results/results.md),
-[results.json](tests/bench/results/results.json).
+of building GetBatchTaskInfo. Every row and sample: [results.md](results/results.md),
+[results.json](results/results.json).
 
-![soapbatch beside zeep, lxml and httpx](tests/bench/results/results.png)
+![soapbatch beside zeep, lxml and httpx](results/results.png)
 
 {times}
 

@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Unpack, cast, get_type_hints
+from typing import Any, BinaryIO, Unpack, cast, get_overloads, get_type_hints
 
 import attrs
 import pytest
@@ -28,8 +28,8 @@ from soapbatch import (
     ServiceVersion,
     UsageError,
 )
+from soapbatch.calls import CallOptions
 from soapbatch.calls.agents import BatchAgent, BlobAgent, PrincipalAgent
-from soapbatch.calls.call import CallOptions
 from soapbatch.model import AuthenticateResponse, ReplyHeader, SoSystemInfoCarrier
 from soapbatch.model.schema import Array, Dictionary, Enumeration
 from soapbatch.model.secret import Secret
@@ -435,7 +435,7 @@ async def test_only_lists_are_streamed(operation: Operation[Any]) -> None:
     client, script = scripted(AssertionError("a request was sent"))
     async with client:
         with pytest.raises(UsageError, match=operation.python_name):
-            client.batch.stream(operation, id=1)
+            client.batch.stream(operation, id=1)  # type: ignore[call-overload]  # what is refused
     assert script.requests == []
 
 
@@ -444,8 +444,20 @@ async def test_wrong_arguments_of_a_stream_are_refused() -> None:
     client, script = scripted(AssertionError("a request was sent"))
     async with client:
         with pytest.raises(UsageError, match="colour is unknown"):
-            await anext(client.batch.stream(GET_BATCH_TASK_INFOS_BY_STATE, colour="red"))
+            await anext(client.batch.stream(GET_BATCH_TASK_INFOS_BY_STATE, colour="red"))  # type: ignore[call-overload]
     assert script.requests == []
+
+
+def test_type_checkers_know_the_arguments_of_each_stream() -> None:
+    """`stream` has an overload for each operation that returns a list, with the operation's own arguments."""
+    rows = [row for row in OPERATIONS.values() if isinstance(row.result, Array)]
+    signatures = [inspect.signature(overload).parameters for overload in get_overloads(BatchAgent.stream)]
+    others = {"self", "operation", "options"}
+    known = {signature["operation"].annotation: {*signature} - others for signature in signatures}
+    assert len(rows) == 9
+    for row in rows:
+        assert known[type(row)] == {parameter.attribute for parameter in row.parameters}
+    assert known.keys() == {type(row) for row in rows}
 
 
 def large() -> Iterable[bytes]:

@@ -2,7 +2,9 @@
 
 import asyncio
 import inspect
+import math
 import sys
+from typing import Any, Literal
 
 import httpx
 import pytest
@@ -14,6 +16,7 @@ from soapbatch import (
     Client,
     ConnectFailed,
     ConnectionLost,
+    Fault,
     OperationFailed,
     ServiceVersion,
     SoapBatchError,
@@ -22,6 +25,7 @@ from soapbatch import (
 from soapbatch.operations import GET_BATCH_TASK_INFO, GET_BATCH_TASK_INFOS_BY_STATE, START_BATCH_JOB
 from soapbatch.soap.decoders import UnknownItem
 from soapbatch.testing import NetServer, ServerException, failing
+from soapbatch.transport.send_state import EXTENSION
 from tests.support.clients import BASE, Reply, Script, answer, in_process, replying, scripted, virtual
 
 JOB = BatchTaskInfo(name="Export")
@@ -69,12 +73,51 @@ async def test_a_server_that_refuses_every_ticket_is_asked_twice() -> None:
     server = NetServer()
     session = ServerException("SuperOffice.Exceptions.SoSessionException", "expired")
     server.intercept("GetBatchTaskInfo", failing(session), times=None)
-    async with in_process(server, credentials=UsernamePassword("demo", "demo")) as client:
+    credentials = UsernamePassword("demo", "demo")
+    async with in_process(server, credentials=credentials, binding=Binding.DOCUMENTED) as client:
         with pytest.raises(OperationFailed) as caught:
             await client.batch.get_batch_task_info(1)
     assert (caught.value.error_type, caught.value.applied) == ("SoSessionException", "no")
     assert server.counts["GetBatchTaskInfo"] == 2
     assert server.tickets.logins == 2
+
+
+@pytest.mark.parametrize("told", ["header", "fault"])
+@pytest.mark.parametrize("call", ["start", "stream"])
+async def test_a_custom_session_error_that_is_refused_twice_was_not_applied(
+    told: Literal["header", "fault"], call: str
+) -> None:
+    """A ticket that the server refuses in its own words is a refused ticket both times: nothing was applied."""
+    server = NetServer(failures=told)
+    refused = ServerException("My.TicketGone", "no such ticket")
+    made: dict[str, Any] = {
+        "start": lambda client: client.batch.start_batch_job(JOB),
+        "stream": lambda client: anext(client.batch.stream(GET_BATCH_TASK_INFOS_BY_STATE, state="All")),
+    }
+    for operation in ("StartBatchJob", "GetBatchTaskInfosByState"):
+        server.intercept(operation, failing(refused), times=None)
+    async with in_process(
+        server,
+        credentials=UsernamePassword("demo", "demo"),
+        session_errors=["TicketGone"],
+        binding=Binding.SOAP11,
+    ) as client:
+        with pytest.raises((OperationFailed, Fault)) as caught:
+            await made[call](client)
+    assert "no such ticket" in str(caught.value)
+    assert caught.value.applied == "no"
+    assert len(server.calls) == 4
+    assert server.tickets.logins == 2
+
+
+async def test_a_custom_error_that_is_no_session_error_may_have_been_applied() -> None:
+    """The same error, where nobody says that it means a refused ticket, proves nothing, and is not repeated."""
+    server = NetServer()
+    server.intercept("StartBatchJob", failing(ServerException("My.TicketGone", "no such ticket")), times=None)
+    async with in_process(server, binding=Binding.SOAP11) as client:
+        with pytest.raises(OperationFailed) as caught:
+            await client.batch.start_batch_job(JOB)
+    assert (caught.value.applied, server.counts["StartBatchJob"]) == ("unknown", 1)
 
 
 async def test_a_renewal_that_fails_is_what_is_raised() -> None:
@@ -149,7 +192,7 @@ async def test_secrets_of_a_call_are_masked_in_what_the_server_says() -> None:
 @virtual
 async def test_an_error_is_raised_anew_for_each_call(failure: SoapBatchError) -> None:
     """Calls that fail one after the other do not share state: the next one succeeds."""
-    client, _ = scripted(failure, replying(START_BATCH_JOB, 7), binding=None)
+    client, _ = scripted(failure, replying(START_BATCH_JOB, 7), binding=Binding.DOCUMENTED)
     async with client:
         if isinstance(failure, ConnectionLost):
             with pytest.raises(ConnectionLost):
@@ -188,3 +231,20 @@ async def test_a_call_is_a_straight_line(binding: Binding | None) -> None:
         await client.batch.get_batch_task_info(1)
         await client.batch.get_batch_task_info(1)
     assert len(transport.frames) <= 5, transport.frames
+
+
+@virtual
+async def test_what_changes_something_wants_a_fresh_connection() -> None:
+    """A server that closes an idle connection must not meet a start on its way: a second is the most."""
+    seen: list[float] = []
+
+    class Asking(Script):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            seen.append(request.extensions[EXTENSION].max_idle)
+            return await super().handle_async_request(request)
+
+    transport = Asking(replying(START_BATCH_JOB, 7), replying(GET_BATCH_TASK_INFO))
+    async with Client(BASE, ticket="7T:dA==", binding=Binding.SOAP11, transport=transport) as client:
+        await client.batch.start_batch_job(JOB)
+        await client.batch.get_batch_task_info(1)
+    assert seen == [1.0, math.inf]

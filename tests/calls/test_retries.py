@@ -237,6 +237,32 @@ async def test_a_wait_that_would_end_in_the_deadline_is_not_begun(seconds: str) 
     assert len(script.requests) == 1
 
 
+@pytest.mark.parametrize(("seconds", "requests"), [("3599", 2), ("3600", 2), ("3601", 1)])
+@virtual
+async def test_an_hour_is_the_longest_wait(seconds: str, requests: int) -> None:
+    """A Retry-After of an hour is waited for; where the server asks for more, its answer is raised at once."""
+    client, script = scripted(
+        Reply(503, {"retry-after": seconds}), Reply(404), timeout=None, retries=Retries(attempts=2)
+    )
+    async with client:
+        with pytest.raises(ServiceBusy if requests == 1 else HttpError) as caught:
+            await client.batch.get_batch_task_info(1)
+        assert now() == (float(seconds) if requests == 2 else 0)
+    assert len(script.requests) == requests
+    assert caught.value.retry_after == (None if requests == 2 else float(seconds))
+
+
+@virtual
+async def test_a_date_in_the_past_is_no_wait_at_all() -> None:
+    """A Retry-After that is past lets the call be repeated at once."""
+    client, script = scripted(
+        Reply(503, {"retry-after": "Mon, 23 Nov 2020 00:00:00 GMT"}), replying(GET_BATCH_TASK_INFO)
+    )
+    async with client:
+        await client.batch.get_batch_task_info(1)
+    assert script.times == [0, 0]
+
+
 @virtual
 async def test_a_second_wait_that_would_end_in_the_deadline_is_not_begun() -> None:
     """The same holds for a later attempt, by what is left of the timeout."""

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import gc
 import gzip
 import itertools
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
+import httpx
 import pytest
 
 from soapbatch import (
@@ -32,7 +34,7 @@ from soapbatch.operations import GET_BATCH_TASK_INFO, GET_BATCH_TASK_INFOS_BY_ST
 from soapbatch.testing import NetServer, serve
 from soapbatch.testing.faults import fault
 from soapbatch.transport.pool import ConnectionPool
-from tests.support.clients import Reply, answer, collect, replying, scripted, until
+from tests.support.clients import BASE, Reply, answer, collect, replying, scripted, until
 from tests.support.fault_server import FaultServer
 
 ALL: dict[str, Any] = {"state": BatchTaskState.ALL}
@@ -207,6 +209,59 @@ async def test_an_abandoned_stream_gives_its_lane_back(leave: Callable[[Client],
                 await leave(client)
                 info = await client.batch.get_batch_task_info(1)
                 assert info is not None
+
+
+async def leave_by_a_failure(client: Client) -> None:
+    """Let the answer turn out to be none."""
+    with contextlib.suppress(UnexpectedResponse):
+        async for _ in client.batch.stream(GET_BATCH_TASK_INFOS_BY_STATE, **ALL):
+            raise UnexpectedResponse
+
+
+class Generated(httpx.AsyncBaseTransport):
+    """A foreign transport whose responses are read from a generator, as those of many are.
+
+    Attributes:
+        closed: how the generators ended.
+    """
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.closed: list[str] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Return a list of tasks, a piece at a time."""
+        await request.aread()
+        transport = self
+
+        class Stream(httpx.AsyncByteStream):
+            async def __aiter__(self) -> AsyncGenerator[bytes, None]:
+                whole = tasks(50)
+                try:
+                    for start in range(0, len(whole), 500):
+                        yield whole[start : start + 500]
+                finally:
+                    await asyncio.sleep(0)
+                    transport.closed.append("generator")
+
+            async def aclose(self) -> None:
+                transport.closed.append("stream")
+
+        return httpx.Response(200, stream=Stream())
+
+
+@pytest.mark.parametrize("leave", [leave_by_aclose, leave_by_error, leave_by_a_failure])
+async def test_an_abandoned_stream_leaves_no_generator_open(leave: Callable[[Client], Awaitable[None]]) -> None:
+    """The generator of a foreign transport is closed with the stream, and not by the garbage collector."""
+    transport = Generated()
+    async with Client(BASE, ticket="7T:dA==", binding=Binding.SOAP11, transport=transport) as client:
+        gc.disable()
+        try:
+            await leave(client)
+            await until(lambda: len(transport.closed) == 2)
+        finally:
+            gc.enable()
+    assert transport.closed == ["generator", "stream"]
 
 
 # --- The end is honest ----------------------------------------------------------------------------------------------

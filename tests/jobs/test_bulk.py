@@ -10,15 +10,17 @@ from soapbatch import (
     BatchTaskCancellationBehaviour,
     BatchTaskInfo,
     BatchTaskState,
+    Binding,
     ConnectionLost,
     HttpError,
     JobGone,
     OperationFailed,
     ServiceVersion,
     SoapBatchError,
+    StopRefused,
     UsageError,
 )
-from soapbatch.jobs.outcome import Outcome
+from soapbatch.jobs.outcome import Success
 from soapbatch.operations import (
     DELETE_BATCH_TASKS,
     GET_BATCH_TASK_INFO,
@@ -76,7 +78,7 @@ async def test_deleting_goes_in_chunks(world: World) -> None:
     world.server.intercept(DELETE_BATCH_TASKS, busiest, times=None)
     outcomes = await world.client.jobs.delete_many([*ids, ids[0], ids[-1]])
     assert [outcome.id for outcome in outcomes] == [*ids, ids[0], ids[-1]]
-    assert all(outcome == Outcome(id=outcome.id, result=True) for outcome in outcomes)
+    assert all(outcome == Success(id=outcome.id or 0, result=True) for outcome in outcomes)
     assert world.server.counts == {"DeleteBatchTasks": 10}
     assert busiest.most == 4
     assert world.now <= 4  # the first call finds the binding, then four calls at a time
@@ -174,7 +176,7 @@ async def test_stopping_many(world: World) -> None:
     outcomes = await world.client.jobs.stop_many(ids)
     assert [outcome.id for outcome in outcomes] == ids
     errors = {outcome.id: type(outcome.error) for outcome in outcomes if not outcome.ok}
-    assert errors == {cannot: UsageError, 4711: JobGone, warns: UsageError}
+    assert errors == {cannot: StopRefused, 4711: JobGone, warns: StopRefused}
     assert {outcome.id for outcome in outcomes if outcome.result} == set(can)
     assert outcomes[21].result is False
     assert world.server.counts == {
@@ -194,7 +196,7 @@ async def test_stopping_many_by_force_or_in_old_versions_reads_nothing(world: Wo
     ids = tasks(world, 3, state=S.STARTED, cancellation_behaviour=B.CANNOT_CANCEL)
     outcomes = await world.client.jobs.stop_many([*ids, 4711], force=True)
     assert [outcome.result for outcome in outcomes] == [False, False, False, None]
-    async with world.other_client(version=ServiceVersion.V86) as client:
+    async with world.other_client(version=ServiceVersion.V86, binding=Binding.DOCUMENTED) as client:
         outcomes = await client.jobs.stop_many([*ids, 4711])
     assert [outcome.result for outcome in outcomes] == [False, False, False, None]
     assert isinstance(outcomes[3].error, JobGone)

@@ -1,6 +1,7 @@
 """A handle on a job: read the task, stop the job, fetch its output."""
 
 import asyncio
+import contextlib
 import copy
 import io
 import math
@@ -9,19 +10,24 @@ import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
 import pytest
 
 from soapbatch import (
     BatchTaskCancellationBehaviour,
     BatchTaskInfo,
     BatchTaskState,
+    Binding,
     ConnectionLost,
+    JobFailed,
     JobGone,
+    JobRunning,
     LimitExceeded,
     Limits,
     NotInVersion,
     OperationFailed,
     ServiceVersion,
+    StopRefused,
     UsageError,
     UsernamePassword,
 )
@@ -61,6 +67,38 @@ async def test_a_handle_is_an_id(world: World) -> None:
     assert copy.deepcopy([job])[0] is job
 
 
+@in_world
+async def test_handles_are_values(world: World) -> None:
+    """Handles of one client and id are equal and hash alike; of another client or id they are not."""
+    job = await started(world)
+    same, other = world.client.jobs.attach(job.id), world.client.jobs.attach(job.id + 1)
+    assert job == same
+    assert job != other
+    assert job != job.id
+    assert {job, same, other} == {other, job}
+    assert len({job, same, other}) == 2
+    async with world.other_client() as client:
+        assert client.jobs.attach(job.id) != job
+
+
+@in_world
+async def test_the_name_of_a_job(world: World) -> None:
+    """A started job has its name; an attached one learns it when it is read or waited for, and keeps it."""
+    job = await started(world, duration=10)
+    assert job.name == "Job"
+    attached = world.client.jobs.attach(job.id)
+    assert attached.name is None
+    await attached.info()
+    assert attached.name == "Job"
+    attached = world.client.jobs.attach(job.id)
+    await attached.wait()
+    assert attached.name == "Job"
+    id_ = world.server.tasks.add(BatchTaskInfo(state=S.STARTED))
+    nameless = world.client.jobs.attach(id_)
+    await nameless.info()
+    assert nameless.name is None
+
+
 @pytest.mark.parametrize("id_", ["4711", 1.0, None, True])
 @in_world
 async def test_attaching_to_something_else_is_refused(world: World, id_: object) -> None:
@@ -97,6 +135,56 @@ async def test_an_unknown_task_is_gone(world: World, answer: str, told: str) -> 
     assert job.is_over
 
 
+@pytest.mark.parametrize("look", ["info", "stop", "output"])
+@pytest.mark.parametrize("answer", ["nil", "exception"])
+@pytest.mark.parametrize("misses", [2, 3])
+@in_world
+async def test_a_task_that_was_just_started_is_looked_for_again(
+    world: World, look: str, answer: str, misses: int
+) -> None:
+    """Up to two readings may not find it; the third one decides. Later, one is enough."""
+    world.server.unknown_task = answer  # type: ignore[assignment]  # one of its values
+    job = await started(world, duration=1)
+    await asyncio.sleep(50)
+    task = world.server.tasks.get(job.id)
+    assert task is not None
+    world.server.tasks.delete(job.id)
+    loop = asyncio.get_running_loop()
+    loop.call_later(2 * misses - 1, world.server.tasks.add, attrs.evolve(task.info, state=S.SUCCEEDED))
+    if misses == 3:
+        with pytest.raises(JobGone):
+            await getattr(job, look)()
+        assert job.is_over
+        assert (world.reads, world.now) == (3, 54)
+        return
+    reading = asyncio.create_task(getattr(job, look)())
+    await asyncio.sleep(1)
+    assert not job.is_over  # not yet: a block that is left now stops the job
+    await reading
+    assert world.server.counts["GetBatchTaskInfo"] == 3
+    assert world.now == 54
+    world.server.tasks.delete(job.id)
+    await asyncio.sleep(100)
+    with pytest.raises(JobGone):
+        await job.info()
+    assert world.server.counts["GetBatchTaskInfo"] == 4
+
+
+@in_world
+async def test_a_task_that_was_just_seen_is_looked_for_again(world: World) -> None:
+    """A handle that has read the task less than a minute ago looks again; JobGone carries what it saw."""
+    id_ = world.server.tasks.add(BatchTaskInfo(name="Job", state=S.STARTED))
+    job = world.client.jobs.attach(id_)
+    await asyncio.sleep(1000)
+    seen = await job.info()
+    world.server.tasks.delete(id_)
+    await asyncio.sleep(60)
+    with pytest.raises(JobGone) as caught:
+        await job.info()
+    assert (world.reads, world.now) == (4, 1064)
+    assert caught.value.info == seen
+
+
 # --- Stopping --------------------------------------------------------------------------------------------------------
 
 
@@ -122,11 +210,15 @@ async def test_stopping(
     confirm: bool,  # noqa: FBT001 - a column
     is_stopped: bool | None,  # noqa: FBT001 - columns
 ) -> None:
-    """`cancellation_behaviour` decides whether StopBatchJob is sent; None: `stop` raises UsageError instead."""
+    """`cancellation_behaviour` decides whether StopBatchJob is sent; None: `stop` raises StopRefused instead."""
     job = with_behaviour(world, behaviour)
     if is_stopped is None:
-        with pytest.raises(UsageError, match=behaviour):
+        with pytest.raises(StopRefused, match=behaviour) as caught:
             await job.stop(force=force, confirm=confirm)
+        assert not isinstance(caught.value, UsageError)  # a refusal is not a caller's mistake
+        assert (caught.value.id, caught.value.applied, caught.value.version) == (job.id, "no", ServiceVersion.V88)
+        assert caught.value.info is not None
+        assert caught.value.info.cancellation_behaviour == behaviour
     else:
         assert await job.stop(force=force, confirm=confirm) is is_stopped
     assert world.state(job) == (S.FAILED if is_stopped else S.STARTED)
@@ -151,6 +243,7 @@ async def test_stopping_what_is_gone(world: World, force: bool) -> None:  # noqa
     with pytest.raises(JobGone) as caught:
         await job.stop(force=force)
     assert (caught.value.id, caught.value.version) == (4711, ServiceVersion.V88)
+    assert caught.value.applied == "no"
     assert job.is_over
     assert world.server.counts["StopBatchJob"] == force
 
@@ -159,7 +252,7 @@ async def test_stopping_what_is_gone(world: World, force: bool) -> None:  # noqa
 async def test_stopping_in_versions_that_know_no_behaviour(world: World) -> None:
     """Before Services88 a task has no `cancellation_behaviour`, so it is not read."""
     job = with_behaviour(world, B.CAN_CANCEL)
-    async with world.other_client(version=ServiceVersion.V87) as client:
+    async with world.other_client(version=ServiceVersion.V87, binding=Binding.DOCUMENTED) as client:
         assert await client.jobs.attach(job.id).stop() is True
     assert world.server.counts == {"StopBatchJob": 1}
 
@@ -185,7 +278,6 @@ async def test_a_stop_whose_answer_is_lost(world: World) -> None:
 async def test_the_output(world: World, tmp_path: Path) -> None:
     """The output can be had in memory, at a path or in a file; `cleanup` removes it from the server."""
     job = await world.client.jobs.start("ExportArchiveBatchPlugin")
-    assert await job.output() is None
     info = await job.wait()
     content = await job.output()
     assert content is not None
@@ -200,6 +292,82 @@ async def test_the_output(world: World, tmp_path: Path) -> None:
     assert await job.output() is None
     assert await job.save_output(tmp_path / "nothing") is None
     assert not (tmp_path / "nothing").exists()
+
+
+@in_world
+async def test_the_output_of_a_job_that_has_not_succeeded(world: World, tmp_path: Path) -> None:
+    """All ways to fetch it raise: JobRunning while the job runs, JobFailed after it has failed. Nothing is fetched."""
+    running = await started(world, duration=100)
+    failed = world.server.tasks.add(BatchTaskInfo(name="Bad", state=S.FAILED, result="no disk", description="Nightly"))
+    for job, kind, words in (
+        (running, JobRunning, rf"^job 'Job' \(task {running.id}\) has not ended \(New\) and has no output yet"),
+        (world.client.jobs.attach(failed), JobFailed, rf"^job 'Bad' \(task {failed}, 'Nightly'\) failed: no disk$"),
+    ):
+        for fetch in (
+            job.output,
+            lambda job=job: anext(job.stream_output()),
+            lambda job=job: job.save_output(tmp_path / "x"),
+        ):
+            with pytest.raises(kind, match=words) as caught:
+                await fetch()
+            assert (caught.value.id, caught.value.version) == (job.id, ServiceVersion.V88)
+            assert caught.value.info is not None
+    assert os.listdir(tmp_path) == []  # noqa: PTH208 - and ASYNC240 the other way round
+    assert world.server.counts["GetOutputFromBatch"] == 0
+
+
+@in_world
+async def test_how_often_a_task_is_read_for_its_output(world: World) -> None:
+    """A handle that has seen the success does not read the task again; another handle reads it once."""
+    job = await world.client.jobs.start("ExportArchiveBatchPlugin")
+    await job.wait()
+    reads = world.reads
+    content = await job.output()
+    assert b"".join([piece async for piece in job.stream_output()]) == content
+    assert world.server.counts["GetBatchTaskInfo"] == reads
+    attached = world.client.jobs.attach(job.id)
+    assert [piece async for piece in attached.stream_output()] == [content]
+    assert await attached.output() == content
+    assert world.server.counts["GetBatchTaskInfo"] == reads + 1
+    await job.cleanup()
+    assert [piece async for piece in attached.stream_output()] == []
+
+
+@in_world
+async def test_leaving_streamed_output_early(world: World) -> None:
+    """Closing the generator ends the call."""
+    world.server.define_job("Large", duration=1, output=lambda: (bytes(64 * 1024) for _ in range(40)))
+    job = await world.client.jobs.start("Large")
+    await job.wait()
+    async with contextlib.aclosing(job.stream_output()) as pieces:
+        async for piece in pieces:
+            assert piece
+            break
+    assert len(asyncio.all_tasks()) == 1
+
+
+@in_world
+async def test_a_target_that_cannot_be_written(world: World, tmp_path: Path) -> None:
+    """The OSError names the target, not the new file that was to replace it. A file object's error stays as it is."""
+    job = await world.client.jobs.start("ExportArchiveBatchPlugin")
+    await job.wait()
+    for target in (tmp_path / "no folder" / "export.csv", str(tmp_path / "no folder" / "export.csv"), tmp_path):
+        with pytest.raises(OSError, match=r"export\.csv|Is a directory") as caught:
+            await job.save_output(target)
+        assert caught.value.filename == str(target)
+        assert str(caught.value).endswith(f": {str(target)!r}")
+
+    class Full(io.BytesIO):
+        def write(self, _: object) -> int:
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        await job.save_output(Full())
+    assert caught.value.filename is None
+    requests = world.server.requests
+    with pytest.raises(UsageError, match="target is a path"):
+        await world.client.jobs.attach(job.id).save_output(5)  # type: ignore[arg-type]  # what is refused
+    assert world.server.requests == requests
 
 
 @in_world
@@ -235,12 +403,14 @@ async def test_a_file_is_replaced_as_a_whole_or_not_at_all(world: World, tmp_pat
 
 @in_world
 async def test_the_output_of_a_job_that_is_gone(world: World, tmp_path: Path) -> None:
-    """All three methods raise JobGone, with the server's error as its cause."""
+    """All three methods raise JobGone, with the server's error as its cause. `cleanup` has changed nothing."""
+    world.server.unknown_task = "exception"
     job = world.client.jobs.attach(4711)
     for call in (job.output(), job.save_output(tmp_path / "x"), job.cleanup()):
         with pytest.raises(JobGone) as caught:
             await call
         assert isinstance(caught.value.__cause__, OperationFailed)
+        assert caught.value.applied == ("yes" if world.server.counts["CleanupBatchTask"] == 0 else "no")
     assert os.listdir(tmp_path) == []  # noqa: PTH208 - and ASYNC240 the other way round
 
 
@@ -250,7 +420,7 @@ async def test_versions_without_output_say_so_before_sending(world: World, tmp_p
     credentials = UsernamePassword(DEMO_USER.name, DEMO_USER.password)
     async with world.other_client(version=ServiceVersion.V87, credentials=credentials) as client:
         job = client.jobs.attach(1)
-        for call in (job.output(), job.save_output(tmp_path / "x"), job.cleanup()):
+        for call in (job.output(), job.save_output(tmp_path / "x"), job.cleanup(), anext(job.stream_output())):
             with pytest.raises(NotInVersion, match="Services88"):
                 await call
     assert world.server.requests == 0

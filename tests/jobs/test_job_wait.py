@@ -14,26 +14,33 @@ from soapbatch import (
     AccessDenied,
     BatchTaskInfo,
     BatchTaskState,
+    Binding,
+    BindingRefused,
     ConnectionLost,
     Hooks,
+    HttpError,
     JobFailed,
     JobGone,
     OperationFailed,
     ServiceVersion,
     SoapBatchError,
+    TenantMoved,
+    UnreadableResponse,
     UsageError,
     UsernamePassword,
     WaitTimeout,
 )
 from soapbatch.jobs.jobs import Jobs
+from soapbatch.jobs.poller import Subscription, WatchedTask
 from soapbatch.jobs.schedule import LONGEST_RETRY_AFTER, Polling
-from soapbatch.operations import GET_BATCH_TASK_INFO
+from soapbatch.operations import GET_BATCH_TASK_INFO, GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES
 from soapbatch.testing import (
     DEMO_USER,
     Interceptor,
     ServerException,
     SessionRefused,
     answering,
+    cut_reply,
     failing,
     lost_reply,
     lost_request,
@@ -69,7 +76,7 @@ async def test_a_failed_job_raises(world: World) -> None:
     """JobFailed carries the task. Its message shows the task's result, with tickets masked."""
     world.server.define_job("Job", duration=5, outcome=S.FAILED, result="no such 7T:abcdef== archive")
     job = await world.client.jobs.start("Job", description="Nightly")
-    with pytest.raises(JobFailed, match=r"no such \*\*\* archive") as caught:
+    with pytest.raises(JobFailed, match=r"^job 'Job' \(task 1, 'Nightly'\) failed: no such \*\*\* archive$") as caught:
         await job.wait()
     info = caught.value.info
     assert info is not None
@@ -100,13 +107,76 @@ async def test_a_task_that_vanishes_is_gone_with_what_was_last_seen(world: World
 
 @in_world
 async def test_gone_right_after_a_start_is_gone(world: World) -> None:
-    """If the server does not know the task at the first reading, JobGone is raised and nothing is read again."""
+    """If the server does not know the task at the first reading, it is read twice more before JobGone is raised."""
     job = await started(world)
     world.server.tasks.delete(job.id)
     with pytest.raises(JobGone) as caught:
         await job.wait()
     assert caught.value.info is None
-    assert world.reads == 1
+    assert (world.reads, world.now) == (3, 6)
+
+
+@pytest.mark.parametrize("answer", ["nil", "exception"])
+@pytest.mark.parametrize("others", [0, 3])
+@in_world
+async def test_a_task_that_a_server_forgets_for_a_moment(world: World, answer: str, others: int) -> None:
+    """A wait bears two readings that do not find a task which was read before, alone or among others."""
+    world.server.unknown_task = answer  # type: ignore[assignment]  # one of its values
+    job = await started(world, duration=100)
+    beside = [await started(world, duration=100) for _ in range(others)]
+    store = world.server.tasks
+    task = store.get(job.id)
+    assert task is not None
+
+    def hide(seconds: float) -> None:
+        del store._tasks[job.id]
+        asyncio.get_running_loop().call_later(seconds, store._tasks.__setitem__, job.id, task)
+
+    for moment in (1, 20, 60):  # also when its id was just given
+        asyncio.get_running_loop().call_later(moment, hide, 3.9)
+    outcomes = await world.client.jobs.wait_all([job, *beside])
+    assert [outcome.unwrap().state for outcome in outcomes] == [S.SUCCEEDED] * (1 + others)
+
+
+@pytest.mark.parametrize("seen", [True, False])
+@in_world
+async def test_a_task_that_stays_away_is_gone(world: World, seen: bool) -> None:  # noqa: FBT001 - a case
+    """The third reading in a row decides, some seconds later. A task that nobody has ever seen is gone at once."""
+    job = world.client.jobs.attach((await started(world, duration=1000)).id)
+    if seen:
+        asyncio.get_running_loop().call_later(9.5, world.server.tasks.delete, job.id)
+    else:
+        world.server.tasks.delete(job.id)
+    with pytest.raises(JobGone):
+        await job.wait()
+    times = [call.at for call in world.server.calls if call.operation == "GetBatchTaskInfo"]
+    assert times[-3:] == ([10, 12, 14] if seen else [0])
+
+
+@in_world
+async def test_leaving_a_block_while_a_server_forgets_a_task(world: World) -> None:
+    """A false JobGone would leave the job running: `run` looks again, and stops the job."""
+    world.server.define_job("Job", duration=DAY)
+    async with world.client.jobs.run("Job") as job:
+        task = world.server.tasks.get(job.id)
+        assert task is not None
+        del world.server.tasks._tasks[job.id]
+        asyncio.get_running_loop().call_later(3, world.server.tasks._tasks.__setitem__, job.id, task)
+    assert world.state(job) == S.FAILED
+
+
+def test_a_late_reading_that_finds_nothing_is_ignored() -> None:
+    """A reading that began before the latest recorded one does not say that the task is gone."""
+    task = WatchedTask(id=1, name=None, due_at=0, known_since=0, grid_origin=0)
+    task.subscribe(subscription := Subscription(1, Polling()), 0, 0)
+    info = BatchTaskInfo(id=1, state=S.STARTED)
+    task.record_reading(info, 10, 0)
+    for asked_at in (5, 6, 7):
+        task.record_not_found(asked_at)
+    assert (task.info, subscription.is_over) == (info, False)
+    for asked_at in (11, 12, 13):
+        task.record_not_found(asked_at)
+    assert subscription.is_over
 
 
 @in_world
@@ -118,6 +188,7 @@ async def test_the_deadline_raises_with_what_was_last_seen(world: World) -> None
         await job.wait(timeout=25)
     assert world.now == 25
     assert isinstance(caught.value, TimeoutError)
+    assert caught.value.applied == "no"  # a wait only reads
     assert caught.value.info is not None
     assert caught.value.info.state == S.STARTED
     assert caught.value.seen_at is not None
@@ -164,6 +235,10 @@ async def test_what_a_deadline_says_of_the_job(world: World, trouble_at: float, 
         pytest.param({"timeout": "5"}, "timeout is a number", id="timeout: text"),
         pytest.param({"timeout": True}, "timeout is a number", id="timeout: a bool"),
         pytest.param({"timeout": float("nan")}, "timeout is a number", id="timeout: not a number"),
+        pytest.param({"timeout": float("inf")}, "timeout is a number", id="timeout: infinite"),
+        pytest.param({"timeout": -1}, "timeout is a number", id="timeout: negative"),
+        pytest.param({"timeout": 1e18}, "timeout is a number", id="timeout: absurd"),
+        pytest.param({"timeout": 10**400}, "timeout is a number", id="timeout: more than a float"),
         pytest.param({"on_progress": 5}, "on_progress is a function", id="on_progress"),
     ],
 )
@@ -289,6 +364,85 @@ async def test_failures_that_may_pass_do_not_end_a_wait(world: World, trouble: I
         )
     assert (await job.wait()).state == S.SUCCEEDED
     assert world.now > 2000
+
+
+STRAY = [
+    pytest.param(answering(200, {"Content-Type": "text/html"}, b"<html>Maintenance"), UnreadableResponse, id="a page"),
+    pytest.param(answering(200), UnreadableResponse, id="an empty answer"),
+    pytest.param(cut_reply, ConnectionLost, id="a cut answer"),
+    pytest.param(answering(200, {"Content-Type": "text/xml"}, b"<a><b>"), UnreadableResponse, id="cut XML"),
+    pytest.param(answering(200, {"Content-Type": "text/xml"}, b"<a/>"), SoapBatchError, id="other XML"),
+    pytest.param(answering(404, {"Content-Type": "text/html"}, b"<html>"), HttpError, id="404"),
+    pytest.param(answering(302, {"Location": "https://sso.example/"}), HttpError, id="302"),
+]
+stray_answers = pytest.mark.parametrize(("trouble", "kind"), STRAY)
+
+
+@stray_answers
+@pytest.mark.parametrize("others", [0, 3])
+@in_world
+async def test_stray_answers_after_a_good_reading_may_pass(
+    world: World, trouble: Interceptor, kind: type[SoapBatchError], others: int
+) -> None:
+    """A wait survives nine of them in a row, and nine again later; the tenth in a row ends it with a note."""
+    jobs = [await started(world, duration=2000) for _ in range(1 + others)]
+    operations = [GET_BATCH_TASK_INFO, GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES]
+    times = 9 * len(jobs) + 18 if others else 9
+    for seconds, operation in itertools.product((100, 1000), operations if others else operations[:1]):
+        asyncio.get_running_loop().call_later(
+            seconds, functools.partial(world.server.intercept, operation, trouble, times=9)
+        )
+    outcomes = await world.client.jobs.wait_all(jobs)
+    assert [outcome.unwrap().state for outcome in outcomes] == [S.SUCCEEDED] * len(jobs), times
+    if not others:
+        job = await started(world, duration=DAY)
+        await job.info()
+        asyncio.get_running_loop().call_later(
+            100, functools.partial(world.server.intercept, GET_BATCH_TASK_INFO, trouble, times=None)
+        )
+        with pytest.raises(kind) as caught:
+            await job.wait()
+        assert caught.value.__notes__[-1] == f"task {job.id} could not be read 10 times in a row; it may still run"
+
+
+@stray_answers
+@in_world
+async def test_a_stray_answer_to_the_first_reading_ends_a_wait(
+    world: World, trouble: Interceptor, kind: type[SoapBatchError]
+) -> None:
+    """Before any good reading it is taken for what it says: a wrong URL or version does not get right by waiting."""
+    job = await started(world, duration=100)
+    world.server.intercept(GET_BATCH_TASK_INFO, trouble, times=1)
+    if kind is ConnectionLost:
+        assert (await job.wait()).state == S.SUCCEEDED  # which may always pass
+    else:
+        with pytest.raises(kind):
+            await job.wait()
+        assert world.now == 2
+
+
+@pytest.mark.parametrize(
+    ("trouble", "kind"),
+    [
+        pytest.param(answering(403), AccessDenied, id="403"),
+        pytest.param(answering(415), BindingRefused, id="415"),
+        pytest.param(answering(421), TenantMoved, id="421"),
+        pytest.param(failing(ServerException("SuperOffice.SoSentryException", "no")), OperationFailed, id="a refusal"),
+    ],
+)
+@in_world
+async def test_what_has_a_meaning_ends_a_wait_also_after_good_readings(
+    world: World, trouble: Interceptor, kind: type[SoapBatchError]
+) -> None:
+    """An answer that says something is no stray one."""
+    job = await started(world, duration=DAY)
+    asyncio.get_running_loop().call_later(
+        100, functools.partial(world.server.intercept, GET_BATCH_TASK_INFO, trouble, times=None)
+    )
+    async with world.other_client(binding=Binding.SOAP11) as client:
+        with pytest.raises(kind):
+            await client.jobs.attach(job.id).wait()
+    assert world.now < 120
 
 
 @in_world

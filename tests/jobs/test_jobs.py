@@ -9,23 +9,28 @@ import pytest
 from soapbatch import (
     BatchTaskInfo,
     BatchTaskState,
+    Binding,
     ClientClosed,
     ConnectionLost,
     DeadlineExceeded,
     JobFailed,
     JobGone,
+    OperationFailed,
     ServiceVersion,
     UsageError,
     WaitTimeout,
 )
 from soapbatch.errors import JobRunning
-from soapbatch.jobs.start import Marker
+from soapbatch.jobs import Marker, StartSpec
+from soapbatch.model import ReplyHeader
 from soapbatch.operations import (
     GET_BATCH_TASK_INFO,
     START_BATCH_JOB,
     STOP_BATCH_JOB,
 )
 from soapbatch.testing import (
+    Answer,
+    Call,
     Interceptor,
     ServerException,
     delayed,
@@ -33,6 +38,7 @@ from soapbatch.testing import (
     lost_reply,
     lost_request,
 )
+from soapbatch.testing.interceptors import Proceed
 from tests.support.job_server import World, cancelled_at, in_world, slowly
 
 S = BatchTaskState
@@ -63,6 +69,80 @@ async def test_if_running(world: World) -> None:
     assert (await jobs.start("Long", if_running="attach")).id == first.id
     await first.stop()
     assert (await jobs.start("Long", if_running="attach")).id > second.id
+
+
+# --- start_many ------------------------------------------------------------------------------------------------------
+
+
+@in_world
+async def test_starting_many(world: World) -> None:
+    """One outcome for each start, in order: a handle or an error. At most `at_once` starts are under way."""
+    world.server.tasks.add(BatchTaskInfo(name="Other", state=S.SUCCEEDED))
+    under_way, most = 0, 0
+
+    async def count(_: Call, proceed: Proceed) -> Answer:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(1)
+        under_way -= 1
+        return await proceed()
+
+    world.server.intercept(START_BATCH_JOB, count, times=None)
+    specs: list[StartSpec | str] = [
+        {"name": "ExportArchiveBatchPlugin", "key": f"acme/{number}"} for number in range(20)
+    ]
+    specs += ["NoSuchJob", "ExportArchiveBatchPlugin", {"name": ENDLESS, "if_running": "fail"}]
+    outcomes = await world.client.jobs.start_many(iter(specs), at_once=4)
+    assert most == 4
+    assert [outcome.ok for outcome in outcomes] == [True] * 20 + [False, True, True]
+    for outcome, spec in zip(outcomes, specs, strict=True):
+        if outcome.ok:
+            job = outcome.unwrap()
+            assert outcome.id == job.id
+            assert (job.name, job.key) == ((spec["name"], spec.get("key")) if isinstance(spec, dict) else (spec, None))
+    refused = outcomes[20]
+    assert isinstance(refused.error, OperationFailed)
+    assert refused.id is None
+    (running,) = await world.client.jobs.start_many([{"name": ENDLESS, "if_running": "fail"}])
+    assert isinstance(running.error, JobRunning)
+    assert running.id == outcomes[22].id
+    with pytest.raises(ExceptionGroup, match="1 of 2 tasks could not be started"):
+        await world.client.jobs.start_many(["NoSuchJob", ENDLESS], raise_group=True)
+    assert await world.client.jobs.start_many([]) == []
+
+
+@pytest.mark.parametrize(
+    ("specs", "words"),
+    [
+        pytest.param([ENDLESS, {"key": "a"}], "a start needs a name", id="no name"),
+        pytest.param(
+            [ENDLESS, {"name": ENDLESS, "timout": 1}], "no timout: arguments are descr.*, timeout$", id="misspelt"
+        ),
+        pytest.param([ENDLESS, {"name": ENDLESS, "settle": -1}], "settle", id="a wrong argument"),
+        pytest.param([ENDLESS, " "], "blank", id="a blank name"),
+        pytest.param([ENDLESS, 5], "a dictionary, not a int", id="a number"),
+    ],
+)
+@in_world
+async def test_what_starting_many_refuses(world: World, specs: list[Any], words: str) -> None:
+    """One wrong argument is a UsageError, and nothing is sent, not even for the right ones."""
+    with pytest.raises(UsageError, match=words):
+        await world.client.jobs.start_many(specs)
+    for at_once in (0, -1, 1.5, True, "5"):
+        with pytest.raises(UsageError, match="at_once is a whole number, 1 or more"):
+            await world.client.jobs.start_many([ENDLESS], at_once=at_once)  # type: ignore[arg-type]  # what is refused
+    assert world.server.requests == 0
+
+
+@in_world
+async def test_the_header_blocks_of_a_start(world: World) -> None:
+    """`on_header` gets those of the answer to StartBatchJob, with a marker and without one."""
+    seen: list[ReplyHeader] = []
+    async with world.other_client(binding=Binding.SOAP11) as client:
+        await client.jobs.start(ENDLESS, on_header=seen.append)
+        await client.jobs.start(ENDLESS, on_header=seen.append, key="acme", maybe_sent=True, settle=0)
+    assert [header.succeeded for header in seen] == [True, True]
 
 
 # --- run -------------------------------------------------------------------------------------------------------------
@@ -122,6 +202,7 @@ async def test_cancelling_a_block_at_every_await(world: World, trouble: Intercep
             with contextlib.suppress(WaitTimeout):
                 await job.wait(timeout=6, on_progress=lambda _: asyncio.sleep(0.1))
 
+    world.server.tasks.add(BatchTaskInfo(name="Other", state=S.FAILED))  # shows that lists show tasks
     world.server.intercept(STOP_BATCH_JOB, slowly(None), times=None)
     world.server.intercept(GET_BATCH_TASK_INFO, slowly(None), times=None)
     step = 0
@@ -267,8 +348,10 @@ async def test_a_block_can_refuse_to_run_beside_another(world: World) -> None:
     [
         pytest.param({"if_running": "attach"}, "if_running is 'start' or 'fail'", id="attach"),
         pytest.param({"stop_timeout": "5"}, "stop_timeout", id="stop_timeout"),
+        pytest.param({"stop_timeout": float("nan")}, "stop_timeout", id="stop_timeout: not a number"),
+        pytest.param({"stop_timeout": float("inf")}, "stop_timeout", id="stop_timeout: infinite"),
         pytest.param({"resend": True}, "needs a marker", id="what a start refuses"),
-        pytest.param({"timout": 1}, "no timout: options are description, .*, timeout", id="a misspelt option"),
+        pytest.param({"settle": -1}, "settle is a number of seconds", id="settle"),
     ],
 )
 @in_world

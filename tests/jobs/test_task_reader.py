@@ -7,15 +7,11 @@ import attrs
 import pytest
 
 from soapbatch import (
-    BatchTaskInfo,
-    BatchTaskState,
     ConnectionLost,
     OperationFailed,
 )
-from soapbatch.jobs.task_reader import NOT_FOUND_TYPES, ReadPlan, TaskRef, has_ended, plan_reads, says_not_found
+from soapbatch.jobs.task_reader import NOT_FOUND_TYPES, ReadPlan, TaskRef, plan_reads, says_not_found
 from soapbatch.testing.faults import not_found
-
-S = BatchTaskState
 
 
 def refs(name: str | None, *ids: int, is_unlisted: bool = False) -> list[TaskRef]:
@@ -61,9 +57,3 @@ def test_what_counts_as_gone() -> None:
     assert error.error_type in NOT_FOUND_TYPES
     other = attrs.evolve(not_found(1).info, exception_type="System.Exception")
     assert not says_not_found(OperationFailed("no", exception_info=other))
-
-
-@pytest.mark.parametrize("state", [*S, *(state.value for state in S), "Sleeping", None])
-def test_what_counts_as_the_end(state: BatchTaskState | str | None) -> None:
-    """The three terminal states are an end, also as text; a state that this release does not know is not."""
-    assert has_ended(BatchTaskInfo(state=state)) is (state in {"Succeeded", "Failed", "SucceededManualCleanup"})

@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 import httpx
+import httpx2
+import httpx_aiohttp
 import pytest
 from rich.traceback import Traceback
-from soapbatch.aiohttp import aiohttp_transport
 
 from soapbatch import (
     AccessToken,
@@ -30,7 +31,7 @@ from soapbatch import (
 )
 from soapbatch.operations import GET_BATCH_TASK_INFOS_BY_STATE
 from soapbatch.testing import NetServer, User
-from soapbatch.transport.pool import ConnectionPool
+from soapbatch.transport import ConnectionPool
 from tests.support.clients import BASE, upstream_of
 from tests.support.fault_server import FAULTS, HTML, Answer, Authority, FaultServer
 
@@ -113,7 +114,7 @@ class Witness(logging.Handler):
 def witness() -> Iterator[Witness]:
     """Look at every logger at DEBUG, and at every warning."""
     witness = Witness()
-    names = ("", "soapbatch", "soapbatch.wire", "httpx", "httpcore", "stamina", "asyncio")
+    names = ("", "soapbatch", "soapbatch.wire", "httpx", "httpcore", "httpx2", "httpcore2", "aiohttp", "asyncio")
     levels = {name: logging.getLogger(name).level for name in names}
     for name in names:
         logging.getLogger(name).setLevel(logging.DEBUG)
@@ -174,7 +175,7 @@ async def try_out(witness: Witness, url: str, scenario: str, **options: Any) -> 
         grace=0,
         **settings,
     )
-    witness.saw("client", repr(client), str(client), repr(client._context.settings), repr(client._context.keeper))
+    witness.saw("client", repr(client), str(client), repr(client._context.settings), repr(client._context.tickets))
     try:
         witness.saw("result", repr(await call(client)))
     except SoapBatchError as error:
@@ -185,28 +186,21 @@ async def try_out(witness: Witness, url: str, scenario: str, **options: Any) -> 
     return False
 
 
-def lanes(context: ssl.SSLContext) -> dict[str, Any]:
-    """Return the default transport."""
-    return {"transport": ConnectionPool(verify=context)}
-
-
-def pool(context: ssl.SSLContext) -> dict[str, Any]:
-    """Return an httpx client of the caller's."""
-    return {"http_client": httpx.AsyncClient(verify=context)}
-
-
-def connector(context: ssl.SSLContext) -> dict[str, Any]:
-    """Return the transport of the extra `aiohttp`."""
-    return {"transport": aiohttp_transport(verify=context)}
+# What `Client` is given besides its address.
+OPTIONS: dict[str, Callable[[ssl.SSLContext], dict[str, Any]]] = {
+    "pool": lambda context: {"transport": ConnectionPool(verify=context)},
+    "transport of httpx": lambda context: {"transport": httpx.AsyncHTTPTransport(verify=context)},
+    "client": lambda context: {"http_client": httpx.AsyncClient(verify=context)},
+    "client of httpx2": lambda context: {"http_client": httpx2.AsyncClient(verify=context)},
+    "client of aiohttp": lambda context: {"http_client": httpx_aiohttp.HttpxAiohttpClient(verify=context)},
+}
 
 
 @pytest.mark.parametrize(
     ("scenario", "transport"),
-    [*((scenario, lanes) for scenario in SCENARIOS), ("password", pool), ("password", connector)],
+    [*((scenario, "pool") for scenario in SCENARIOS), *(("password", name) for name in OPTIONS if name != "pool")],
 )
-async def test_no_fault_shows_a_secret(
-    scenario: str, transport: Callable[[ssl.SSLContext], dict[str, Any]], witness: Witness
-) -> None:
+async def test_no_fault_shows_a_secret(scenario: str, transport: str, witness: Witness) -> None:
     """Every fault of the matrix, in front of a server that refuses the ticket or the login and repeats it."""
     authority = Authority()
     netserver = NetServer()
@@ -217,7 +211,7 @@ async def test_no_fault_shows_a_secret(
         async with FaultServer(upstream_of(netserver), fault=fault, authority=authority if is_tls else None) as server:
             context = authority.client if is_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             timeout = 0.2 if fault in {"never-answer", "slow-drip"} else 5
-            options = transport(context)
+            options = OPTIONS[transport](context)
             failed = await try_out(witness, server.url, scenario, timeout=timeout, **options)
             if "http_client" in options:
                 await options["http_client"].aclose()

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -17,6 +17,8 @@ from soapbatch import (
     ClientClosed,
     ConnectionLost,
     DeadlineExceeded,
+    Job,
+    UsageError,
     UsernamePassword,
 )
 from soapbatch.operations import GET_BATCH_TASK_INFO, GET_BATCH_TASK_INFOS_BY_STATE, START_BATCH_JOB
@@ -367,3 +369,89 @@ async def test_closing_over_a_socket_ends_a_call_that_hangs() -> None:
         assert caught.value.applied == "unknown"
         await until(lambda: not server.connections)
     assert GET_BATCH_TASK_INFO.name == caught.value.operation
+
+
+# --- Other event loops, and the end of one ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_in_use", [False, True], ids=["idle", "in use"])
+async def test_a_foreign_loop_cannot_close_a_client(*, is_in_use: bool) -> None:
+    """`aclose` in another event loop raises there, and nothing else: the client works on, and is closed at home."""
+    server = NetServer()
+    server.intercept("GetSystemInfo", delayed(0.3))
+    async with serve(server) as url:
+        client = Client(url, credentials=UsernamePassword("demo", "demo"))
+        await client.batch.get_batch_task_info(1)
+        running = asyncio.create_task(client.principal.get_system_info()) if is_in_use else None
+        for _ in range(2):
+            with pytest.raises(UsageError, match="another event loop") as caught:
+                await asyncio.to_thread(asyncio.run, client.aclose())
+            assert caught.value.applied == "no"
+        await client.batch.get_batch_task_info(1)
+        if running is not None:
+            assert await running is not None
+        assert "closed" not in repr(client)
+        await client.aclose()
+        assert client._context.sender._transport._idle == []  # type: ignore[attr-defined]
+        with pytest.raises(ClientClosed):
+            await client.batch.get_batch_task_info(1)
+        await client.aclose()
+
+
+async def test_a_client_that_was_never_used_belongs_to_no_loop() -> None:
+    """A client without a call can be closed in any loop."""
+    client, script = scripted(DONE)
+    await asyncio.to_thread(asyncio.run, client.aclose())
+    assert script.closed == 1
+
+
+async def test_a_client_of_a_loop_that_has_ended_can_be_closed() -> None:
+    """A client that its loop has left open can be closed in another one, if its transport allows that."""
+    client, script = scripted(DONE)
+    await asyncio.to_thread(asyncio.run, client.batch.start_batch_job(JOB))
+    await client.aclose()
+    assert script.closed == 1
+
+
+LEFT: dict[str, Callable[[Client, Job], AsyncGenerator[Any, None]]] = {
+    "watch": lambda _, job: job.watch(),
+    "output": lambda _, job: job.stream_output(),
+    "list": lambda client, _: client.jobs.list(),
+    "as_finished": lambda client, job: client.jobs.as_finished([job, 1]),
+    "stream": lambda client, _: client.batch.stream(GET_BATCH_TASK_INFOS_BY_STATE, **ALL),
+}
+
+
+@pytest.mark.parametrize("left", LEFT)
+def test_a_loop_ends_with_a_generator_left_open(left: str) -> None:
+    """A generator that is left in a reference cycle is closed by the end of the loop, without an error."""
+    held: list[Any] = []
+    reported: list[dict[str, Any]] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+        server = NetServer()
+        server.define_job("Export", duration=0, output=b"x" * (1 << 20))
+        server.tasks.add(BatchTaskInfo(id=1, state=BatchTaskState.STARTED, name="Other"))
+        client = in_process(server)
+        job = await client.jobs.start("Export")
+        await job.wait()
+        if left == "watch":
+            job = client.jobs.attach(1)
+        generator = LEFT[left](client, job)
+        await anext(generator)
+        held.append(generator)
+        held.append(client)
+        held.append(held)
+
+    asyncio.run(main())
+    assert reported == []
+    generator, client = held[:2]
+    held.clear()
+    asyncio.run(client.aclose())
+    with pytest.raises(StopAsyncIteration):
+        asyncio.run(_next(generator))
+
+
+async def _next(generator: AsyncGenerator[Any, None]) -> Any:
+    return await anext(generator)

@@ -93,8 +93,8 @@ async def test_a_second_login_counts() -> None:
 
 @virtual
 async def test_waiting_for_the_discovery_of_another_call_counts() -> None:
-    """A call that waits until the first one knows the binding is queueing."""
-    client, _ = scripted(Step(DONE, (("waiting", NEVER),)), binding=None)
+    """A call that waits until the first one knows the binding is queueing; neither was sent."""
+    client, script = scripted(Step(DONE, (("waiting", NEVER),)), binding=None)
     async with client:
         first = asyncio.create_task(client.batch.start_batch_job(JOB, timeout=20))
         await asyncio.sleep(0)
@@ -105,7 +105,8 @@ async def test_waiting_for_the_discovery_of_another_call_counts() -> None:
         with pytest.raises(DeadlineExceeded) as caught:
             await first
         assert now() == 20
-        assert (caught.value.phase, caught.value.applied) == ("waiting", "unknown")
+        assert (caught.value.phase, caught.value.applied) == ("discovering", "no")
+    assert [b"GetBatchTaskInfo" in request.body for request in script.requests] == [True]
 
 
 @pytest.mark.parametrize(

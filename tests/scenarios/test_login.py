@@ -18,6 +18,7 @@ from soapbatch import (
     Binding,
     Client,
     ClientClosed,
+    ConnectionLost,
     DeadlineExceeded,
     Fault,
     FileTicketStore,
@@ -26,7 +27,9 @@ from soapbatch import (
     InsecureTransport,
     NotInVersion,
     OperationFailed,
+    Retries,
     Secret,
+    ServiceBusy,
     ServiceVersion,
     SoapBatchError,
     Ticket,
@@ -35,7 +38,19 @@ from soapbatch import (
 )
 from soapbatch.auth import MemoryTicketStore, TicketStore
 from soapbatch.operations import GET_BATCH_TASK_INFOS_BY_STATE
-from soapbatch.testing import DEMO_USER, NetServer, Personality, ServerException, User, delayed, failing
+from soapbatch.testing import (
+    DEMO_USER,
+    NetServer,
+    Personality,
+    ServerException,
+    User,
+    answering,
+    cut_reply,
+    delayed,
+    failing,
+    lost_reply,
+    lost_request,
+)
 from tests.support.clients import now, virtual
 
 Refusals: TypeAlias = Literal["header", "fault", "401"]
@@ -115,7 +130,9 @@ async def test_the_first_call_logs_in(credentials: object, binding: Binding) -> 
     """Credentials cause one login before the first call, in the client's binding, and none before later calls."""
     server = net_server(users=[DEMO_USER, PIN])
     server.tickets.implicit_user = DEMO_USER
-    async with connected(server, credentials=credentials, binding=binding) as client:
+    # Without a block beside the Body, a login without arguments would look like plain SOAP 1.2.
+    options = {"credentials": credentials, "binding": binding, "application_token": "app"}
+    async with connected(server, **options) as client:
         assert server.requests == 0
         await start(client)
         await start(client)
@@ -191,6 +208,112 @@ def test_a_password_does_not_cross_plain_http(credentials: UsernamePassword | Ge
     with pytest.raises(InsecureTransport):
         Client("http://crm.example.com", credentials=credentials)
     Client("http://crm.example.com", credentials=credentials, allow_insecure=True)
+
+
+# --- Logins that fail and are repeated ---------------------------------------------------------------------------
+
+LOGIN = "AuthenticateUsernamePassword"
+TRANSIENT: dict[str, Any] = {
+    "503": answering(503),
+    "429": answering(429),
+    "502": answering(502),
+    "500": answering(500),
+    "lost before": lost_request,
+    "lost after": lost_reply,
+    "cut": cut_reply,
+}
+
+
+@pytest.mark.parametrize("failure", TRANSIENT)
+@every_call
+@virtual
+async def test_one_transient_failure_of_a_login_fails_no_call(call: Call, failure: str) -> None:
+    """A login is repeated as a read is: one failure that passes costs the calls that wait for it a moment."""
+    server = net_server()
+    server.intercept(LOGIN, TRANSIENT[failure], times=2)
+    async with connected(server) as client:
+        await asyncio.gather(*(call(client) for _ in range(20)))
+    assert server.counts[LOGIN] == 3
+    assert now() < 2
+
+
+@virtual
+async def test_a_login_waits_as_long_as_the_server_asks() -> None:
+    """Retry-After takes the place of our own wait."""
+    server = net_server()
+    server.intercept(LOGIN, answering(503, {"Retry-After": "40"}))
+    async with connected(server) as client:
+        await start(client)
+    assert now() == 40
+    assert (server.counts[LOGIN], server.counts["StartBatchJob"]) == (2, 1)
+
+
+@virtual
+async def test_a_login_that_keeps_failing_is_the_error_of_the_call() -> None:
+    """After `Retries.attempts` the error is raised, says that it is of the login, and is not multiplied by the call."""
+    server = net_server()
+    server.intercept(LOGIN, answering(503), times=None)
+    async with connected(server, retries=Retries(attempts=3)) as client:
+        for call in (read, start):
+            with pytest.raises(ServiceBusy, match=f"^the login failed: {LOGIN}: HTTP 503") as caught:
+                await call(client)
+            assert (caught.value.operation, caught.value.applied) == (LOGIN, "no")
+            assert caught.value.retryable
+    assert server.counts[LOGIN] == 3  # the second call meets the cool-down
+
+
+@pytest.mark.parametrize("seconds", ["9", "11"])
+@virtual
+async def test_the_deadline_bounds_the_repeats_of_a_login(seconds: str) -> None:
+    """A wait that would end in the deadline is not begun; the login's own error says more than a deadline."""
+    server = net_server()
+    server.intercept(LOGIN, answering(503, {"Retry-After": seconds}), times=None)
+    async with connected(server, timeout=10) as client:
+        with pytest.raises(ServiceBusy) as caught:
+            await start(client)
+    assert caught.value.retry_after == float(seconds)
+    assert now() == (9 if seconds == "9" else 0)
+    assert server.counts[LOGIN] == (2 if seconds == "9" else 1)
+
+
+@pytest.mark.parametrize("told", ["flag", "exception"])
+@virtual
+async def test_a_refused_login_is_never_repeated(told: str) -> None:
+    """Each attempt may count against the user: a login that the server refuses is sent once."""
+    server = net_server()
+    if told == "flag":
+        server.tickets.refuse_logins = "flag"
+    else:
+        server.intercept(LOGIN, failing(ServerException("My.Refusal", "no")), times=None)
+    async with connected(server) as client:
+        with pytest.raises(AuthenticationFailed):
+            await start(client)
+    assert server.counts[LOGIN] == 1
+    assert now() == 0
+
+
+@virtual
+async def test_a_login_by_hand_is_sent_once() -> None:
+    """Only the client's own logins are repeated: who logs in by hand decides alone."""
+    server = net_server()
+    server.intercept(LOGIN, answering(503), times=None)
+    async with connected(server, credentials=None) as client:
+        with pytest.raises(ServiceBusy, match=f"^{LOGIN}: HTTP 503"):
+            await client.principal.authenticate_username_password("demo", "demo")
+    assert server.counts[LOGIN] == 1
+
+
+@virtual
+async def test_a_connection_that_breaks_during_a_login_is_said_to_be_the_logins() -> None:
+    """The error does not ask to look whether the call was applied without saying that the call was not sent."""
+    server = net_server()
+    server.intercept(LOGIN, lost_reply, times=None)
+    async with connected(server) as client:
+        with pytest.raises(ConnectionLost, match=r"^the login failed: ") as caught:
+            await start(client)
+        assert (caught.value.operation, caught.value.applied) == (LOGIN, "no")
+        with pytest.raises(ConnectionLost, match=r"^the login failed: (?!the login)"):
+            await start(client)
 
 
 # --- Tickets that the server refuses ----------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import re
 import traceback
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,6 +26,7 @@ from soapbatch import (
     BatchTaskState,
     Binding,
     Client,
+    ConnectionPool,
     DeadlineExceeded,
     EncodeError,
     Fault,
@@ -47,6 +49,7 @@ from soapbatch import (
 from soapbatch.auth import MemoryTicketStore, TicketStore
 from soapbatch.auth.credentials import Credentials, as_provider
 from soapbatch.auth.ticket_manager import IssuedTicket, TicketManager
+from soapbatch.online import SystemUser
 from soapbatch.operations import GET_BATCH_TASK_INFO
 from soapbatch.soap import build_response
 from soapbatch.testing import (
@@ -163,11 +166,8 @@ def frames(trace: TracebackType | None) -> Iterator[TracebackType]:
 
 
 def escape_text(value: object) -> str:
-    """Return the repr of a value; of one that is not yet complete, as in a constructor, only its type."""
-    try:
-        return repr(value)
-    except AttributeError:
-        return f"an incomplete {type(value)}"
+    """Return the repr of a value, which works also for one that is not yet complete, as in a constructor."""
+    return repr(value)
 
 
 def line_values(error: BaseException) -> str:
@@ -197,10 +197,20 @@ def attributes(error: BaseException) -> str:
     return "\n".join(shown)
 
 
+def stdlib_locals(error: BaseException) -> str:
+    """Return the standard library's traceback of `error` with locals, which fails if a repr does."""
+    shown = traceback.TracebackException.from_exception(error, capture_locals=True)
+    for link in (shown, shown.__cause__, shown.__context__):
+        if link is not None:  # the frames of this file hold the secret on purpose
+            link.stack[:] = [frame for frame in link.stack if not frame.filename.startswith(TESTS)]
+    return "".join(shown.format())
+
+
 every_look = pytest.mark.parametrize(
     "look",
     [
         pytest.param(lambda error: "".join(traceback.format_exception(error)), id="plain"),
+        pytest.param(stdlib_locals, id="traceback with locals"),
         pytest.param(rich_traceback, id="rich with locals"),
         pytest.param(line_values, id="cgitb"),
         pytest.param(attributes, id="attributes and pickle"),
@@ -223,6 +233,27 @@ def test_the_looks_show_what_there_is_to_show(look: Look) -> None:
 
 
 # --- Mistakes in setting up -------------------------------------------------------------------------------------
+
+
+PROXY = f"http://user:{WORD}@proxy.example:3128"
+WRONG_TYPES: dict[str, Any] = {
+    "bytes": BYTES,
+    "bytearray": bytearray(BYTES),
+    "a tuple": ("anna", PASSWORD),
+    "a list": ["anna", PASSWORD],
+    "a mapping": {"user": "anna", "password": PASSWORD},
+    "a set": {PASSWORD},
+}
+
+
+def client_with(name: str, kind: str) -> Client:
+    """Return a client with an argument of a wrong type. No local of this function holds it."""
+    return Client("https://h", **{name: WRONG_TYPES[kind]})
+
+
+def client_from_env_with(name: str, kind: str) -> Client:
+    """Return a client of an environment, with an argument of a wrong type."""
+    return Client.from_env({"SOAPBATCH_URL": "https://h"}, **{name: WRONG_TYPES[kind]})
 
 
 @every_look
@@ -253,6 +284,30 @@ def test_the_looks_show_what_there_is_to_show(look: Look) -> None:
         pytest.param(
             lambda: Client("https://localhost", ticket=TICKET, credentials=Implicit()), id="ticket and credentials"
         ),
+        *(
+            pytest.param(partial(client_with, name, kind), id=f"{name} as {kind}")
+            for name in ("ticket", "credentials", "application_token", "proxy")
+            for kind in WRONG_TYPES
+        ),
+        *(
+            pytest.param(partial(client_from_env_with, name, kind), id=f"from_env, {name} as {kind}")
+            for name in ("ticket", "credentials", "application_token")
+            for kind in WRONG_TYPES
+        ),
+        pytest.param(
+            lambda: Client.from_env({"SOAPBATCH_URL": "https://h"}, ticket=TICKET, application_token=7),
+            id="from_env, a ticket beside a mistake",
+        ),
+        pytest.param(lambda: Ticket(""), id="ticket empty"),
+        pytest.param(lambda: AccessToken(""), id="token empty"),
+        pytest.param(lambda: UsernamePassword("", PASSWORD), id="user empty"),
+        pytest.param(lambda: ConnectionPool(max_connections=0, proxy=PROXY), id="proxy beside a mistake"),
+        pytest.param(lambda: ConnectionPool(proxy=PROXY.replace("http", "htp")), id="proxy of an unknown kind"),
+        pytest.param(lambda: Client("https://h", proxy=PROXY.replace("http", "htp")), id="proxy of a client"),
+        pytest.param(
+            lambda: Client("https://h", proxy=PROXY, http_client=httpx.AsyncClient()), id="proxy beside a client"
+        ),
+        pytest.param(lambda: Client("h", proxy=PROXY), id="proxy beside no URL"),
         pytest.param(
             lambda: build_request("NoSuchOperation", {}, version=ServiceVersion.V88, ticket=TICKET),
             id="request of an unknown operation",
@@ -340,6 +395,70 @@ def test_a_mistake_does_not_show_the_secret(make: Callable[[], object], look: Lo
     assert WORD not in look(caught.value)
 
 
+@every_look
+@pytest.mark.parametrize("kind", WRONG_TYPES)
+@pytest.mark.parametrize("operation", ["password", "token", "generic", "pairs"])
+async def test_a_secret_of_a_wrong_type_does_not_show_in_a_call(kind: str, operation: str, look: Look) -> None:
+    """A login by hand with a secret that is no text is refused before it is sent, and does not show."""
+    if (kind, operation) == ("a mapping", "pairs"):
+        pytest.skip("pairs are a mapping")
+    async with Client("https://localhost", transport=httpx.MockTransport(_unreachable)) as client:
+        principal = client.principal
+        login: dict[str, Callable[[], Any]] = {
+            "password": lambda: principal.authenticate_username_password("anna", WRONG_TYPES[kind]),
+            "token": lambda: principal.authenticate_with_access_token(WRONG_TYPES[kind]),
+            "generic": lambda: principal.authenticate_generic({"pin": WRONG_TYPES[kind]}),
+            "pairs": lambda: principal.authenticate_generic(WRONG_TYPES[kind]),
+        }
+        with pytest.raises(UsageError) as caught:
+            await login[operation]()
+        assert WORD not in look(caught.value)
+
+
+def _unreachable(_: httpx.Request) -> httpx.Response:
+    raise AssertionError("a request was sent")
+
+
+@every_look
+async def test_the_password_of_a_proxy_in_the_environment_does_not_show(
+    look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy that the environment names, and that cannot be used, does not show its password."""
+    monkeypatch.setenv("HTTPS_PROXY", PROXY.replace("http", "htp"))
+    async with Client("https://localhost", ticket=TICKET) as client:
+        with pytest.raises(UsageError, match="HTTPS_PROXY") as caught:
+            await client.batch.get_batch_task_info(1)
+    assert WORD not in look(caught.value)
+
+
+def test_a_provider_has_a_repr_at_any_time() -> None:
+    """An object whose constructor has not come to its end shows what it has."""
+    for kind in (Ticket, UsernamePassword, AccessToken, Generic, SystemUser):
+        assert repr(kind.__new__(kind)) == f"{kind.__name__}(...)"
+    assert repr(UsernamePassword("anna", PASSWORD)) == "UsernamePassword(user='anna', password=Secret('***'))"
+
+
+# --- Loggers ----------------------------------------------------------------------------------------------------
+
+
+async def test_the_default_transport_has_no_loggers_but_ours(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever a server puts into its reason phrase and its headers, only logger `soapbatch` says anything."""
+    caplog.set_level(logging.DEBUG)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 500 {TICKET}\r\nX-Echo: {TICKET}\r\nContent-Length: 0\r\n\r\n".encode())
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with Client(url, ticket=TICKET, proxy=url.replace("//", f"//user:{WORD}@")) as client:
+            with pytest.raises(HttpError) as caught:
+                await client.batch.stop_batch_job(1)
+    assert WORD not in f"{caught.value!r}{caplog.text}"
+    assert {record.name.split(".")[0] for record in caplog.records} <= {"soapbatch", "asyncio"}
+
+
 @pytest.mark.parametrize("start", [0, 100, 179, 190, 199, 200])
 async def test_the_message_of_a_failed_job_is_masked_before_it_is_cut(start: int) -> None:
     """A token that crosses the 200th character of a job's result does not show in JobFailed, not even in part."""
@@ -351,7 +470,7 @@ async def test_the_message_of_a_failed_job_is_masked_before_it_is_cut(start: int
         with pytest.raises(JobFailed) as caught:
             await client.jobs.attach(42).wait(timeout=5)
     assert "eyJ" not in str(caught.value)
-    shown = str(caught.value).removeprefix("task 42 failed: ")
+    shown = str(caught.value).partition(" failed: ")[2]
     assert len(shown) == 200
     assert shown.startswith("x" * start)
 

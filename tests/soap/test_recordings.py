@@ -304,7 +304,7 @@ spyne11/soap12/stop_unknown                       | STOP   | Fault Client.SoapEr
 spyne11/soap12/system_info                        | SYSTEM | Fault Client.SoapError, applied unknown
 spyne11/soap12/token                              | TOKEN  | Fault Client.SoapError, applied unknown
 spyne11/soap12/update_unknown                     | UPDATE | Fault Client.SoapError, applied unknown
-"""  # noqa: E501 - a table
+"""
 NAMES = {
     "GET": "GetBatchTaskInfo",
     "LIST": "GetBatchTaskInfosByNameAndState",

@@ -226,6 +226,7 @@ AFTER: Final[Mapping[str, Fault]] = {
     "chunked-cut": _changed(
         lambda s, h, body: formatted(s, {**h, "Transfer-Encoding": "chunked"}, _chunked(body)[:-9]), keep=False
     ),
+    "bad-head": _changed(lambda *answer: formatted(*answer).replace(b"\r\n", b"\r\nwords of some plugin\r\n", 1)),
     "not-http": _changed(lambda *_: b"SSH-2.0-OpenSSH_9.7\r\n", keep=False),
     "slow-drip": _drip,
     "100": _informed(100),
@@ -256,7 +257,7 @@ FAULTS: Final = (*sorted(SERVER), *sorted(BEFORE), *DURING, *AFTER)
 
 
 class Authority:
-    """A certificate authority of its own, and contexts for both ends of a TLS connection to 127.0.0.1.
+    """A certificate authority of its own, and contexts for both ends of a TLS connection to this machine.
 
     Attributes:
         client: a context that trusts it.
@@ -274,8 +275,9 @@ class Authority:
         """Return what a server shows whose fault is `fault`."""
         issuer = trustme.CA() if fault == "tls-unknown-ca" else self._ca
         past = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
+        names = ["elsewhere.example"] if fault == "tls-wrong-name" else ["127.0.0.1", "::1", "crm.example.com"]
         certificate = issuer.issue_cert(
-            "elsewhere.example" if fault == "tls-wrong-name" else "127.0.0.1",
+            *names,
             not_after=past if fault == "tls-expired" else None,
         )
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -295,8 +297,16 @@ class FaultServer:
         accepted: how many there ever were.
     """
 
-    def __init__(self, upstream: Upstream = echo, *, fault: str = "none", authority: Authority | None = None) -> None:
+    def __init__(
+        self,
+        upstream: Upstream = echo,
+        *,
+        fault: str = "none",
+        authority: Authority | None = None,
+        host: str = "127.0.0.1",
+    ) -> None:
         """Serve `upstream`, with `fault` in every request that has none by plan; `authority` makes it TLS."""
+        self._host = host
         self._upstream = upstream
         self._fault = fault
         self._authority = authority
@@ -313,7 +323,8 @@ class FaultServer:
     @property
     def url(self) -> str:
         """The base URL, without a slash at its end."""
-        return f"{'http' if self._authority is None else 'https'}://127.0.0.1:{self._port}"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{'http' if self._authority is None else 'https'}://{host}:{self._port}"
 
     def times(self, action: str) -> int:
         """Return how many requests of this SOAP action arrived, in full or in part."""
@@ -322,7 +333,7 @@ class FaultServer:
     async def __aenter__(self) -> Self:
         """Start to listen, unless the fault is to refuse."""
         context = None if self._authority is None else self._authority.server(self._fault)
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=context)
+        self._server = await asyncio.start_server(self._accept, self._host, 0, ssl=context)
         self._port = self._server.sockets[0].getsockname()[1]
         if self._fault == "refuse":
             self.refuse()
@@ -393,12 +404,18 @@ class ProxyServer:
 
     Attributes:
         seen: the request lines.
-        headers: the heads, whole.
+        heads: the heads, whole.
+        connections: how many are open.
     """
 
-    def __init__(self, refusal: bytes = b"") -> None:
-        """Make a proxy; with `refusal`, it answers every CONNECT so."""
+    def __init__(self, refusal: bytes = b"", *, connected: bytes = b"", authority: Authority | None = None) -> None:
+        """Make a proxy; with `refusal`, it answers every CONNECT so; with `authority`, it speaks TLS itself.
+
+        `connected`: what it answers to a CONNECT that it follows.
+        """
         self._refusal = refusal
+        self._connected = connected or b"HTTP/1.1 200 Connected\r\n\r\n"
+        self._authority = authority
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.seen: list[str] = []
@@ -410,9 +427,15 @@ class ProxyServer:
         assert self._server is not None
         return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._tasks)
+
     async def __aenter__(self) -> Self:
         """Start to listen."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        context = None if self._authority is None else self._authority.server("none")
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=context)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -428,31 +451,102 @@ class ProxyServer:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        other = None
+        others: list[asyncio.StreamWriter] = []
         try:
-            head = await reader.readuntil(b"\r\n\r\n")
-            self.heads.append(head.decode())
-            self.seen.append(head.decode().partition("\r\n")[0])
-            method, target, _ = self.seen[-1].split(" ")
-            place = target if method == "CONNECT" else target.partition("://")[2].partition("/")[0]
-            if method == "CONNECT" and self._refusal:
-                writer.write(self._refusal)
-                return
-            there, other = await asyncio.open_connection(*place.split(":"))
-            if method == "CONNECT":
-                writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
-            else:
-                other.write(head.replace(target.encode(), target.partition(place)[2].encode() or b"/", 1))
-            await asyncio.gather(_pump(reader, other), _pump(there, writer))
+            await self._serve(reader, writer, others)
         except (OSError, EOFError):
             pass
         except asyncio.CancelledError:
             writer.transport.abort()
         finally:
             self._tasks.discard(task)
-            for end in (writer, other):
-                if end is not None:
-                    end.close()
+            for end in (writer, *others):
+                end.close()
+
+    async def _serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, others: list[asyncio.StreamWriter]
+    ) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        self.heads.append(head.decode())
+        self.seen.append(head.decode().partition("\r\n")[0])
+        method, target, _ = self.seen[-1].split(" ")
+        place = target if method == "CONNECT" else target.partition("://")[2].partition("/")[0]
+        if method == "CONNECT" and self._refusal:
+            writer.write(self._refusal)
+            return
+        there, other = await _open(place)
+        others.append(other)
+        if method == "CONNECT":
+            writer.write(self._connected)
+        else:
+            other.write(head.replace(target.encode(), target.partition(place)[2].encode() or b"/", 1))
+        await asyncio.gather(_pump(reader, other), _pump(there, writer))
+
+
+class SocksServer(ProxyServer):
+    """A SOCKS5 proxy (RFC 1928) that sends each reply a byte at a time, unless it misbehaves to order.
+
+    Attributes:
+        seen: where it was asked to connect.
+        login: user and password that it was given.
+    """
+
+    def __init__(
+        self, *, method: bytes = b"\0", status: bytes = b"\0", answer: Mapping[str, bytes] | None = None
+    ) -> None:
+        """Ask for the login `method` (2: a password), answer a login or a connection with `status`.
+
+        `answer`: replies of another kind, by step ("method", "login", "connect"); b"" closes the connection.
+        """
+        super().__init__()
+        self._method = method
+        self._status = status
+        self._answer = answer or {}
+        self.login: tuple[bytes, bytes] | None = None
+
+    async def _reply(self, writer: asyncio.StreamWriter, step: str, data: bytes) -> None:
+        """Send a reply a byte at a time; or what was ordered instead, at once, and end the connection."""
+        if step in self._answer:
+            writer.write(self._answer[step])
+            raise EOFError
+        for at in range(len(data)):
+            writer.write(data[at : at + 1])
+            await writer.drain()
+            await asyncio.sleep(0.001)
+
+    async def _serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, others: list[asyncio.StreamWriter]
+    ) -> None:
+        _, count = await reader.readexactly(2)
+        await reader.readexactly(count)
+        await self._reply(writer, "method", b"\x05" + self._method)
+        if self._method == b"\2":
+            user = await reader.readexactly((await reader.readexactly(2))[1])
+            self.login = user, await reader.readexactly((await reader.readexactly(1))[0])
+            await self._reply(writer, "login", b"\x01" + self._status)
+        *_, kind = await reader.readexactly(4)
+        size = {1: 4, 4: 16}.get(kind) or (await reader.readexactly(1))[0]
+        raw = await reader.readexactly(size)
+        host = {
+            1: lambda: socket.inet_ntop(socket.AF_INET, raw),
+            4: lambda: f"[{socket.inet_ntop(socket.AF_INET6, raw)}]",
+        }
+        place = f"{host.get(kind, raw.decode)()}:{int.from_bytes(await reader.readexactly(2), 'big')}"
+        self.seen.append(place)
+        reply = b"\x05" + self._status + b"\0\x03\x09localhost\0\0"
+        if self._status != b"\0" or "connect" in self._answer:
+            await self._reply(writer, "connect", reply)
+            return
+        there, other = await _open(place)
+        others.append(other)
+        await self._reply(writer, "connect", reply)
+        await asyncio.gather(_pump(reader, other), _pump(there, writer))
+
+
+async def _open(place: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to `host:port`."""
+    host, _, port = place.rpartition(":")
+    return await asyncio.open_connection(host.strip("[]"), port)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -5,20 +5,23 @@ import contextlib
 import functools
 import inspect
 import types
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 import attrs
 import httpx
 
-from soapbatch import BatchTaskInfo, Client, Retries
+from soapbatch import BatchTaskInfo, Binding, Client, Retries
 from soapbatch.jobs.job import Job
-from soapbatch.testing import Answer, Call, Interceptor, NetServer, run_virtual
+from soapbatch.testing import Answer, Call, Interceptor, NetServer, TaskStore, run_virtual
 from soapbatch.testing.interceptors import Proceed
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+ChangeList: TypeAlias = Callable[[Iterator[BatchTaskInfo], Mapping[str, Any]], Iterable[BatchTaskInfo]]
+"""Takes the tasks that a list would show, and the list's filters; returns the tasks that the list shows."""
 
 EPOCH = datetime(2024, 5, 1, tzinfo=UTC)
 ONCE = Retries(attempts=1)
@@ -51,7 +54,18 @@ class World:
 
     def tasks(self) -> list[BatchTaskInfo]:
         """Return every task that the server has."""
-        return list(self.server.tasks.find())
+        return list(TaskStore.find(self.server.tasks))
+
+    def change_lists(self, change: ChangeList) -> None:
+        """Let lists show what `change` makes of the tasks. `tasks` still returns every task."""
+        store = self.server.tasks
+        find = store.find
+
+        def find_changed(**filters: Any) -> Iterator[BatchTaskInfo]:
+            return iter(list(change(find(**filters), filters)))
+
+        kind = type("ChangedStore", (type(store),), {"__slots__": (), "find": staticmethod(find_changed)})
+        store.__class__ = kind  # a subclass of its own class
 
     def state(self, job: Job) -> object:
         """Return the state of a job on the server; None: the server does not know it."""
@@ -65,7 +79,9 @@ async def world() -> AsyncGenerator[World]:
     server = NetServer(clock=asyncio.get_running_loop().time, epoch=EPOCH)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(server)) as http:
         ticket = server.tickets.issue()
-        async with Client("http://127.0.0.1", ticket=ticket, http_client=http, retries=ONCE) as client:
+        async with Client(
+            "http://127.0.0.1", ticket=ticket, binding=Binding.DOCUMENTED, http_client=http, retries=ONCE
+        ) as client:
             yield World(server, http, client)
 
 

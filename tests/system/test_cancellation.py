@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import gc
+import sys
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 
-from soapbatch.system.cancellation import cancel_and_wait, run_to_completion, wait_until_done
+from soapbatch.system.cancellation import cancel_and_wait, closing_inside, run_to_completion, wait_until_done
 
 
 class Work:
@@ -177,3 +179,55 @@ async def test_tasks_are_cancelled_and_waited_for() -> None:
     await settle()
     assert complaints == []
     await cancel_and_wait([])
+
+
+# --- Generators inside of generators --------------------------------------------------------------------------------
+
+
+async def numbers(closed: list[str]) -> AsyncGenerator[int, None]:
+    """Count, and take a turn of the loop to close."""
+    try:
+        for number in range(3):
+            yield number
+    finally:
+        await asyncio.sleep(0)
+        closed.append("inner")
+
+
+async def doubled(closed: list[str]) -> AsyncGenerator[int, None]:
+    """Yield what another generator yields, doubled."""
+    try:
+        async with closing_inside(numbers(closed)) as inner:
+            async for number in inner:
+                yield 2 * number
+    finally:
+        closed.append("outer")
+
+
+async def test_a_generator_inside_is_iterated_and_closed() -> None:
+    """Every item passes, and the inner generator is closed before the outer one, early or at its end."""
+    closed: list[str] = []
+    assert [number async for number in doubled(closed)] == [0, 2, 4]
+    assert closed == ["inner", "outer"]
+    async with contextlib.aclosing(doubled(closed)) as outer:
+        assert await anext(outer) == 0
+    assert closed == ["inner", "outer"] * 2
+    async with closing_inside(numbers(closed)) as never_started:
+        assert never_started is not None
+    assert closed == ["inner", "outer"] * 2
+
+
+def test_a_loop_that_ends_closes_a_generator_inside_once() -> None:
+    """A loop that ends while both are suspended closes the outer one, which closes the inner one."""
+    closed: list[str] = []
+    reported: list[object] = []
+    held: list[object] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+        held.append(outer := doubled(closed))
+        assert await anext(outer) == 0
+        assert sys.get_asyncgen_hooks().firstiter is not None
+
+    asyncio.run(main())
+    assert (reported, closed) == ([], ["inner", "outer"])

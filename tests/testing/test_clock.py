@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from soapbatch import UsageError
-from soapbatch.testing import ManualClock, VirtualTimeLoop, run_virtual
+from soapbatch import ALL_ASSOCIATES, BatchTaskState, OperationFailed, UsageError
+from soapbatch.testing import ManualClock, NetServer, VirtualTimeLoop, run_virtual
 from soapbatch.testing.clock import MAX_TURNS, WallClock
+from tests.support.clients import in_process, virtual
 
 DAY = 24 * 3600.0
 
@@ -24,6 +25,75 @@ def test_a_manual_clock_moves_when_it_is_advanced() -> None:
     with pytest.raises(UsageError, match="does not go back"):
         clock.advance(-1.0)
     assert clock() == 7.5
+
+
+@virtual
+async def test_a_wait_that_nobody_advances_the_clock_for_fails() -> None:
+    """The error says what the server's clock shows, which task was waited for, and what would let it end."""
+    clock = ManualClock(60.0)
+    server = NetServer(clock=clock)
+    server.define_job("Export", duration=1800)
+    async with in_process(server) as client:
+        job = await client.jobs.start("Export")
+        started = asyncio.get_running_loop().time()
+        with pytest.raises(OperationFailed, match=r"the ManualClock of the embedded server stands at 60 s") as caught:
+            await job.wait()
+        assert 5 <= asyncio.get_running_loop().time() - started < 15
+        assert "while task 1, Export, was read for more than 5 s" in str(caught.value)
+        assert "The task is New and ends after clock.advance(1803)" in str(caught.value)
+        clock.advance(1803)
+        assert (await job.wait()).state is BatchTaskState.SUCCEEDED
+
+
+@virtual
+async def test_waits_on_lists_fail_too() -> None:
+    """Many waits at once read lists; they learn the same."""
+    server = NetServer(clock=ManualClock())
+    server.define_job("Export", duration=1800)
+    async with in_process(server) as client:
+        jobs = [await client.jobs.start("Export") for _ in range(5)]
+        waits = await asyncio.gather(*(job.wait() for job in jobs), return_exceptions=True)
+    assert [type(error) for error in waits] == [OperationFailed] * 5
+    assert all("stands at 0 s" in str(error) for error in waits)
+
+
+@virtual
+async def test_reads_are_free_where_nobody_waits() -> None:
+    """Tasks that have ended, tasks that never end, other operations and quick readings are never refused."""
+    clock = ManualClock()
+    server = NetServer(clock=clock)
+    server.define_job("Export", output=lambda: iter([b"a", b"b"]))
+    async with in_process(server) as client:
+        await client.jobs.start("Export")
+        for _ in range(100):
+            assert await client.batch.get_batch_task_info(1)  # no time passes for the reader
+        endless = await client.jobs.start("EndlessBatchPlugin")
+        clock.advance(3600)
+        for _ in range(10):
+            await asyncio.sleep(10)
+            assert await client.batch.get_batch_task_info(1)
+            assert await client.batch.get_batch_task_info(endless.id)
+            assert len(await client.batch.get_batch_task_infos_by_associates(ALL_ASSOCIATES)) == 2
+            assert await client.blob.get_output_from_batch(1) == b"ab"
+
+
+@virtual
+async def test_patience_can_be_longer() -> None:
+    """A clock may be waited for as long as a test wants; each advance begins anew."""
+    clock = ManualClock(patience=math.inf)
+    server = NetServer(clock=clock)
+    server.define_job("Export", duration=1e6)
+    async with in_process(server) as client:
+        job = await client.jobs.start("Export")
+        for _ in range(10):
+            await asyncio.sleep(600)
+            await client.batch.get_batch_task_info(job.id)
+        clock.patience = 25.0
+        for _ in range(10):
+            clock.advance(1)
+            for _ in range(3):
+                await asyncio.sleep(8)
+                await client.batch.get_batch_task_info(job.id)
 
 
 def test_a_wall_clock_turns_seconds_into_dates() -> None:

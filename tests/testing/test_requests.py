@@ -1,6 +1,7 @@
 """The forms of request that each personality accepts and refuses, and the form of the answers."""
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from soapbatch.testing.handlers import HANDLERS
 from tests.support.raw_client import BINDINGS, PAIRS, RawClient, arguments_for, raw_client
 
 LENIENT, STRICT_11, STRICT_12 = Personality.LENIENT, Personality.STRICT_SOAP11, Personality.STRICT_SOAP12
-PERSONALITIES = tuple(Personality)
-ACCEPTED = [(personality, binding) for personality in Personality for binding in Binding]
+PERSONALITIES = (LENIENT, STRICT_11, STRICT_12)
+ACCEPTED = [(personality, binding) for personality in PERSONALITIES for binding in Binding]
 ACCEPTED = [pair for pair in ACCEPTED if pair[0] is LENIENT or pair[0].name.endswith(pair[1].name)]
 BATCH = "/Remote/Services88/Batch.svc"
 MARKS = {
@@ -350,12 +351,77 @@ async def test_an_operation_of_a_newer_version_is_an_unknown_action() -> None:
         "/Remote/Services87/BLOB.svc",
         "/Services88/Batch.svc",
         "/Remote/Services88/Batch.svc/",
-        "/remote/services88/batch.svc",
     ],
 )
 async def test_unknown_paths(path: str) -> None:
     """The server answers 404 at every path that is not the endpoint of an agent in a version that has the agent."""
     assert (await send(raw_client(), {"path": path})).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("operation", "arguments", "ticket", "binding", "expected"),
+    [
+        ("GetSystemInfo", {}, None, Binding.DOCUMENTED, Binding.SOAP12),
+        ("GetBatchTaskInfo", {"id": 1}, None, Binding.DOCUMENTED, Binding.DOCUMENTED),
+        ("GetBatchTaskInfo", {"id": 1}, "7T:x", Binding.DOCUMENTED, Binding.DOCUMENTED),
+        ("GetBatchTaskInfo", {"id": 1}, "7T:x", Binding.SOAP12, Binding.SOAP12),
+    ],
+    ids=["neither", "types alone", "blocks and types", "a Header"],
+)
+async def test_what_is_taken_for_the_documented_form(
+    operation: str, arguments: dict[str, object], ticket: str | None, binding: Binding, expected: Binding
+) -> None:
+    """A SOAP 1.2 request without a Header is documented if blocks stand beside the Body, or arguments have a type."""
+    client = raw_client()
+    request = build_request(operation, arguments, version=ServiceVersion.V88, binding=binding, ticket=ticket)
+    answer = await client.send(request.path, request.body, dict(request.headers))
+    assert client.server.calls[0].binding is expected
+    assert (b"xsi:type" in answer.content or b"SOAP-ENV" in answer.content) is (expected is Binding.DOCUMENTED)
+
+
+async def test_plain_soap_12_without_a_header_gets_plain_soap_12() -> None:
+    """A foreign client that sends no Header, as it has nothing to put there, gets an answer that it can read."""
+    client = raw_client()
+    body = (
+        f'<e:Envelope xmlns:e="{SOAP12_ENVELOPE}"><e:Body><GetSystemInfo'
+        ' xmlns="http://www.superoffice.net/ws/crm/NetServer/Services88"/></e:Body></e:Envelope>'
+    )
+    headers = {"Content-Type": "application/soap+xml"}
+    answer = await client.send("/Remote/Services88/SoPrincipal.svc", body.encode(), headers)
+    assert f'<s:Envelope xmlns:s="{SOAP12_ENVELOPE}"'.encode() in answer.content
+    assert b"<Succeeded>true</Succeeded>" in answer.content
+
+
+@pytest.mark.parametrize(
+    ("content_type", "expected"),
+    [
+        ("text/xml;" + " charset*0=u;" * 8000, "runs"),
+        ("text/xml" + ";" * 60_000, "runs"),
+        ("TEXT/XML ; charset=utf-8", "runs"),
+        ("text/xml " * 8000, "empty 415"),
+        ("", "empty 415"),
+    ],
+    ids=["many parameters", "many semicolons", "capitals", "no media type", "empty"],
+)
+async def test_a_content_type_is_read_in_no_time(content_type: str, expected: str) -> None:
+    """However long it is and whatever it holds, the header is read at once, by its media type and its action alone."""
+    begun = time.perf_counter()
+    assert summary(await send(raw_client(), {"headers": {"Content-Type": content_type}})) == expected
+    assert time.perf_counter() - begun < 1
+
+
+@pytest.mark.parametrize("path", [BATCH.lower(), BATCH.upper(), "/Cust1/remote/SERVICES88/batch.Svc"])
+async def test_paths_may_be_in_any_case(path: str) -> None:
+    """The server takes paths in upper and lower case, as IIS does."""
+    assert summary(await send(raw_client(), {"path": path})) == "runs"
+
+
+async def test_an_old_server_has_no_new_versions() -> None:
+    """The server answers 404 at the paths of versions that are newer than its own."""
+    client = raw_client(NetServer(version=ServiceVersion.V85))
+    assert (await send(client, {})).status_code == 404
+    assert (await client.send("/Remote/Services86/Batch.svc?wsdl", method="GET")).status_code == 404
+    assert (await client.send("/Remote/Services85/Batch.svc?wsdl", method="GET")).status_code == 200
 
 
 async def test_paths_may_have_a_prefix() -> None:

@@ -1,17 +1,18 @@
 """The client and the embedded server together: every operation, each personality, and a day of virtual time."""
 
 import asyncio
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import httpx
 import pytest
 
 from soapbatch import BatchTaskInfo, BatchTaskState, Binding, Client, ServiceVersion, Ticket, UsernamePassword
-from soapbatch.errors import ConnectionLost
+from soapbatch.errors import AccessDenied, ConnectionLost, Fault, OperationFailed
 from soapbatch.model.services import BATCH, BLOB, SO_PRINCIPAL
 from soapbatch.operations import OPERATIONS
 from soapbatch.testing import DEMO_USER, ManualClock, NetServer, Personality, answering, lost_reply, run_virtual, serve
+from tests.support.clients import in_process
 from tests.support.raw_client import arguments_for, raw_client
 
 DAY_IN_MINUTES = 24 * 60
@@ -22,6 +23,7 @@ ACCEPTED = [
     (Personality.LENIENT, Binding.SOAP12),
     (Personality.STRICT_SOAP11, None),
     (Personality.STRICT_SOAP11, Binding.SOAP11),
+    (Personality.STRICT_SOAP12, None),
     (Personality.STRICT_SOAP12, Binding.SOAP12),
 ]
 
@@ -36,7 +38,13 @@ async def test_the_client_runs_every_operation(personality: Personality, binding
     called: dict[str, Any] = {}
     async with (
         serve(server) as base_url,
-        Client(base_url, credentials=Ticket(server.tickets.issue()), binding=binding, allow_insecure=True) as client,
+        Client(
+            base_url,
+            credentials=Ticket(server.tickets.issue()),
+            application_token="app",  # without a block or an argument, the documented form looks like plain SOAP 1.2
+            binding=binding,
+            allow_insecure=True,
+        ) as client,
     ):
         agents = {BATCH: client.batch, SO_PRINCIPAL: client.principal, BLOB: client.blob}
         for name, operation in OPERATIONS.items():
@@ -44,13 +52,57 @@ async def test_the_client_runs_every_operation(personality: Personality, binding
             called[name] = await getattr(agents[operation.agent], operation.python_name)(**arguments)
     assert {call.operation for call in server.calls} == OPERATIONS.keys()
     assert {call.outcome for call in server.calls} == {"succeeded"}
-    is_strict_11 = personality is Personality.STRICT_SOAP11
-    expected = binding or (Binding.SOAP11 if is_strict_11 else Binding.DOCUMENTED)
+    found = {Personality.STRICT_SOAP11: Binding.SOAP11, Personality.STRICT_SOAP12: Binding.SOAP12}
+    expected = binding or found.get(personality, Binding.DOCUMENTED)
     assert {call.binding for call in server.calls} == {expected}
-    assert server.requests == len(server.calls) + (binding is None and is_strict_11)
+    assert server.requests == len(server.calls) + (0 if binding else [*Binding].index(expected))
     assert called["GetOutputFromBatch"] == b"output"
     assert [info.name for info in called["GetAllBatchTaskInfosByName"]]
     assert called["StopBatchJob"] is False
+
+
+async def test_any_host_will_do_in_process() -> None:
+    """In the same process no address is needed: `http://test` takes a password without a word about encryption."""
+    server = NetServer()
+    for transport in (httpx.ASGITransport(server), httpx.ASGITransport(server)):
+        credentials = UsernamePassword("demo", "demo")
+        async with Client("http://test", credentials=credentials, transport=transport) as client:
+            assert await client.batch.get_batch_task_info(42) is None
+    assert server.tickets.logins == 2
+
+
+@pytest.mark.parametrize("failures", ["header", "fault", "401"])
+async def test_every_failure_has_three_forms(failures: Literal["header", "fault", "401"]) -> None:
+    """An operation that fails is an OperationFailed, a Fault or an empty 401, whatever it fails for."""
+    expected = {"header": OperationFailed, "fault": Fault, "401": AccessDenied}[failures]
+    server = NetServer(failures=failures)
+    async with in_process(server) as client:
+        with pytest.raises(expected) as caught:
+            await client.batch.stop_batch_job(42)
+        with pytest.raises(expected):
+            await client.batch.start_batch_job(BatchTaskInfo(name="Unknown"))
+    if isinstance(caught.value, OperationFailed | Fault):
+        assert caught.value.error_type == "SoEntityNotFoundException"
+
+
+def test_a_reset_leaves_nothing() -> None:
+    """After a reset the server is as it was made, but for the changes that are asked for."""
+    server = NetServer(failures="fault", users=[attrs.evolve(DEMO_USER, name="ann")])
+    server.define_job("Export")
+    ticket = server.tickets.issue()
+    server.tasks.add(BatchTaskInfo(name="Export"))
+    server.intercept(None, lost_reply)
+    server.requests = 3
+    server.failures = "401"
+    server.reset(version=ServiceVersion.V85)
+    assert (server.failures, server.version, server.requests) == ("fault", ServiceVersion.V85, 0)
+    assert "Export" not in server.tasks.jobs
+    assert server.tasks.read(1) is None
+    assert server.tickets.expires(ticket) is None
+    assert server.unused_interceptors() == []
+    assert server.tickets.by_password("ann", "demo").authentication_succeeded
+    server.reset()
+    assert server.version is None
 
 
 def test_a_day_passes_at_once() -> None:
@@ -65,6 +117,7 @@ def test_a_day_passes_at_once() -> None:
                 "http://localhost",
                 credentials=UsernamePassword("demo", "demo"),
                 version=ServiceVersion.V86,
+                binding=Binding.DOCUMENTED,
                 http_client=http,
             ) as client,
         ):
@@ -89,7 +142,9 @@ def test_the_client_handles_interceptors() -> None:
         server = NetServer(clock=loop.time)
         async with (
             httpx.AsyncClient(transport=httpx.ASGITransport(server)) as http,
-            Client("http://localhost", ticket=server.tickets.issue(), http_client=http) as client,
+            Client(
+                "http://localhost", ticket=server.tickets.issue(), binding=Binding.DOCUMENTED, http_client=http
+            ) as client,
         ):
             server.intercept("StartBatchJob", lost_reply)
             with pytest.raises(ConnectionLost) as caught:

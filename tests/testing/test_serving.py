@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,7 +11,7 @@ import pytest
 
 from soapbatch import BatchTaskInfo, BatchTaskState, UsageError
 from soapbatch.model.batch import ALL_ASSOCIATES
-from soapbatch.testing import Call, Interceptor, NetServer, cut_reply, lost_reply, lost_request, serve
+from soapbatch.testing import Call, Interceptor, NetServer, cut_reply, lost_reply, lost_request, serve, serve_in_thread
 from soapbatch.testing.interceptors import Proceed
 from soapbatch.testing.responses import Answer
 from tests.support.raw_client import RawClient, raw_client
@@ -97,6 +98,21 @@ async def test_a_port_serves_one_server() -> None:
 async def test_uvicorn_comes_with_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without uvicorn, the error names the extra to install."""
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    with pytest.raises(UsageError, match=r"soapbatch\[demo\]"):
+    with pytest.raises(UsageError, match=r"soapbatch\[testing\]"):
         async with serve(NetServer()):
             pass
+
+
+def test_a_server_may_have_a_thread() -> None:
+    """Programs without an event loop reach it, and it ends with the block; an error is raised in the caller."""
+    server = NetServer()
+    with serve_in_thread(server) as base_url:
+        for _ in range(2):
+            assert httpx.get(f"{base_url}/Remote/Services88/Batch.svc?wsdl", trust_env=False).status_code == 200
+        port = int(base_url.rpartition(":")[2])
+        with pytest.raises(UsageError, match="Address already in use"), serve_in_thread(NetServer(), port=port):
+            pass
+    assert server.requests == 2
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(base_url, trust_env=False)
+    assert not [thread for thread in threading.enumerate() if "NetServer" in thread.name]

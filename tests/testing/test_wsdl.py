@@ -1,6 +1,8 @@
 """zeep, an independent client, runs every operation over a socket, with nothing but the embedded server's own WSDL."""
 
 import asyncio
+import shutil
+import subprocess
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -413,3 +415,27 @@ def test_responses_are_valid_by_the_servers_schema() -> None:
         body = build_response(OPERATIONS["GetSystemInfo"], info, version=version, binding=Binding.SOAP11)
         answer = etree.fromstring(body)[-1][0]
         schema_of(SO_PRINCIPAL, version).assertValid(etree.ElementTree(answer))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_wsimport_takes_it(tmp_path: Path) -> None:
+    """The importer of JAX-WS, which is strict, makes Java classes of each WSDL without an error."""
+    wsimport = shutil.which("wsimport")
+    if wsimport is None:
+        pytest.skip("wsimport is not installed: since Java 11 it comes with JAX-WS (Debian: jaxws), not with Java")
+    version = ServiceVersion.V88
+    for agent in AGENTS:
+        folder = tmp_path / agent.name
+        folder.mkdir()
+        file = folder / "service.wsdl"
+        file.write_bytes(wsdl(agent, version, operations_of(agent, version), "http://localhost/"))
+        command = [wsimport, "-Xnocompile", "-d", str(folder), str(file)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)  # noqa: S603 - wsimport
+        said = done.stdout + done.stderr
+        assert (done.returncode, "[ERROR]" in said) == (0, False), said
+        # wsimport says this of the published WSDL too: an import inside of a WSDL has no location.
+        assert all(
+            "src-resolve: Cannot resolve the name" in line for line in said.splitlines() if "[WARNING]" in line
+        ), said
+        assert len(list(folder.rglob("*.java"))) > len(operations_of(agent, version))

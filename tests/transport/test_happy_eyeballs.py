@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from soapbatch.transport.happy_eyeballs import dial
+from soapbatch.transport.happy_eyeballs import connect
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 
@@ -82,7 +82,7 @@ async def test_the_first_address_that_answers(
 ) -> None:
     """Addresses are tried in turn, the next as soon as one fails or takes long; one socket is open in the end."""
     addresses = Addresses(monkeypatch, *hosts)
-    sock = await dial("host", 80)
+    sock = await connect("host", 80)
     await settled()
     assert addresses.tried == tried
     assert addresses.open() == [sock]
@@ -93,11 +93,11 @@ async def test_the_first_address_that_answers(
 async def test_a_slow_address_may_still_win(monkeypatch: pytest.MonkeyPatch) -> None:
     """An address that was overtaken is not given up until another has answered."""
     addresses = Addresses(monkeypatch, (V4, "slow"), (V4, "silent"))
-    dialing = asyncio.create_task(dial("host", 80))
+    connecting = asyncio.create_task(connect("host", 80))
     while len(addresses.tried) < 2:  # noqa: ASYNC110 - what is waited for has no event
         await asyncio.sleep(0.001)
     addresses.answer.set()
-    sock = await dialing
+    sock = await connecting
     await settled()
     assert addresses.open() == [sock] == addresses.made[:1]
     sock.close()
@@ -107,7 +107,7 @@ async def test_no_address_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """If all fail, the error of the first says why, and no socket stays open."""
     addresses = Addresses(monkeypatch, (V6, "refused 1"), (V4, "refused 2"))
     with pytest.raises(ConnectionRefusedError, match="refused 1"):
-        await dial("host", 80)
+        await connect("host", 80)
     assert addresses.open() == []
 
 
@@ -115,7 +115,7 @@ async def test_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
     """A name without any address is as good as one that is not known."""
     Addresses(monkeypatch)
     with pytest.raises(socket.gaierror, match="no address"):
-        await dial("host", 80)
+        await connect("host", 80)
 
 
 @pytest.mark.parametrize(
@@ -133,17 +133,35 @@ async def test_cancelling_leaves_no_socket(hosts: list[tuple[int, str]], monkeyp
     cancelled = 0
     for turns in range(30):
         addresses = Addresses(monkeypatch, *hosts)
-        dialing = asyncio.create_task(dial("host", 80))
+        connecting = asyncio.create_task(connect("host", 80))
         for _ in range(turns):
             await asyncio.sleep(0 if turns < 20 else 0.001)
         addresses.answer.set()
-        dialing.cancel()
-        await asyncio.wait([dialing])
-        if dialing.cancelled():
+        connecting.cancel()
+        await asyncio.wait([connecting])
+        if connecting.cancelled():
             cancelled += 1
         else:
-            dialing.result().close()
+            connecting.result().close()
         await settled()
         assert asyncio.all_tasks() == tasks
         assert addresses.open() == []
     assert cancelled > 2
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_an_address_needs_no_resolver(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An IP address is read at once: the threads that look up names may be busy."""
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", None)
+    server = await asyncio.start_server(lambda _, writer: writer.close(), host, 0)
+    async with server:
+        sock = await connect(host, server.sockets[0].getsockname()[1])
+        assert sock.getpeername()[0] == host
+        sock.close()
+        await asyncio.sleep(0.01)
+
+
+async def test_a_name_that_no_host_has() -> None:
+    """A host name that breaks the rules for names is as good as one that is not known."""
+    with pytest.raises(socket.gaierror, match="not a name of a host"):
+        await connect(f"{'x' * 64}.example", 80)

@@ -1,426 +1,306 @@
-"""The port: the decoded body, the mapping of foreign exceptions, and the adapter for a handed-in httpx client."""
+"""One envelope through any transport of httpx: faults, headers, bodies, clients that somebody hands in, closing."""
 
 import asyncio
-import gzip
-import inspect
-import socket
+import contextlib
 import ssl
-import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
-import aiohttp
-import anyio
-import h11
-import httpcore
 import httpx
+import httpx2
 import pytest
-from hypothesis import given, strategies as st
 
 from soapbatch.errors import (
     ClientClosed,
     ConnectFailed,
     ConnectionLost,
-    DeadlineExceeded,
     LimitExceeded,
+    ProtocolError,
     SoapBatchError,
     UnreadableResponse,
     UsageError,
 )
-from soapbatch.model.limits import KIB, MIB, Limits
-from soapbatch.transport.error_mapping import transport_error
-from soapbatch.transport.sending import (
-    Body,
-    ClientTransport,
-    HttpReply,
-    HttpRequest,
-    Progress,
-    Trace,
-    decoded,
-    finished,
-    httpx_headers,
-)
-from tests.support.fault_server import FaultServer
+from soapbatch.transport import ClientTransport, ConnectionPool, Sender, SendState, merged_headers
+from tests.support.fault_server import FAULTS, Answer, Authority, FaultServer
+from tests.support.transports import TRANSPORTS, ask, body_of, send, until, using
 
 URL = "http://user:hunter2@crm.example.com:8080/Remote/Services88/Batch.svc"
 
+# --- Faults -----------------------------------------------------------------------------------------------------
 
-def a_request(url: str, body: bytes = b"<envelope/>", **headers: str) -> HttpRequest:
-    """Return a request to `url`."""
-    return HttpRequest(url=url, headers={"Content-Type": "text/xml", "SOAPAction": '"act"', **headers}, body=body)
-
-
-async def body_of(reply: HttpReply) -> bytes:
-    """Read the decoded body of `reply`, and close it."""
-    try:
-        async with aclosing(decoded(reply, Limits())) as pieces:
-            return b"".join([piece async for piece in pieces])
-    finally:
-        await reply.aclose()
-
-
-# --- Values -----------------------------------------------------------------------------------------------------
-
-
-def test_a_request_shows_no_secret() -> None:
-    """The repr of a request holds neither its body nor the values of its headers."""
-    request = HttpRequest(url="https://h/", headers={"Authorization": "Basic c2VjcmV0"}, body=b"<Ticket>7T:x</Ticket>")
-    assert repr(request) == "HttpRequest(url='https://h/', headers=['Authorization'], body=***)"
-
-
-def test_progress_says_what_may_have_been_applied() -> None:
-    """Nothing was applied until a byte may have left."""
-    progress = Progress()
-    assert (progress.phase, progress.applied) == ("queueing", "no")
-    progress.sent = True
-    assert progress.applied == "unknown"
-
-
-@pytest.mark.parametrize(
-    ("given_headers", "expected"),
-    [
-        pytest.param({}, {"Accept-Encoding": "gzip"}, id="added"),
-        pytest.param({"accept-encoding": "identity"}, {"accept-encoding": "identity"}, id="the-caller-knows-better"),
-    ],
-)
-def test_gzip_is_asked_for(given_headers: dict[str, str], expected: dict[str, str]) -> None:
-    """A request asks for gzip unless it says what else it wants."""
-    assert httpx_headers(HttpRequest(url="http://h/", headers=given_headers, body=b"")) == expected
-
-
-# --- The body, decoded ------------------------------------------------------------------------------------------
-
-
-class Canned:
-    """A reply that is there already."""
-
-    def __init__(self, chunks: list[bytes], encoding: str | None = None) -> None:
-        """Give out `chunks`, said to be in `encoding`."""
-        self.status = 200
-        self.headers: Mapping[str, str] = {} if encoding is None else {"content-encoding": encoding}
-        self._chunks = chunks
-        self.taken = 0
-
-    async def _generate(self) -> AsyncGenerator[bytes, None]:
-        for chunk in self._chunks:
-            self.taken += 1
-            yield chunk
-
-    def chunks(self) -> AsyncIterator[bytes]:
-        """Return the chunks."""
-        return self._generate()
-
-    async def aclose(self) -> None:
-        """Do nothing."""
-
-
-async def all_of(reply: Canned, limits: Limits | None = None) -> list[bytes]:
-    """Return the decoded pieces of `reply`."""
-    async with aclosing(decoded(reply, limits or Limits())) as pieces:
-        return [piece async for piece in pieces]
-
-
-def raw_deflate(data: bytes) -> bytes:
-    """Return `data` deflated without the zlib header."""
-    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-    return deflater.compress(data) + deflater.flush()
-
-
-ENCODINGS: list[Any] = [
-    pytest.param(None, bytes, id="absent"),
-    pytest.param("identity", bytes, id="identity"),
-    pytest.param("gzip", gzip.compress, id="gzip"),
-    pytest.param(" GZip ", gzip.compress, id="gzip-spelt-oddly"),
-    pytest.param("x-gzip", gzip.compress, id="x-gzip"),
-    pytest.param("deflate", zlib.compress, id="deflate"),
-    pytest.param("deflate", raw_deflate, id="raw-deflate"),
-]
-
-
-@pytest.mark.parametrize(("encoding", "encode"), ENCODINGS)
-@given(data=st.binary(max_size=300), size=st.integers(1, 300), times=st.sampled_from([1, 1000]))
-async def test_every_encoding_is_decoded_however_it_arrives(
-    encoding: str | None, encode: Callable[[bytes], bytes], data: bytes, size: int, times: int
-) -> None:
-    """A body comes out as it went in, in pieces of at most 64 KiB, however it was cut on its way."""
-    whole = encode(data * times)
-    pieces = await all_of(Canned([whole[at : at + size] for at in range(0, len(whole), size)], encoding))
-    assert b"".join(pieces) == data * times
-    assert all(len(piece) <= 64 * KIB for piece in pieces)
-
-
-async def test_a_large_chunk_is_cut() -> None:
-    """A chunk of any size, as a transport without a socket may give, comes in pieces of at most 64 KiB."""
-    pieces = await all_of(Canned([bytes(100 * KIB), bytes(64 * KIB)]))
-    assert [len(piece) for piece in pieces] == [64 * KIB, 36 * KIB, 64 * KIB]
-
-
-@pytest.mark.parametrize("encoding", [None, "gzip", "deflate"])
-async def test_an_empty_body_is_empty_in_every_encoding(encoding: str | None) -> None:
-    """An answer without a body needs no compression header."""
-    assert await all_of(Canned([], encoding)) == []
-
-
-@pytest.mark.parametrize(
-    ("encoding", "chunks", "what"),
-    [
-        pytest.param("gzip", [gzip.compress(b"<xml/>")[:-1]], "cut short", id="cut"),
-        pytest.param("gzip", [b"\x1f"], "cut short", id="one-byte"),
-        pytest.param("deflate", [b"x", b"\x9c"], "cut short", id="only-the-header"),
-        pytest.param("gzip", [gzip.compress(b"<xml/>"), b"more"], "followed by something else", id="trailing"),
-        pytest.param("gzip", [gzip.compress(b"<xml/>") + b"more"], "followed by something else", id="trailing-at-once"),
-        pytest.param("gzip", [b"<xml/>"], "broken", id="not-compressed"),
-        pytest.param("deflate", [b"\xff\xff"], "broken", id="not-deflated"),
-        pytest.param("br", [b"<xml/>"], "not an encoding that is read", id="unknown"),
-        pytest.param("gzip, br", [b"<xml/>"], "not an encoding that is read", id="two"),
-    ],
-)
-async def test_what_cannot_be_decompressed_is_unreadable(encoding: str, chunks: list[bytes], what: str) -> None:
-    """Broken, cut or unknown compression is an UnreadableResponse that says which."""
-    with pytest.raises(UnreadableResponse, match=what) as caught:
-        await all_of(Canned(chunks, encoding))
-    assert caught.value.status == 200
-
-
-async def test_errors_show_no_part_of_the_answer() -> None:
-    """No frame of ours that an error passes through holds what was decoded before it."""
-    chunks = [gzip.compress(b"hunter2" * 10)[:-1]]
-    with pytest.raises(UnreadableResponse) as caught:
-        await all_of(Canned(chunks, "gzip"))
-    frames = [
-        entry.frame
-        for entry in caught.traceback
-        if str(entry.path).endswith(("/decoding.py", "soapbatch/transport.py"))
-    ]
-    assert frames
-    assert not [frame for frame in frames if "hunter2" in repr(frame.f_locals)]
-
-
-async def test_a_bomb_ends_long_before_it_costs_memory() -> None:
-    """A gigabyte of zeros in a megabyte ends at the ratio, after little of it was inflated."""
-    zeros = zlib.compressobj(9)
-    bomb = [zeros.compress(bytes(MIB)) for _ in range(64)]
-    reply = Canned([b"".join(bomb)], "deflate")
-    inflated = 0
-    pieces = decoded(reply, Limits())
-    with pytest.raises(LimitExceeded) as caught:  # noqa: PT012 - how much came before it is the point
-        async for piece in pieces:
-            inflated += len(piece)
-    assert (caught.value.limit, caught.value.status) == ("expansion", 200)
-    assert inflated <= 2 * MIB
-
-
-async def test_a_small_answer_may_compress_well() -> None:
-    """The ratio is not looked at below 1 MiB: many nil elements compress better than the limit allows."""
-    data = b"<a:FileName i:nil='true'/>" * 30_000
-    assert len(data) / len(gzip.compress(data)) > Limits().expansion
-    assert b"".join(await all_of(Canned([gzip.compress(data)], "gzip"))) == data
-
-
-async def test_a_limit_of_ones_own_holds() -> None:
-    """Limits(expansion=...) decides what is too much."""
-    data = bytes(range(256)) * 8 * KIB
-    reply = Canned([gzip.compress(data)], "gzip")
-    assert b"".join(await all_of(reply, Limits(expansion=1000))) == data
-    with pytest.raises(LimitExceeded):
-        await all_of(reply, Limits(expansion=10))
-
-
-# --- Errors -----------------------------------------------------------------------------------------------------
-
-REQUEST = httpx.Request("POST", "http://h/")
-SPECIAL: Mapping[str, Callable[[type[Any]], Exception]] = {
-    "HTTPStatusError": lambda cls: cls("m", request=REQUEST, response=httpx.Response(500)),
-    "StreamConsumed": lambda cls: cls(),
-    "StreamClosed": lambda cls: cls(),
-    "ResponseNotRead": lambda cls: cls(),
-    "RequestNotRead": lambda cls: cls(),
+BODY = b"<envelope>" + b"x" * 2000 + b"</envelope>"
+Outcome = tuple[type[SoapBatchError] | None, str]
+LOST: Outcome = (ConnectionLost, "unknown")
+FAILED: Outcome = (ConnectFailed, "no")
+ANSWERED: Outcome = (None, "")
+UNREADABLE: Outcome = (UnreadableResponse, "unknown")
+NOT_HTTP: Outcome = (ProtocolError, "unknown")
+# What a request comes to, by fault; everything that is not here is answered.
+OUTCOMES: Mapping[str, Outcome] = {
+    "refuse": FAILED,
+    "tls-wrong-name": FAILED,
+    "tls-expired": FAILED,
+    "tls-unknown-ca": FAILED,
+    "reset-before-request": LOST,
+    "reset-while-sending": LOST,
+    "reset-after-request": LOST,
+    "close-after-request": LOST,
+    "half-head": LOST,
+    "half-body": LOST,
+    "length-too-long": LOST,
+    "chunked-garbage": LOST,
+    "chunked-cut": LOST,
+    "not-http": LOST,
+    "bad-head": NOT_HTTP,
+    "gzip-cut": UNREADABLE,
+    "gzip-trailing": UNREADABLE,
+    "gzip-bomb": (LimitExceeded, "unknown"),
+    "brotli": UNREADABLE,
 }
-HTTPX_ERRORS = [
-    cls for name in httpx.__all__ if inspect.isclass(cls := getattr(httpx, name)) and issubclass(cls, Exception)
-]
+# The pool says at once that a banner is not HTTP, where httpcore waits for an empty line until the connection ends.
+OUTCOMES_BY_TRANSPORT: Mapping[tuple[str, str], Outcome] = {
+    ("not-http", "pool"): NOT_HTTP,
+    ("not-http", "pool in a client"): NOT_HTTP,
+    ("not-http", "client of aiohttp"): NOT_HTTP,
+    # aiohttp reads the head and the first chunk at once.
+    ("chunked-garbage", "client of aiohttp"): NOT_HTTP,
+}
+# Without an end of their own: the caller's deadline ends them.
+ENDLESS = {"never-answer", "slow-drip"}
+# aiohttp's parser reads on behind the answer, and refuses it for what is there.
+BY_PARSER = {("length-too-short", "client of aiohttp")}
+# The server closes the connection, so that the next request needs another: it is waited for that it has.
+CLOSING = {"close-keep-alive", "connection-close", "http-1.0"}
 
 
-@pytest.mark.parametrize("is_sent", [False, True], ids=["unsent", "sent"])
-@pytest.mark.parametrize("cls", HTTPX_ERRORS, ids=lambda cls: cls.__name__)
-def test_every_exception_of_httpx_is_mapped(cls: type[Exception], is_sent: bool) -> None:  # noqa: FBT001 - a case
-    """Each exception class that httpx exports becomes one of ours, and never says "no" of what may have left."""
-    make: Callable[[type[Any]], Exception] = SPECIAL.get(cls.__name__, lambda cls: cls("m"))
-    error = make(cls)
-    failure = transport_error(error, phase="sending", is_sent=is_sent, url=URL)
-    unsent = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"}
-    unsent |= {"UnsupportedProtocol", "InvalidURL", "LocalProtocolError"}
-    assert isinstance(failure, (ConnectFailed, ConnectionLost, DeadlineExceeded, UsageError))
-    assert failure.applied == ("unknown" if is_sent and cls.__name__ not in unsent else "no")
-    assert isinstance(failure, DeadlineExceeded) == issubclass(cls, httpx.TimeoutException)
-    assert isinstance(failure, ConnectionLost) <= (failure.applied == "unknown")
-    assert "hunter2" not in str(failure)
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("name", TRANSPORTS)
+async def test_every_fault_is_one_of_our_errors_and_is_sent_once(name: str, fault: str, authority: Authority) -> None:
+    """A fault is the error that the table says, the server saw the request at most once, and the next one works."""
+    secure = authority if fault.startswith("tls") else None
+    async with (
+        FaultServer(fault=fault, authority=secure) as server,
+        using(TRANSPORTS[name](authority.client)) as transport,
+    ):
+        expected, applied = OUTCOMES_BY_TRANSPORT.get((fault, name), OUTCOMES.get(fault, ANSWERED))
+        state = SendState()
+        if fault in ENDLESS:
+            call = asyncio.create_task(ask(transport, server.url, BODY, state))
+            await until(lambda: state.phase == ("reading" if fault == "slow-drip" else "waiting"))
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+            assert state.applied == "unknown"
+        elif (fault, name) in BY_PARSER:
+            with contextlib.suppress(ProtocolError):
+                assert await ask(transport, server.url, BODY) == BODY[: len(BODY) // 2]
+        elif expected is None:
+            await ask(transport, server.url, BODY, state)
+            assert state.phase == "reading"
+        else:
+            with pytest.raises(SoapBatchError) as caught:
+                await ask(transport, server.url, BODY, state)
+            assert (type(caught.value), caught.value.applied) == (expected, applied)
+        assert server.times("act") <= 1
+        if expected is not ConnectFailed:
+            server.choose = lambda: "none"
+            await until(lambda: all(writer.is_closing() for writer in server.writers) or fault not in CLOSING)
+            await recovered(transport, server, fault)
 
 
-def behind(error: Exception, *causes: Exception) -> Exception:
-    """Return `error` with a chain of causes."""
-    link: BaseException = error
-    for cause in causes:
-        link.__cause__ = cause
-        link = cause
-    return error
+async def recovered(transport: httpx.AsyncBaseTransport, server: FaultServer, fault: str) -> None:
+    """Fail unless the next request is answered; one may be spoilt where the server has sent too much."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+    try:
+        answer = await ask(transport, server.url, b"next")
+    except ConnectionLost:
+        assert fault in {"twice", "length-too-short"}
+        assert not isinstance(transport, ConnectionPool)
+        answer = await ask(transport, server.url, b"next")
+    assert answer == b"next"
 
 
-KEY: Any = aiohttp.client_reqrep.ConnectionKey("h", 80, False, True, None, None, None)  # noqa: FBT003 - aiohttp's own
-DNS = socket.gaierror(-2, "Name or service not known")
-REFUSED = ConnectionRefusedError(111, "Connection refused")
+# --- URLs and headers -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("url", ["ftp://h/", "http://h:port/", "/relative", "http://h/\ud800"])
+@pytest.mark.parametrize("name", TRANSPORTS)
+async def test_a_bad_url_is_a_usage_error(name: str, url: str) -> None:
+    """A URL that HTTP cannot be sent to is the caller's mistake."""
+    async with using(TRANSPORTS[name](ssl.create_default_context())) as transport:
+        with pytest.raises(UsageError, match="URL of the service"):
+            await ask(transport, url)
+
+
+@pytest.mark.parametrize("name", [name for name in TRANSPORTS if "aiohttp" not in name])
+async def test_a_bad_header_is_a_usage_error_that_does_not_repeat_it(name: str) -> None:
+    """A header value that HTTP cannot carry is refused, is in no text, and the next request works."""
+    async with FaultServer() as server, using(TRANSPORTS[name](ssl.create_default_context())) as transport:
+        with pytest.raises(UsageError, match="check the headers") as caught:
+            await Sender(transport).send(server.url, [(b"Authorization", b"Basic hunter2\r\n\r\n")], b"x", SendState())
+        assert caught.value.applied == "no"
+        assert "hunter2" not in f"{caught.value} {caught.value.__cause__!r} {caught.value.__context__!r}"
+        assert await ask(transport, server.url) == b"<envelope/>"
+    assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize("extra", [{}, {"HOST": "elsewhere", "content-length": "1000"}], ids=["added", "brought"])
+@pytest.mark.parametrize("name", TRANSPORTS)
+async def test_what_http_needs_is_in_the_headers_once(name: str, extra: dict[str, str]) -> None:
+    """Host and Content-Length are added; a Host that is brought holds, a Content-Length does not."""
+    async with FaultServer() as server, using(TRANSPORTS[name](ssl.create_default_context())) as transport:
+        headers = merged_headers({}, extra)
+        assert await body_of(await Sender(transport).send(server.url, headers, b"x", SendState())) == b"x"
+    [seen] = server.seen
+    host = extra.get("HOST", server.url.removeprefix("http://"))
+    assert (seen.headers["host"], seen.headers["content-length"]) == (host, "1")
 
 
 @pytest.mark.parametrize(
-    ("error", "is_sent", "expected", "applied", "says"),
+    ("extra", "expected"),
     [
-        pytest.param(httpx.PoolTimeout("m"), True, DeadlineExceeded, "no", "while queueing", id="pool"),
-        pytest.param(httpx.ConnectTimeout("m"), True, DeadlineExceeded, "no", "while connecting", id="connect"),
-        pytest.param(httpx.WriteTimeout("m"), True, DeadlineExceeded, "unknown", "while sending", id="write"),
-        pytest.param(httpx.ReadTimeout("m"), True, DeadlineExceeded, "unknown", "while waiting", id="read"),
-        pytest.param(behind(httpx.ConnectError("m"), DNS), False, ConnectFailed, "no", "name is not known", id="dns"),
-        pytest.param(behind(httpx.ConnectError("m"), REFUSED), False, ConnectFailed, "no", "was refused", id="refused"),
+        pytest.param({}, {"SOAPAction": "act", "Accept-Encoding": "gzip"}, id="gzip-is-asked-for"),
         pytest.param(
-            behind(httpx.ConnectError("m"), OSError("all failed"), ExceptionGroup("m", [OSError(), REFUSED])),
-            False,
-            ConnectFailed,
-            "no",
-            "was refused",
-            id="refused-at-both-addresses",
+            {"accept-encoding": "identity"},
+            {"SOAPAction": "act", "accept-encoding": "identity"},
+            id="the-caller-knows-better",
         ),
+        pytest.param({"soapaction": "other"}, {"SOAPAction": "act", "Accept-Encoding": "gzip"}, id="ours-win"),
         pytest.param(
-            behind(httpx.ConnectError("m"), ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER]")),
-            False,
-            ConnectFailed,
-            "no",
-            "speaks https",
-            id="tls",
-        ),
-        pytest.param(
-            httpx.ProxyError("407 No"), True, ConnectFailed, "no", r"proxy did not connect \(407 No\)", id="407"
-        ),
-        pytest.param(
-            behind(httpx.ConnectError("m"), OSError(101, "Network is unreachable")),
-            False,
-            ConnectFailed,
-            "no",
-            r"\(ConnectError: Network is unreachable\)",
-            id="unreachable",
-        ),
-        pytest.param(httpx.LocalProtocolError("m"), False, UsageError, "no", "check the headers", id="bad-header"),
-        pytest.param(RuntimeError("another loop"), False, UsageError, "no", "another event loop", id="loop"),
-        pytest.param(RuntimeError("m"), True, ConnectionLost, "unknown", "RuntimeError", id="runtime-error-later"),
-        pytest.param(OSError(5, "I/O"), True, ConnectionLost, "unknown", "OSError: I/O", id="os"),
-        pytest.param(TimeoutError(110, "m"), False, DeadlineExceeded, "no", "while waiting", id="os-timeout"),
-        pytest.param(ssl.SSLError(1, "m"), True, ConnectionLost, "unknown", "SSLError", id="ssl"),
-        pytest.param(httpcore.ReadError("m"), True, ConnectionLost, "unknown", "ReadError", id="httpcore"),
-        pytest.param(httpcore.ConnectError("m"), True, ConnectFailed, "no", "ConnectError", id="httpcore-connect"),
-        pytest.param(h11.RemoteProtocolError("m"), True, ConnectionLost, "unknown", "RemoteProtocol", id="h11"),
-        pytest.param(anyio.BrokenResourceError(), True, ConnectionLost, "unknown", "BrokenResource", id="anyio"),
-        pytest.param(anyio.ClosedResourceError(), False, ConnectFailed, "no", "ClosedResource", id="anyio-unsent"),
-        pytest.param(KeyError("m"), True, ConnectionLost, "unknown", "KeyError", id="a-bug-of-the-stack"),
-        pytest.param(
-            behind(httpx.ConnectTimeout("m"), aiohttp.ServerDisconnectedError()),
-            True,
-            ConnectionLost,
-            "unknown",
-            "ServerDisconnectedError",
-            id="aiohttp-disconnected",
-        ),
-        pytest.param(
-            behind(httpx.ConnectTimeout("m"), aiohttp.ClientConnectorError(KEY, REFUSED), REFUSED),
-            True,
-            ConnectFailed,
-            "no",
-            "was refused",
-            id="aiohttp-refused",
-        ),
-        pytest.param(
-            aiohttp.ClientConnectorCertificateError(KEY, ssl.SSLCertVerificationError(1, "m")),
-            False,
-            ConnectFailed,
-            "no",
-            "no connection",
-            id="aiohttp-certificate",
-        ),
-        pytest.param(
-            behind(httpx.TimeoutException("m"), aiohttp.ConnectionTimeoutError()),
-            True,
-            DeadlineExceeded,
-            "no",
-            "while connecting",
-            id="aiohttp-connect-timeout",
+            {"X-A": "", "x-b": 'a\t"b" c'},
+            {"SOAPAction": "act", "X-A": "", "x-b": 'a\t"b" c', "Accept-Encoding": "gzip"},
+            id="added",
         ),
     ],
 )
-def test_what_foreign_exceptions_mean(
-    error: Exception,
-    is_sent: bool,  # noqa: FBT001 - a case
-    expected: type[SoapBatchError],
-    applied: str,
-    says: str,
-) -> None:
-    """Exceptions of every library below become the class, the `applied` and the advice that they should."""
-    failure = transport_error(error, phase="waiting", is_sent=is_sent, url="http://h:1/")
-    assert type(failure) is expected
-    assert failure.applied == applied
-    with pytest.raises(expected, match=says):
-        raise failure
+def test_headers_are_merged(extra: dict[str, str], expected: dict[str, str]) -> None:
+    """Each header stands once, in whatever case it is written."""
+    assert merged_headers({"SOAPAction": "act"}, extra) == [(k.encode(), v.encode()) for k, v in expected.items()]
 
 
-def test_our_own_errors_pass_unchanged() -> None:
-    """An error of ours that comes up through the stack stays what it is."""
-    error = ConnectFailed("m")
-    assert transport_error(error, phase="", is_sent=True, url=URL) is error
+@pytest.mark.parametrize(
+    ("extra", "says"),
+    [
+        pytest.param({"X-User": "\N{LATIN CAPITAL LETTER A WITH RING ABOVE}se"}, "the header 'X-User'", id="latin"),
+        pytest.param({"X-User": "\N{HORIZONTAL ELLIPSIS}"}, "the header 'X-User'", id="unicode"),
+        pytest.param({"X-User": 5}, "the header 'X-User'", id="number"),
+        pytest.param({"X-User": None}, "the header 'X-User'", id="none"),
+        pytest.param({"X-User": b"x"}, "the header 'X-User'", id="bytes"),
+        pytest.param({"X-User": "a\r\nX-Other: b"}, "the header 'X-User' .* line breaks", id="line-break"),
+        pytest.param({"X-User": "a\x00"}, "the header 'X-User' .* control characters", id="nul"),
+        pytest.param({"X-User": "a "}, "the header 'X-User' .* a space at either end", id="space"),
+        pytest.param({"X User": "a"}, "cannot be named 'X User'", id="name-with-a-space"),
+        pytest.param({"": "a"}, "cannot be named ''", id="no-name"),
+        pytest.param({b"X": "a"}, "cannot be named b'X'", id="name-of-bytes"),
+        pytest.param(None, "returns a mapping of names to values, not NoneType", id="nothing"),
+        pytest.param([("X-User", "1")], "returns a mapping of names to values, not list", id="pairs"),
+    ],
+)
+def test_headers_that_cannot_be_sent(extra: Any, says: str) -> None:
+    """What a hook returns and HTTP cannot carry is a UsageError that names the header and not its value."""
+    with pytest.raises(UsageError, match=says) as caught:
+        merged_headers({}, extra)
+    assert "X-Other" not in str(caught.value)
 
 
-def test_a_url_that_cannot_be_parsed_is_not_shown() -> None:
-    """The message of an invalid URL does not repeat it, and nothing is chained that would."""
-    failure = transport_error(httpx.InvalidURL("'hunter2'"), phase="", is_sent=False, url="http://u:hunter2@h:x/")
-    assert "hunter2" not in str(failure)
-    assert failure.__cause__ is None
-    failure = transport_error(httpx.ReadError("m"), phase="", is_sent=False, url="http://u:hunter2@h:x/")
-    assert "the service" in str(failure)
+@pytest.mark.parametrize("name", ["pool", "client", "transport of httpx"])
+async def test_headers_of_the_same_name_are_one(name: str) -> None:
+    """The headers of an answer stand under their names in any case, repeated ones joined."""
+
+    async def upstream(_: bytes, __: Mapping[str, str]) -> Answer:
+        return 200, {"X-Twice": "1", "x-twice": "2", "X-Once": "\N{LATIN SMALL LETTER AE}"}, b""
+
+    async with FaultServer(upstream) as server, using(TRANSPORTS[name](ssl.create_default_context())) as transport:
+        response = await send(transport, server.url)
+        assert response.headers["x-twice"] == response.headers["X-TWICE"] == "1, 2"
+        assert response.headers["x-once"] == "\u00c3\u00a6"  # sent as UTF-8, read as HTTP says
+        await response.aclose()
 
 
-def test_causes_have_no_traceback() -> None:
-    """What is chained has no frames, whose locals would hold the envelope; neither has what is chained to it."""
-
-    def deep() -> None:
-        try:
-            raise REFUSED
-        except OSError as error:
-            raise httpx.ConnectError("m") from error
-
-    with pytest.raises(httpx.ConnectError) as caught:
-        deep()
-    failure = transport_error(caught.value, phase="", is_sent=False, url=URL)
-    assert failure.__cause__ is caught.value
-    assert caught.value.__traceback__ is None
-    assert REFUSED.__traceback__ is None
+# --- Transports without a socket --------------------------------------------------------------------------------
 
 
-def test_exceptions_of_aiohttp_are_not_chained() -> None:
-    """What aiohttp says shows headers and proxy passwords: only the system's error behind it is chained."""
-    error = behind(httpx.ConnectTimeout("m"), aiohttp.ClientConnectorError(KEY, REFUSED), REFUSED)
-    assert transport_error(error, phase="", is_sent=False, url=URL).__cause__ is REFUSED
-    raw = transport_error(aiohttp.ClientPayloadError("m"), phase="", is_sent=True, url=URL)
-    assert raw.__cause__ is None
+async def test_a_mock_transport() -> None:
+    """A handler of httpx's MockTransport sees the request, and its response is the answer."""
+    seen: list[httpx.Request] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(202, headers={"X-A": "1"}, content=request.content * 2)
+
+    state = SendState()
+    response = await send(httpx.MockTransport(handler), "http://h:1/path?q", b"abc", state)
+    assert (response.status, response.headers["x-a"], await body_of(response)) == (202, "1", b"abcabc")
+    assert (state.phase, state.sent) == ("reading", True)
+    [request] = seen
+    assert (request.method, str(request.url), request.headers["host"]) == ("POST", "http://h:1/path?q", "h:1")
+    assert request.headers["content-length"] == "3"
 
 
-# --- Closing ----------------------------------------------------------------------------------------------------
+async def test_an_asgi_transport() -> None:
+    """An ASGI application answers in process."""
+
+    async def app(scope: Any, receive: Any, send_message: Any) -> None:
+        body = (await receive())["body"]
+        headers = [(b"x-path", scope["path"].encode())]
+        await send_message({"type": "http.response.start", "status": 200, "headers": headers})
+        await send_message({"type": "http.response.body", "body": body})
+
+    response = await send(httpx.ASGITransport(app), "http://h/path", b"abc")
+    assert (response.headers["x-path"], await body_of(response)) == ("/path", b"abc")
+
+
+async def test_a_transport_that_reports_nothing_may_have_sent() -> None:
+    """In front of an ASGI app there are no steps to see: from the start the request may have been applied."""
+
+    async def failing(_: object, __: object, ___: object) -> None:
+        raise KeyError
+
+    for transport in (
+        httpx.ASGITransport(failing),
+        ClientTransport(httpx.AsyncClient(transport=httpx.ASGITransport(failing))),
+    ):
+        state = SendState()
+        with pytest.raises(ConnectionLost, match="KeyError") as caught:
+            await send(transport, "http://h/", b"x", state)
+        assert (caught.value.applied, state.phase) == ("unknown", "waiting")
+
+
+async def test_an_abandoned_generator_is_closed() -> None:
+    """The body of a foreign transport may be a generator: it is closed with the response, before its stream."""
+    events: list[str] = []
+
+    class Stream(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            try:
+                yield b"first"
+                yield b"second"
+            finally:
+                events.append("generator")
+
+        async def aclose(self) -> None:
+            events.append("stream")
+            raise OSError("m")
+
+    response = await send(httpx.MockTransport(lambda _: httpx.Response(200, stream=Stream())), "http://h/")
+    assert await response.read() == b"first"
+    await response.aclose()
+    await response.aclose()
+    assert events == ["generator", "stream"]
 
 
 async def test_closing_is_finished_before_a_cancellation_goes_on() -> None:
-    """A caller that is cancelled while it closes, even twice, is cancelled when that is done."""
+    """A caller that is cancelled while it closes a response, even twice, is cancelled when that is done."""
     gate, done = asyncio.Event(), []
 
-    async def work() -> None:
-        await gate.wait()
-        done.append("closed")
+    class Stream(httpx.ByteStream):
+        async def aclose(self) -> None:
+            await gate.wait()
+            done.append("closed")
 
-    task = asyncio.create_task(finished(work()))
+    response = await send(httpx.MockTransport(lambda _: httpx.Response(200, stream=Stream(b""))), "http://h/")
+    task = asyncio.create_task(response.aclose())
     for _ in range(2):
         await asyncio.sleep(0)
         task.cancel()
@@ -432,162 +312,197 @@ async def test_closing_is_finished_before_a_cancellation_goes_on() -> None:
     assert done == ["closed"]
 
 
-@pytest.mark.parametrize("error", [OSError("m"), asyncio.CancelledError()], ids=["error", "cancelled"])
-async def test_what_goes_wrong_while_closing_is_not_raised(error: BaseException) -> None:
-    """Closing is done either way; an error in it concerns nobody."""
-
-    async def work() -> None:
-        raise error
-
-    await finished(work())
-
-
-# --- The steps of a request -------------------------------------------------------------------------------------
-
-
-async def test_a_connect_through_a_proxy_is_not_the_request() -> None:
-    """Only what goes ahead to the proxy was sent: the request itself cannot have been applied."""
-    progress = Progress()
-    trace = Trace(progress)
-    await trace("connection.connect_tcp.started", {})
-    await trace("connection.connect_tcp.complete", {"return_value": object()})
-    await trace("http11.send_request_headers.started", {"request": httpcore.Request("CONNECT", "http://h/")})
-    await trace("http11.receive_response_headers.started", {})
-    assert (progress.phase, progress.sent) == ("connecting", False)
-    await trace("http11.send_request_headers.started", {"request": httpcore.Request("POST", "http://h/")})
-    assert (progress.phase, progress.sent) == ("sending", True)
-    await trace("connection.connect_tcp.started", {})
-    assert progress.sent
-    await trace("http11.send_request_body.started", {})
-    assert trace.is_used
-
-
-async def test_http2_may_answer_at_once() -> None:
-    """Over HTTP/2 another request may have read this one's answer already: that is not a stale one."""
-    trace = Trace(Progress())
-    await trace("http2.receive_response_headers.started", {})
-    await trace("http2.receive_response_headers.complete", {})
-    assert not trace.is_stale
+async def test_closing_a_sender_closes_its_transport() -> None:
+    """The transport goes with the sender."""
+    pool = ConnectionPool()
+    await Sender(pool).aclose()
+    with pytest.raises(ClientClosed):
+        await ask(pool, "http://127.0.0.1:1/")
 
 
 # --- A handed-in client -----------------------------------------------------------------------------------------
 
+CLIENTS: dict[str, Callable[..., Any]] = {"httpx": httpx.AsyncClient, "httpx2": httpx2.AsyncClient}
 
-async def test_a_handed_in_client_keeps_its_ways() -> None:
-    """Its headers, cookies and hooks hold; ours win; it stays open."""
+
+@pytest.mark.parametrize("library", CLIENTS)
+async def test_a_handed_in_client_keeps_its_ways(library: str) -> None:
+    """Its headers, cookies and hooks hold; ours win; redirects are not followed; it stays open."""
     hooked = []
 
-    async def hook(request: httpx.Request) -> None:
+    async def hook(request: Any) -> None:
         hooked.append(request.url)
 
     async with (
         FaultServer() as server,
-        httpx.AsyncClient(
-            headers={"X-Gateway": "key", "Content-Type": "wrong"}, event_hooks={"request": [hook]}
+        CLIENTS[library](
+            headers={"X-Gateway": "key", "Content-Type": "wrong"},
+            cookies={"sticky": "1"},
+            event_hooks={"request": [hook]},
+            follow_redirects=True,
         ) as client,
     ):
         transport = ClientTransport(client)
-        progress = Progress()
-        reply = await transport.send(a_request(server.url + "/x"), progress)
-        assert (reply.status, reply.headers["content-type"]) == (200, "text/xml")
-        assert await body_of(reply) == b"<envelope/>"
-        await reply.aclose()
+        state = SendState()
+        response = await send(transport, server.url + "/x", b"<envelope/>", state)
+        assert (response.status, response.headers["content-type"]) == (200, "text/xml")
+        assert await body_of(response) == b"<envelope/>"
+        server.plan.append("307")
+        response = await send(transport, server.url)
+        assert response.status == 307
+        await response.aclose()
         await transport.aclose()
         assert not client.is_closed
     headers = server.seen[0].headers
     assert (headers["x-gateway"], headers["content-type"], headers["accept-encoding"]) == ("key", "text/xml", "gzip")
-    assert len(hooked) == 1
-    assert (progress.phase, progress.sent) == ("reading", True)
+    assert headers["cookie"] == "sticky=1"
+    assert len(hooked) == len(server.seen) == 2
+    assert (state.phase, state.sent) == ("reading", True)
 
 
-async def test_a_closed_client_is_refused() -> None:
+@pytest.mark.parametrize("library", CLIENTS)
+async def test_a_closed_client_is_refused(library: str) -> None:
     """A client that its owner closed cannot be used, and the error says whose it is."""
-    client = httpx.AsyncClient()
+    client = CLIENTS[library]()
     await client.aclose()
     with pytest.raises(ClientClosed, match="handed in is closed"):
-        await ClientTransport(client).send(a_request("http://h/"), Progress())
+        await send(ClientTransport(client), "http://h/")
 
 
-async def test_a_transport_that_reports_nothing_may_have_sent() -> None:
-    """In front of an ASGI app there are no steps to see: from the start the request may have been applied."""
+@pytest.mark.parametrize("library", CLIENTS)
+async def test_a_body_that_a_hook_has_read_is_not_lost(library: str) -> None:
+    """When the client has decoded a body for a hook of its owner, that is given out as it is."""
 
-    async def failing(_: object, __: object, ___: object) -> None:
-        raise KeyError
+    async def hook(response: Any) -> None:
+        await response.aread()
 
-    progress = Progress()
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(failing)) as client:
-        with pytest.raises(ConnectionLost, match="KeyError") as caught:
-            await ClientTransport(client).send(a_request("http://h/"), progress)
-    assert (caught.value.applied, progress.phase) == ("unknown", "waiting")
-
-
-async def test_a_body_that_a_hook_has_read_is_not_lost() -> None:
-    """When httpx has decoded a body for a hook of the owner, that is given out as it is."""
-    async with (
-        FaultServer(fault="gzip") as server,
-        httpx.AsyncClient(event_hooks={"response": [httpx.Response.aread]}) as client,
-    ):
-        reply = await ClientTransport(client).send(a_request(server.url), Progress())
-        assert "content-encoding" not in reply.headers
-        assert await body_of(reply) == b"<envelope/>"
+    async with FaultServer(fault="gzip") as server, CLIENTS[library](event_hooks={"response": [hook]}) as client:
+        response = await send(ClientTransport(client), server.url)
+        assert "content-encoding" not in response.headers
+        assert await body_of(response) == b"<envelope/>"
 
 
-async def test_an_error_of_a_hook_becomes_ours() -> None:
-    """A hook that raises httpx's own error does not make it escape."""
+@pytest.mark.parametrize("library", CLIENTS)
+async def test_a_body_that_a_hook_has_read_in_part(library: str) -> None:
+    """When a hook of the client's owner has taken the body away, its connection is closed: nothing stays behind."""
 
-    async def hook(response: httpx.Response) -> None:
+    async def hook(response: Any) -> None:
+        hooked.append(response)
+        chunks = response.aiter_raw()
+        await anext(chunks)
+        await chunks.aclose()
+
+    hooked: list[Any] = []
+    async with FaultServer(fault="slow-drip") as server, CLIENTS[library](event_hooks={"response": [hook]}) as client:
+        with pytest.raises(ConnectionLost, match="ResponseNotRead"):
+            await send(ClientTransport(client), server.url)
+        assert hooked[0].is_closed
+        await until(lambda: server.connections == 0)
+
+
+@pytest.mark.parametrize("library", CLIENTS)
+async def test_an_error_of_a_hook_for_the_status_gives_the_response(library: str) -> None:
+    """A hook that raises the client's own error for a status does not hide the status."""
+
+    async def hook(response: Any) -> None:
         response.raise_for_status()
 
-    async with (
-        FaultServer(fault="503") as server,
-        httpx.AsyncClient(event_hooks={"response": [hook]}) as client,
-    ):
-        with pytest.raises(ConnectionLost, match="HTTPStatusError"):
-            await ClientTransport(client).send(a_request(server.url), Progress())
+    async with FaultServer(fault="503") as server, CLIENTS[library](event_hooks={"response": [hook]}) as client:
+        response = await Sender(ClientTransport(client)).send(f"{server.url}/x", [], b"", SendState())
+        assert (response.status, response.headers["Retry-After"]) == (503, "7")
+        assert await response.read() == b""
+        await response.aclose()
 
 
-async def test_it_is_known_when_a_client_has_not_sent() -> None:
-    """Once a host was seen to report its steps, waiting for a connection of the pool is known to be unsent."""
-    limits = httpx.Limits(max_connections=1)
-    async with FaultServer() as server, httpx.AsyncClient(limits=limits, timeout=None) as client:  # noqa: S113 - a test
-        transport = ClientTransport(client)
-        reply = await transport.send(a_request(server.url), Progress())
-        progress = Progress()
-        waiting = asyncio.create_task(transport.send(a_request(server.url), progress))
+@pytest.mark.parametrize("library", CLIENTS)
+async def test_any_other_error_of_a_hook_becomes_ours(library: str) -> None:
+    """A hook that raises another of the client's own errors does not make it escape."""
+
+    async def hook(_: Any) -> None:
+        raise (httpx if library == "httpx" else httpx2).ReadError("no")
+
+    async with FaultServer() as server, CLIENTS[library](event_hooks={"response": [hook]}) as client:
+        with pytest.raises(ConnectionLost, match="ReadError"):
+            await send(ClientTransport(client), server.url)
+
+
+@pytest.mark.parametrize("library", CLIENTS)
+async def test_it_is_known_when_a_client_has_not_sent(library: str) -> None:
+    """Once a host was seen to report its steps, waiting for a connection of the client's pool is known to be unsent."""
+    limits = (httpx if library == "httpx" else httpx2).Limits(max_connections=1)
+    async with FaultServer() as server, CLIENTS[library](limits=limits, timeout=None) as client:
+        sender = Sender(ClientTransport(client))
+        response = await sender.send(server.url, [], b"x", SendState())
+        state = SendState()
+        waiting = asyncio.create_task(sender.send(server.url, [], b"x", state))
         await asyncio.sleep(0)
-        assert (progress.phase, progress.applied) == ("queueing", "no")
-        await body_of(reply)
+        assert (state.phase, state.applied) == ("queueing", "no")
+        await body_of(response)
         await body_of(await waiting)
 
 
-async def test_leaving_a_body_unread_closes_its_connection() -> None:
-    """A reply that is closed before its end takes its connection with it; the next request has another."""
-    async with FaultServer(fault="slow-drip") as server, httpx.AsyncClient() as client:
-        transport = ClientTransport(client)
-        reply = await transport.send(a_request(server.url), Progress())
-        assert await anext(reply.chunks()) == b" "
-        await reply.aclose()
+@pytest.mark.parametrize("name", [name for name in TRANSPORTS if "pool" not in name])
+async def test_leaving_a_body_unread_closes_its_connection(name: str) -> None:
+    """A response that is closed before its end takes its connection with it; the next request has another."""
+    async with (
+        FaultServer(fault="slow-drip") as server,
+        using(TRANSPORTS[name](ssl.create_default_context())) as transport,
+    ):
+        response = await send(transport, server.url)
+        assert await response.read() == b" "
+        await response.aclose()
         server.choose = lambda: "none"
-        assert await body_of(await transport.send(a_request(server.url), Progress())) == b"<envelope/>"
+        assert await ask(transport, server.url) == b"<envelope/>"
     assert server.accepted == 2
 
 
-async def test_an_answer_to_an_earlier_request_is_not_taken() -> None:
+@pytest.mark.parametrize("name", ["client", "client of httpx2", "transport of httpx"])
+async def test_an_answer_to_an_earlier_request_is_not_taken(name: str) -> None:
     """When a server answers twice, the second answer is not given to the next request."""
-    async with FaultServer() as server, httpx.AsyncClient() as client:
-        transport = ClientTransport(client)
+    async with FaultServer() as server, using(TRANSPORTS[name](ssl.create_default_context())) as transport:
         server.plan.append("twice")
-        assert await body_of(await transport.send(a_request(server.url, b"one"), Progress())) == b"one"
+        assert await ask(transport, server.url, b"one") == b"one"
         with pytest.raises(ConnectionLost, match="earlier answer") as caught:
-            await transport.send(a_request(server.url, b"two"), Progress())
+            await ask(transport, server.url, b"two")
         assert caught.value.applied == "unknown"
-        assert await body_of(await transport.send(a_request(server.url, b"three"), Progress())) == b"three"
+        assert await ask(transport, server.url, b"three") == b"three"
 
 
-async def test_a_body_is_an_iterator() -> None:
-    """The body of a response is read once, and knows whether it came to its end."""
-    body = Body(httpx.ByteStream(b"abc"), Progress(), URL)
-    assert aiter(body) is body
-    assert [chunk async for chunk in body] == [b"abc"]
-    assert body.is_complete
-    await body.unwind()
+# --- What an error refers to ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", TRANSPORTS)
+async def test_what_the_caller_handles_keeps_its_traceback(name: str, authority: Authority) -> None:
+    """A request that fails inside of an `except` block takes nothing from the exception that is handled there."""
+    async with (
+        FaultServer(fault="refuse") as closed,
+        FaultServer(fault="half-body") as broken,
+        using(TRANSPORTS[name](authority.client)) as transport,
+    ):
+        for url, expected in ((closed.url, ConnectFailed), (broken.url, ConnectionLost)):
+            handled = None
+            try:
+                raise KeyError("the caller's")  # noqa: TRY301 - it is about what is handled
+            except KeyError as error:
+                handled = error
+                with pytest.raises(expected):
+                    await ask(transport, url)
+            assert handled.__traceback__ is not None
+
+
+@pytest.mark.parametrize("name", TRANSPORTS)
+async def test_no_frame_of_the_error_holds_the_envelope(name: str, authority: Authority) -> None:
+    """Tracebacks may show locals: neither those of the error nor of its causes hold what was sent."""
+    async with (
+        FaultServer(fault="reset-after-request") as server,
+        using(TRANSPORTS[name](authority.client)) as transport,
+    ):
+        with pytest.raises(ConnectionLost) as caught:
+            await Sender(transport).send(server.url, [(b"X-Secret", b"hunter2")], b"<hunter2/>", SendState())
+    frames = [entry.frame for entry in caught.traceback if "soapbatch/transport" in str(entry.path)]
+    assert frames
+    assert not [frame for frame in frames if "hunter2" in repr(frame.f_locals)]
+    link: BaseException | None = caught.value.__cause__
+    while link is not None:
+        assert link.__traceback__ is None
+        link = link.__cause__ or link.__context__

@@ -25,5 +25,5 @@ from soapbatch.soap.fast.short_response import ShortResponse as ShortResponse
 IS_ON: Final = os.environ.get("SOAPBATCH_FAST", "").strip().lower() != "off"
 """Whether the builder and the parser use this package."""
 
-if IS_ON:
+if IS_ON:  # pragma: no branch - `make test` runs the tests of soap in a process without it
     make_lazy(BatchTaskInfo, "parameter_object")

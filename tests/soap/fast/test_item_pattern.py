@@ -57,10 +57,13 @@ def said(chunks: Iterable[bytes], limits: Limits | None = None, *, collect: bool
     message = re.sub(
         r"(?s)(not well-formed XML|before its envelope does): .*", r"\1", problem.message if problem else "None"
     )
-    # Characters are reported as their bytes arrive. A short response is reported as a whole, before its first error.
-    items = [item for item in told if item.kind != "character" or not problem]
-    items.sort(key=lambda item: item.kind == "character")
-    return found, reply.result, items, reply.header, problem and problem.kind, message
+    if problem is not None:
+        # References to forbidden characters are reported as bytes arrive: how many of a response that cannot be read
+        # depends on how far it was looked at.
+        told = [unknown for unknown in told if unknown.kind != "character"]
+    # For the same reason they come earlier or later among the others, depending on the pieces.
+    told.sort(key=lambda unknown: unknown.kind == "character")
+    return found, reply.result, told, reply.header, problem and problem.kind, message
 
 
 def twins(chunks: list[bytes]) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""The package `soapbatch.soap.fast` saves time and nothing else: the tests of `soap` pass without it."""
+"""`soapbatch.soap.fast` saves time and nothing else. `make test` runs all tests of `soap` without it, too."""
 
 import contextlib
 import os
@@ -17,7 +17,6 @@ from soapbatch.soap.interpretation import parse_response
 from tests.conftest import REPOSITORY
 
 V88 = ServiceVersion.V88
-SAMPLE = ("test_builder", "test_decoders", "test_interpretation", "test_recordings", "test_roundtrip")
 
 
 @pytest.mark.parametrize(("value", "is_on"), [("off", False), (" OFF ", False), ("on", True), ("", True)])
@@ -48,17 +47,3 @@ def test_the_parser_and_the_builder_do_not_use_it() -> None:
         stack.callback(builder._request_template.cache_clear)
         assert parse_response(LIST, body, version=V88) == tasks
         assert build_request("DeleteBatchTasks", {"batch_task_ids": [1, 2, 3]}, version=V88) == request
-
-
-def test_the_tests_of_soap_pass_without_it() -> None:
-    """A sample of the tests passes with the package switched off, and no parser or builder uses it then."""
-    tests = [f"tests/soap/{name}.py" for name in SAMPLE]
-    done = subprocess.run(  # noqa: S603 - our own text
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:cov", "-n0", *tests],
-        cwd=REPOSITORY,
-        env=os.environ | {"SOAPBATCH_FAST": "off", "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout

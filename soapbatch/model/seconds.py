@@ -1,0 +1,14 @@
+"""Which numbers are taken for seconds."""
+
+from typing import Final, TypeGuard
+
+LONGEST_SECONDS: Final = 366 * 86400.0
+"""The most seconds that an argument takes: a year. An argument that may be without a limit takes None for that."""
+
+
+def is_seconds(value: object) -> TypeGuard[float]:
+    """Return whether `value` is a number of seconds that a timer can bear: from 0 to `LONGEST_SECONDS`.
+
+    NaN is none: one timer with NaN puts the timers of the whole event loop out of order. A bool is none, either.
+    """
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LONGEST_SECONDS

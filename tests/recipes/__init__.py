@@ -1,0 +1,1 @@
+"""Recipes: small programs that show one task, and that the tests run."""

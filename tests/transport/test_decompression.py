@@ -1,0 +1,134 @@
+"""The body of a response, decompressed in bounded steps."""
+
+import gzip
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from soapbatch.errors import LimitExceeded, UnreadableResponse
+from soapbatch.model import KIB, MIB, Limits
+from soapbatch.transport import Decompressor
+
+
+def pieces_of(chunks: list[bytes], encoding: str | None = None, limits: Limits | None = None) -> Iterator[bytes]:
+    """Yield what `chunks` are decompressed to."""
+    decompressor = Decompressor(encoding or "", limits or Limits())
+    for chunk in chunks:
+        yield from decompressor.feed(chunk)
+    decompressor.finish()
+
+
+def raw_deflate(data: bytes) -> bytes:
+    """Return `data` deflated without the zlib header."""
+    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return deflater.compress(data) + deflater.flush()
+
+
+ENCODINGS: list[Any] = [
+    pytest.param(None, bytes, id="absent"),
+    pytest.param("identity", bytes, id="identity"),
+    pytest.param("gzip", gzip.compress, id="gzip"),
+    pytest.param(" GZip ", gzip.compress, id="gzip-spelt-oddly"),
+    pytest.param("x-gzip", gzip.compress, id="x-gzip"),
+    pytest.param("deflate", zlib.compress, id="deflate"),
+    pytest.param("deflate", raw_deflate, id="raw-deflate"),
+]
+
+
+@pytest.mark.parametrize(("encoding", "encode"), ENCODINGS)
+@given(data=st.binary(max_size=300), size=st.integers(1, 300), times=st.sampled_from([1, 1000]))
+def test_every_encoding_is_decoded_however_it_arrives(
+    encoding: str | None, encode: Callable[[bytes], bytes], data: bytes, size: int, times: int
+) -> None:
+    """A body comes out as it went in, in pieces of at most 64 KiB, however it was cut on its way."""
+    whole = encode(data * times)
+    pieces = list(pieces_of([whole[at : at + size] for at in range(0, len(whole), size)], encoding))
+    assert b"".join(pieces) == data * times
+    assert all(len(piece) <= 64 * KIB for piece in pieces)
+
+
+def test_a_large_chunk_is_cut() -> None:
+    """A chunk of any size, as a transport without a socket may give, comes in pieces of at most 64 KiB."""
+    pieces = list(pieces_of([bytes(100 * KIB), bytes(64 * KIB)]))
+    assert [len(piece) for piece in pieces] == [64 * KIB, 36 * KIB, 64 * KIB]
+
+
+@pytest.mark.parametrize("encoding", [None, "gzip", "deflate"])
+def test_an_empty_body_is_empty_in_every_encoding(encoding: str | None) -> None:
+    """An answer without a body needs no compression header."""
+    assert list(pieces_of([], encoding)) == []
+
+
+@pytest.mark.parametrize(
+    ("encoding", "chunks", "what"),
+    [
+        pytest.param("gzip", [gzip.compress(b"<xml/>")[:-1]], "cut short", id="cut"),
+        pytest.param("gzip", [b"\x1f"], "cut short", id="one-byte"),
+        pytest.param("deflate", [b"x", b"\x9c"], "cut short", id="only-the-header"),
+        pytest.param("gzip", [gzip.compress(b"<xml/>"), b"more"], "followed by something else", id="trailing"),
+        pytest.param("gzip", [gzip.compress(b"<xml/>") + b"more"], "followed by something else", id="trailing-at-once"),
+        pytest.param("gzip", [b"<xml/>"], "broken", id="not-compressed"),
+        pytest.param("deflate", [b"\xff\xff"], "broken", id="not-deflated"),
+        pytest.param("br", [b"<xml/>"], "not an encoding that is read", id="unknown"),
+        pytest.param("gzip, br", [b"<xml/>"], "not an encoding that is read", id="two"),
+    ],
+)
+def test_what_cannot_be_decompressed_is_unreadable(encoding: str, chunks: list[bytes], what: str) -> None:
+    """Broken, cut or unknown compression is an UnreadableResponse that says which."""
+    with pytest.raises(UnreadableResponse, match=what):
+        list(pieces_of(chunks, encoding))
+
+
+@pytest.mark.parametrize(
+    ("chunks", "expected"),
+    [
+        pytest.param([gzip.compress(b"hunter2" * 10)[:-1]], UnreadableResponse, id="cut"),
+        pytest.param([gzip.compress(b"hunter2" * 10) + b"more"], UnreadableResponse, id="trailing"),
+        pytest.param([gzip.compress(b"hunter2" * 10)[:-8] + bytes(8)], UnreadableResponse, id="broken"),
+        pytest.param([gzip.compress(b"hunter2" * 300_000)], LimitExceeded, id="bomb"),
+    ],
+)
+def test_errors_show_no_part_of_the_answer(chunks: list[bytes], expected: type[Exception]) -> None:
+    """No frame of ours that an error passes through holds what was decoded before it."""
+    decompressor = Decompressor("gzip", Limits())
+    with pytest.raises(expected) as caught:  # noqa: PT012 - what was decoded before is the point
+        for chunk in chunks:
+            for _ in decompressor.feed(chunk):
+                pass
+        decompressor.finish()
+    frames = [
+        entry.frame for entry in caught.traceback if str(entry.path).endswith("soapbatch/transport/decompression.py")
+    ]
+    assert frames
+    assert not [frame for frame in frames if "hunter2" in repr(frame.f_locals)]
+
+
+def test_a_bomb_ends_long_before_it_costs_memory() -> None:
+    """A gigabyte of zeros in a megabyte ends at the ratio, after little of it was inflated."""
+    zeros = zlib.compressobj(9)
+    bomb = b"".join(zeros.compress(bytes(MIB)) for _ in range(64))
+    inflated = 0
+    with pytest.raises(LimitExceeded) as caught:  # noqa: PT012 - how much came before it is the point
+        for piece in pieces_of([bomb], "deflate"):
+            inflated += len(piece)
+    assert caught.value.limit == "expansion"
+    assert inflated <= 2 * MIB
+
+
+def test_a_small_answer_may_compress_well() -> None:
+    """The ratio is not looked at below 1 MiB: many nil elements compress better than the limit allows."""
+    data = b"<a:FileName i:nil='true'/>" * 30_000
+    assert len(data) / len(gzip.compress(data)) > Limits().expansion
+    assert b"".join(pieces_of([gzip.compress(data)], "gzip")) == data
+
+
+def test_a_limit_of_ones_own_holds() -> None:
+    """Limits(expansion=...) decides what is too much."""
+    data = bytes(range(256)) * 8 * KIB
+    compressed = [gzip.compress(data)]
+    assert b"".join(pieces_of(compressed, "gzip", Limits(expansion=1000))) == data
+    with pytest.raises(LimitExceeded):
+        list(pieces_of(compressed, "gzip", Limits(expansion=10)))
