@@ -129,19 +129,22 @@ def cancelled_at(step: int, work: Coroutine[Any, Any, T], counted: list[int]) ->
     awaiting = work.__await__()
     value: Any = None
     error: BaseException | None = None
-    while True:
-        try:
-            future = awaiting.throw(error) if error is not None else awaiting.send(value)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
-        value = error = None
-        counted.append(len(counted) + 1)
-        if len(counted) == step:
-            task = asyncio.current_task()
-            assert task is not None
-            task.cancel()
-        try:
-            value = yield future
-        except BaseException as thrown:  # noqa: BLE001 - handed on to `work`
-            error = thrown
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                future = awaiting.throw(error) if error is not None else awaiting.send(value)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            value = error = None
+            counted.append(len(counted) + 1)
+            if len(counted) == step:
+                task = asyncio.current_task()
+                assert task is not None
+                task.cancel()
+                # Before Python 3.11.4 asyncio.timeout takes a request that was served for one that still stands.
+                stack.callback(task.uncancel)
+            try:
+                value = yield future
+            except BaseException as thrown:  # noqa: BLE001 - handed on to `work`
+                error = thrown
