@@ -293,7 +293,7 @@ class Client:
         Raises:
             UsageError: an argument is missing or wrong, or SuperOffice Online cannot do it; see `OnlineApp.client`.
         """
-        application_token, system_user = Secret.wrap(application_token), Secret.wrap(system_user)
+        application_token, system_user = Secret.token(application_token), Secret.wrap(system_user)
         credentials = Secret.wrap(credentials)
         # The wing stands above the client, and makes clients: this is its way into a script.
         from soapbatch.online import hold, open_online  # noqa: PLC0415 - as above
@@ -452,7 +452,7 @@ def settings_from(environ: Mapping[str, str]) -> dict[str, Any]:
     if (user := value_of("USER")) is not None:
         password = Secret.wrap(value_of("PASSWORD"))
         if password is None and (file := value_of("PASSWORD_FILE")) is not None:
-            password = _secret_in(file)
+            password = secret_in(file)
         if password is None:
             raise UsageError("SOAPBATCH_USER needs SOAPBATCH_PASSWORD, or SOAPBATCH_PASSWORD_FILE with a path")
         found["credentials"] = UsernamePassword(user, password)
@@ -468,7 +468,12 @@ def _binding_named(name: str | None) -> Binding | None:
     return by_label[name.lower()] if name is not None else None
 
 
-def _secret_in(file: str) -> Secret:
+def secret_in(file: str) -> Secret:
+    """Return the password in a file, which may end in a line break that is no part of it.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
     try:
         return Secret(Path(file).read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r"))
     except (OSError, ValueError) as error:

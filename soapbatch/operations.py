@@ -39,6 +39,9 @@ from soapbatch.model import (
 
 R_co = TypeVar("R_co", covariant=True)
 
+SECRET_PARAMETERS: Final = frozenset({"password", "access_token", "authentication_data"})
+"""The parameters of operations that hold secrets, by their Python names."""
+
 _WORD_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 

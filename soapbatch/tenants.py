@@ -154,10 +154,8 @@ class Tenants:
 
 
 async def _close(entry: _Entry) -> None:
-    """Close the client of `entry`; one that is still being made is not waited for."""
-    if not entry.opening.done():
-        await cancel_and_wait([entry.opening])
-    retrieve_exception(entry.opening)
+    """Close the client of `entry`; one that is still being made is cancelled."""
+    await cancel_and_wait([entry.opening])
     if not entry.opening.cancelled() and entry.opening.exception() is None:
         closing = asyncio.ensure_future(entry.opening.result().aclose())
         await wait_until_done(closing)

@@ -17,11 +17,16 @@ from soapbatch.auth.credentials import (
     UsernamePassword as UsernamePassword,
     as_provider as as_provider,
     check_transport_security as check_transport_security,
-    fetch_secret as fetch_secret,
+    fetch_application_token as fetch_application_token,
+    is_loopback as is_loopback,
     refuse_plain_http as refuse_plain_http,
     refuse_plain_proxy as refuse_plain_proxy,
 )
-from soapbatch.auth.ticket_manager import IssuedTicket as IssuedTicket, TicketManager as TicketManager
+from soapbatch.auth.ticket_manager import (
+    IssuedTicket as IssuedTicket,
+    TicketManager as TicketManager,
+    is_ending as is_ending,
+)
 from soapbatch.auth.ticket_stores import (
     FileTicketStore as FileTicketStore,
     MemoryTicketStore as MemoryTicketStore,

@@ -354,7 +354,7 @@ def check_transport_security(base_url: str, provider: Provider, *, allow_insecur
 def refuse_plain_http(base_url: str, sender: str) -> None:
     """Raise InsecureTransport if the password of `sender` would cross plain HTTP to another host."""
     url = urlsplit(base_url)
-    if url.scheme == "https" or _is_loopback(url.hostname or ""):
+    if url.scheme == "https" or is_loopback(url.hostname or ""):
         return
     raise InsecureTransport(
         f"{sender} sends a password, and {url.scheme}://{url.hostname} would carry it unencrypted: "
@@ -377,7 +377,8 @@ def refuse_plain_proxy(base_url: str, proxy_host: str, sender: str) -> None:
     )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether `host` is this machine: localhost, 127.0.0.0/8 or ::1."""
     if host == "localhost":
         return True
     try:
@@ -421,19 +422,19 @@ async def _log_in(
     return Ticket(ticket)
 
 
-async def fetch_secret(source: SecretSource, what: str) -> Secret:
-    """Return the secret that a callable of the user's returns; `what` names it in errors.
+async def fetch_application_token(source: SecretSource) -> Secret:
+    """Return the application token that a callable of the user's returns, without white space around it.
 
     Raises:
         AuthenticationFailed: the callable raised something that is no SoapBatchError.
         UsageError: the callable returned something else, or an empty text.
     """
-    answer = await _answer_of(source, what)
-    secret, kind = _as_secret(answer), type(answer).__name__
+    answer = await _answer_of(source, "application token")
+    secret, kind = Secret.token(answer), type(answer).__name__
     del answer
-    if secret is None or secret == Secret(""):
+    if not isinstance(secret, Secret) or secret == Secret(""):
         name = _name_of(source)
-        raise UsageError(f"{name} must return an {what} (a str or a Secret, not empty), and returned {kind}")
+        raise UsageError(f"{name} must return an application token (a str or a Secret, not empty), and returned {kind}")
     return secret
 
 

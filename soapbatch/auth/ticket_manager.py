@@ -48,6 +48,11 @@ _DROP_UNUSED_EVERY: Final = 5.0  # seconds between two tickets that the server r
 _SAVE_EVERY: Final = 300.0  # seconds between two writes of an expiry that a use has moved
 
 
+def is_ending(ticket: Ticket, now: datetime) -> bool:
+    """Return whether a ticket ends so soon that it is renewed before it is used."""
+    return ticket.expires_at is not None and ticket.expires_at - now <= timedelta(seconds=_AHEAD)
+
+
 @attrs.frozen
 class IssuedTicket:
     """The ticket that a call carries.
@@ -72,18 +77,21 @@ class _HeldTicket:
         renew_at: when to renew the ticket.
     """
 
-    __slots__ = ("_jitter", "ends_at", "issued", "renew_at", "sliding", "was_used")
+    __slots__ = ("_jitter", "_renew_by", "ends_at", "issued", "renew_at", "sliding", "was_used")
 
-    def __init__(self, issued: IssuedTicket, *, sliding: bool, was_used: bool, now: float, ends_at: float) -> None:
+    def __init__(
+        self, issued: IssuedTicket, *, sliding: bool, was_used: bool, now: float, ends_at: float, renew_by: float
+    ) -> None:
         self.issued = issued
         self.sliding = sliding
         self.was_used = was_used
+        self._renew_by = renew_by  # the latest time, however often the ticket is extended
         self._jitter = random.uniform(0.5, 1)  # noqa: S311 - spreads load, protects nothing
         self.extend(now, ends_at)
 
     def extend(self, now: float, ends_at: float) -> None:
         self.ends_at = ends_at
-        self.renew_at = ends_at - self._jitter * min(_AHEAD, _AHEAD_SHARE * (ends_at - now))
+        self.renew_at = min(self._renew_by, ends_at - self._jitter * min(_AHEAD, _AHEAD_SHARE * (ends_at - now)))
 
 
 class _CoolDown:
@@ -315,9 +323,11 @@ class TicketManager:
             self._generation += 1
             issued, was_used = IssuedTicket(ticket.value, self._generation), not is_new
         ends_at = self._end_of(ticket, now)
-        held = self._held = _HeldTicket(issued, sliding=ticket.sliding, was_used=was_used, now=now, ends_at=ends_at)
-        if ticket.renew_at is not None:
-            held.renew_at = min(held.renew_at, now + (ticket.renew_at - self._wall_clock()).total_seconds())
+        renew_at = ticket.renew_at
+        renew_by = math.inf if renew_at is None else now + (renew_at - self._wall_clock()).total_seconds()
+        held = self._held = _HeldTicket(
+            issued, sliding=ticket.sliding, was_used=was_used, now=now, ends_at=ends_at, renew_by=renew_by
+        )
         self._cool_down = _CoolDown()
         LOG.debug("ticket %d %s", issued.generation, "obtained" if is_new else "taken from the store")
         if is_new:
@@ -336,10 +346,7 @@ class TicketManager:
         ticket = None if self._store is None else await self._store.get()
         if ticket is None or ticket.value == self._refused:
             return None
-        is_ending = ticket.expires_at is not None and ticket.expires_at - self._wall_clock() <= timedelta(
-            seconds=_AHEAD
-        )
-        return None if is_ending else ticket
+        return None if is_ending(ticket, self._wall_clock()) else ticket
 
     def _save(self, held: _HeldTicket, now: float) -> None:
         if self._store is not None:

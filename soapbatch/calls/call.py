@@ -24,7 +24,7 @@ from soapbatch.auth import (
     Provider,
     TicketManager,
     TicketStore,
-    fetch_secret,
+    fetch_application_token,
     refuse_plain_http,
     refuse_plain_proxy,
 )
@@ -108,7 +108,7 @@ class CallContext:
         if settings.max_rate is not None:
             await settings.max_rate.turn()
         if callable(settings.application_token):
-            self.application_token = await fetch_secret(settings.application_token, "application token")
+            self.application_token = await fetch_application_token(settings.application_token)
 
     def check_proxy(self, base_url: str, name: str) -> None:
         """Refuse to send secrets in operation `name` through a proxy that would read them, unless the user allows it.
@@ -167,7 +167,7 @@ class Call(Generic[R]):
         self._timeout = self._left = options.get("timeout", context.settings.timeout)
         self._ends: float | None = None
         self._state = SendState()
-        self._attempts_made = 0
+        self._attempt_number = 1
         self._may_be_applied = False
         self._prepared: dict[tuple[Binding, Secret | None], PreparedRequest] = {}
         if not (self._timeout is None or is_seconds(self._timeout)):
@@ -247,13 +247,13 @@ class Call(Generic[R]):
                 reason = f"{type(error).__name__}: {error}"
             LOG.info(
                 "%s attempt %d failed, the next one begins in %.2f s (%s)",
-                *(self._operation.name, self._attempts_made, wait, reason),
+                *(self._operation.name, self._attempt_number, wait, reason),
             )
+            self._attempt_number += 1
             await asyncio.sleep(wait)
 
     async def _attempt(self) -> Any:
         """Exchange once; once more if the ticket was refused, which the server does before it applies anything."""
-        self._attempts_made += 1
         tickets = self._context.tickets if self._operation.agent.takes_ticket else None
         if tickets is None:
             return await self._exchange(None)
@@ -351,7 +351,7 @@ class Call(Generic[R]):
             self._prepare(binding).with_ticket(value),
             settings,
             base_url=base_url,
-            attempt=self._attempts_made,
+            attempt=self._attempt_number,
             secrets=secrets,
             collect=self._collect,
             advise_binding=not self._context.search.has_worked,
@@ -423,12 +423,15 @@ class Call(Generic[R]):
         is_own = error.operation == self._operation.name  # else it is of a login, which has been repeated already
         is_unsent = error.applied == "no" and (isinstance(error, TransportError) or not self._state.sent)
         if not (
-            error.retryable and is_own and self._attempts_made < retries.attempts and (self._is_repeatable or is_unsent)
+            error.retryable
+            and is_own
+            and self._attempt_number < retries.attempts
+            and (self._is_repeatable or is_unsent)
         ):
             return None
         asked = error.retry_after
         if asked is None:
-            return retries.backoff.delay(self._attempts_made, jitter=random.random())  # noqa: S311 - spreads load
+            return retries.backoff.delay(self._attempt_number, jitter=random.random())  # noqa: S311 - spreads load
         # Where the wait would end in the deadline, the failure itself says more.
         is_too_long = self._ends is not None and asyncio.get_running_loop().time() + asked >= self._ends
         return None if is_too_long or asked > retries.backoff.longest_retry_after else asked

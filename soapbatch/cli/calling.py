@@ -11,7 +11,6 @@ from typing import Any, Final, cast
 from soapbatch.cli.connecting import onsite_client
 from soapbatch.cli.exit_status import ExitStatus
 from soapbatch.cli.invocation import Invocation
-from soapbatch.cli.jsonable import to_plain
 from soapbatch.cli.passwords import find_application_token
 from soapbatch.cli.rows import pair
 from soapbatch.errors import UsageError
@@ -31,11 +30,11 @@ from soapbatch.model import (
     Record,
     Secret,
     redact_envelope,
+    to_plain,
 )
-from soapbatch.operations import OPERATIONS, Operation
+from soapbatch.operations import OPERATIONS, SECRET_PARAMETERS, Operation
 from soapbatch.soap import build_request
 
-SECRET_PARAMETERS: Final = frozenset({"password", "access_token", "authentication_data"})
 _LISTS: Final = {"all": ALL_ASSOCIATES, "users": ALL_USER_TASKS, "system": SYSTEM_TASKS}
 _TRUTHS: Final = {"true": True, "false": False}
 
@@ -43,12 +42,8 @@ _TRUTHS: Final = {"true": True, "false": False}
 async def info(invocation: Invocation) -> int:
     """Show what the server is. Needs no login."""
     output = invocation.output
-    if invocation.settings.tenant is None:
-        async with onsite_client(invocation.settings) as client:
-            system = await client.principal.get_system_info()
-    else:
-        async with invocation.client() as client:
-            system = await client.principal.get_system_info()
+    async with _anonymous(invocation) as client:
+        system = await client.principal.get_system_info()
     if output.is_json:
         output.write_json({"system": system})
     else:

@@ -11,13 +11,13 @@ from collections.abc import Generator, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib import metadata
-from ipaddress import ip_address
 from platform import python_version
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 import attrs
 
+from soapbatch.auth import is_loopback
 from soapbatch.cli.output import short_time
 from soapbatch.errors import SoapBatchError
 from soapbatch.transport import ConnectionPool, TlsContext, environment_proxy
@@ -188,7 +188,7 @@ async def _close(writer: asyncio.StreamWriter) -> None:
 async def check_tls(target: Target, seconds: float) -> Check:
     """Make a TLS connection with the same certificates as the client, and look at the server's."""
     if target.scheme == "http":
-        if _is_this_machine(target.host):
+        if is_loopback(target.host):
             return Check("tls", "ok", "not used: the server is this machine")
         return Check("tls", "warn", "plain http: everybody on the way can read the tickets", "use https")
     if target.proxy is not None:
@@ -224,13 +224,6 @@ def judge_certificate(certificate: Any, tls_version: str, host: str, now: dateti
     if days < DAYS_LEFT:
         return Check("tls", "warn", detail, "have the certificate renewed", facts)
     return Check("tls", "ok", detail, facts=facts)
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def check_clock(pool: RecordingPool) -> Check:

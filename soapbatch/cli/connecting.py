@@ -4,11 +4,11 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final, Literal, cast
 
 from soapbatch import online
-from soapbatch.auth import FileTicketStore, Ticket, UsernamePassword
+from soapbatch.auth import FileTicketStore, Ticket, UsernamePassword, is_ending
 from soapbatch.calls import Hooks
 from soapbatch.cli.config_file import state_folder
 from soapbatch.cli.output import Output
@@ -21,7 +21,6 @@ from soapbatch.model import AuthenticateResponse, Secret, SoPrincipalCarrier
 from soapbatch.operations import AuthenticateOperation
 from soapbatch.system import AtomicFile
 
-_ENDING: Final = timedelta(minutes=10)  # the client renews a ticket that ends sooner
 _NO_USER: Final = "who logs in? Give --user, or set SOAPBATCH_USER, or log in once: soapbatch login --user NAME"
 
 
@@ -49,10 +48,7 @@ class TicketFile:
         ticket = None
         with contextlib.suppress(OSError):  # the client says so in its log, and goes on without the file
             ticket = await FileTicketStore(self.path).get()
-        is_ending = (
-            ticket is not None and ticket.expires_at is not None and ticket.expires_at - datetime.now(UTC) < _ENDING
-        )
-        return None if is_ending else ticket
+        return None if ticket is None or is_ending(ticket, datetime.now(UTC)) else ticket
 
     def who(self) -> dict[str, Any]:
         """Return what the last login said about the user: associate_id, associate, full_name; empty if unknown."""

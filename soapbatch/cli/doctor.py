@@ -27,7 +27,6 @@ from soapbatch.cli.checks import (
 from soapbatch.cli.connecting import TicketFile, client_options, tenant_state
 from soapbatch.cli.exit_status import ExitStatus
 from soapbatch.cli.invocation import Invocation
-from soapbatch.cli.jsonable import to_plain
 from soapbatch.cli.output import printable, short_time
 from soapbatch.cli.passwords import find_application_token
 from soapbatch.cli.settings import Settings
@@ -72,20 +71,15 @@ async def doctor(invocation: Invocation) -> int:
     checks += [Check(name, "skip", "an earlier check failed") for name in NAMES if name not in {c.name for c in checks}]
     checks.sort(key=lambda check: NAMES.index(check.name))
     if output.form == "json":
-        output.write_json({"checks": [_plain(check) for check in checks]})
+        output.write_json({"checks": [attrs.asdict(check) for check in checks]})
     elif output.is_json:
         for check in checks:
-            output.write_line(_plain(check))
+            output.write_line(attrs.asdict(check))
     else:
         rows = [(check.status, check.name, _with_advice(check)) for check in checks]
         output.write_table(["", "check", "found"], rows)
     failed = [_STATUSES.get(check.name, ExitStatus.NO_ANSWER) for check in checks if check.status == "fail"]
     return failed[0] if failed else ExitStatus.DONE
-
-
-def _plain(check: Check) -> dict[str, Any]:
-    found: dict[str, Any] = to_plain(check)
-    return found
 
 
 def _with_advice(check: Check) -> str:

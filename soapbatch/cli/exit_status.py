@@ -41,7 +41,7 @@ class ExitStatus(IntEnum):
     CLOSED = 141
 
 
-# By class, Other errors are decided by what the server may have applied.
+# By class. Other errors are decided by what the server may have applied.
 _BY_CLASS: Final[Mapping[type[SoapBatchError], ExitStatus]] = {
     UsageError: ExitStatus.USAGE,
     JobFailed: ExitStatus.FAILED,

@@ -7,12 +7,11 @@ from typing import Any, Final
 
 from soapbatch.cli.exit_status import ExitStatus
 from soapbatch.cli.invocation import Invocation
-from soapbatch.cli.jsonable import to_plain
 from soapbatch.cli.output import age_of
 from soapbatch.cli.rows import duration
 from soapbatch.client import Client
 from soapbatch.errors import UsageError
-from soapbatch.model import ALL_ASSOCIATES, ALL_USER_TASKS, BATCH_TASK_INFO, SYSTEM_TASKS, BatchTaskInfo
+from soapbatch.model import ALL_ASSOCIATES, ALL_USER_TASKS, BATCH_TASK_INFO, SYSTEM_TASKS, BatchTaskInfo, to_plain
 
 COLUMNS: Final = (*(field.attribute for field in BATCH_TASK_INFO.fields), "age")
 """What --columns takes."""

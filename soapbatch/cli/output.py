@@ -14,16 +14,21 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 
 from soapbatch.cli.exit_status import ExitStatus, advice_on, status_of
-from soapbatch.cli.jsonable import SCHEMA, plain_error, to_plain
+from soapbatch.cli.jsonable import SCHEMA, plain_error
 from soapbatch.cli.rows import DEFAULT_COLUMNS
 from soapbatch.errors import SoapBatchError, UsageError
-from soapbatch.model import BatchTaskInfo, redact
+from soapbatch.model import BatchTaskInfo, redact, to_plain
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-_COLORS: Final = {"Succeeded": "green", "SucceededManualCleanup": "green", "Failed": "red", "Started": "cyan"}
-_STATUS_COLORS: Final = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "dim"}
+# Of the states of tasks, and of the statuses of checks.
+_COLORS: Final = {"Succeeded": "green", "SucceededManualCleanup": "green", "Failed": "red", "Started": "cyan"} | {
+    "ok": "green",
+    "warn": "yellow",
+    "fail": "red",
+    "skip": "dim",
+}
 _TITLES: Final = {"progress_percent": "%", "associate_id": "owner"}
 _WIDE: Final = 10_000
 _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "m"))
@@ -134,8 +139,7 @@ class Output:
 
         table = Table(*(title.upper() for title in titles), box=None, pad_edge=False, show_header=any(titles))
         for row in rows:
-            colors = _COLORS | _STATUS_COLORS
-            table.add_row(*(Text(printable(cell), colors.get(cell, "")) for cell in row))
+            table.add_row(*(Text(printable(cell), _COLORS.get(cell, "")) for cell in row))
         with console.capture() as captured:
             console.print(table)
         self.write("\n".join(line.rstrip() for line in captured.get().splitlines()))

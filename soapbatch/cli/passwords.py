@@ -4,11 +4,11 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
 from typing import Any, Final
 
 from soapbatch.cli.output import Output
 from soapbatch.cli.settings import Settings
+from soapbatch.client import secret_in
 from soapbatch.errors import UsageError
 from soapbatch.model import Secret
 
@@ -32,10 +32,7 @@ def find_password(settings: Settings, output: Output, *, from_stdin: bool) -> Se
     if password is not None:
         return password
     if (file := settings.get("password_file")) is not None:
-        try:
-            return Secret(_first_line(Path(file).read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
-            raise UsageError(f"SOAPBATCH_PASSWORD_FILE cannot be read: {type(error).__name__}") from None
+        return secret_in(file)
     if (printed := printed_for(settings, "password_command")) is not None:
         return printed
     if (kept := Keyring(settings).get()) is not None:

@@ -15,6 +15,7 @@ _VARIABLES: Final = {"service_version": "VERSION"}
 _DEFAULTS: Final = {"service_version": "88", "timeout": "60"}
 _SECRETS: Final = ("ticket", "password", "app_token")
 _MASKED: Final = frozenset({*_SECRETS, "system_user"})
+_RANKS: Final = ("option", "environment", "profile")  # the first word of an origin, the nearest first
 _DEFAULT_PROFILE: Final = "default"
 
 
@@ -62,8 +63,8 @@ class Settings:
 
     def origin_rank(self, name: str) -> int:
         """Return how near to the command line a setting was given: 0 is an option."""
-        origin = self.found[name].origin if name in self.found else ""
-        return next((rank for rank, word in enumerate(("option", "environment", "profile")) if word in origin), 9)
+        origin = self.found[name].origin.partition(" ")[0] if name in self.found else ""
+        return _RANKS.index(origin) if origin in _RANKS else len(_RANKS)
 
     @property
     def address(self) -> Address:

@@ -8,13 +8,12 @@ from typing import Any
 
 from soapbatch.cli.exit_status import ExitStatus, status_of_all
 from soapbatch.cli.invocation import Invocation
-from soapbatch.cli.jsonable import to_plain
 from soapbatch.cli.output import Output, printable
 from soapbatch.cli.progress_bar import progress_bar
 from soapbatch.client import Client
 from soapbatch.errors import SoapBatchError
 from soapbatch.jobs import Outcome, Polling
-from soapbatch.model import BatchTaskInfo
+from soapbatch.model import BatchTaskInfo, to_plain
 from soapbatch.system import cancel_and_wait
 
 

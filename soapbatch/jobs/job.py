@@ -220,12 +220,13 @@ class Job:
         ends_at = None if timeout is None else asyncio.get_running_loop().time() + timeout
         async with self._subscribe(polling) as subscription:
             while True:
+                limit = asyncio.timeout_at(ends_at)
                 try:
-                    async with asyncio.timeout_at(ends_at):
+                    async with limit:
                         info = await self._next_change(subscription)
                 except TimeoutError as error:
-                    if isinstance(error, SoapBatchError):
-                        raise  # a call's own deadline
+                    if isinstance(error, SoapBatchError) or not limit.expired():
+                        raise  # a call's own deadline, or from a hook
                     raise self._wait_timeout(subscription, timeout) from None
                 yield info
                 if info.has_ended:

@@ -245,7 +245,7 @@ class Jobs:
             on_header: see `start`.
             stop_timeout: seconds that the stop may take.
         """
-        require(if_running in {"start", "fail"}, "if_running is 'start' or 'fail' here")
+        require(if_running in ("start", "fail"), "if_running is 'start' or 'fail' here")
         require_seconds("stop_timeout", stop_timeout)
         request = StartRequest(
             name=name,
@@ -448,14 +448,15 @@ async def _stop_unless_over(job: Job, seconds: float) -> None:
     """Stop the job of a block that is left, unless the job is known to have ended."""
     if job.is_over:
         return
+    limit = asyncio.timeout(seconds)
     try:
-        async with asyncio.timeout(seconds):
+        async with limit:
             stopped = await job.stop(confirm=True)
     except JobGone:
         return
     except TimeoutError as error:
-        if isinstance(error, SoapBatchError):
-            raise  # a call's own deadline
+        if isinstance(error, SoapBatchError) or not limit.expired():
+            raise  # a call's own deadline, or from a hook
         raise DeadlineExceeded(f"task {job.id} could not be stopped within {seconds:g} s; it may still run") from None
     if not stopped and not job.is_over:
         LOG.warning("task %d: the server did not stop it; it may still run", job.id)

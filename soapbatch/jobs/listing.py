@@ -43,7 +43,7 @@ class TaskFilter:
         """Raise UsageError for values that filter nothing."""
         require_text("state", self.state)
         require_text("name", self.name)
-        require(self.finished in {None, True, False}, "finished is True, False, or None for both")
+        require(self.finished in (None, True, False), "finished is True, False, or None for both")
 
     def matches(self, info: BatchTaskInfo) -> bool:
         """Return whether a task is wanted, as far as an operation may not have filtered it (Rule 4)."""

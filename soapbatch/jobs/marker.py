@@ -10,7 +10,7 @@ import attrs
 
 from soapbatch.errors import UsageError
 from soapbatch.jobs.checks import require
-from soapbatch.model import BATCH_TASK_INFO, BatchTaskInfo
+from soapbatch.model import BATCH_TASK_INFO, BatchTaskInfo, utf16_length
 
 MARKER_KEY: Final = "soapbatch.marker"
 """The name of the parameter in which Marker.PARAMETER puts the key."""
@@ -84,8 +84,9 @@ class Marker(Enum):
                 raise UsageError(f"the parameter {MARKER_KEY!r} is reserved for the marker: leave it out")
             return attrs.evolve(info, parameter_object={**parameters, MARKER_KEY: key.text})
         description = f"{info.description or ''} [soapbatch:{key.digest}]".lstrip()
-        if len(description) > _LONGEST_DESCRIPTION:
-            room = _LONGEST_DESCRIPTION - len(description) + len(info.description or "")
+        length = utf16_length(description)
+        if length > _LONGEST_DESCRIPTION:
+            room = _LONGEST_DESCRIPTION - length + utf16_length(info.description or "")
             raise UsageError(
                 f"description has no room for the marker: shorten it to {room} characters, or use another marker"
             )

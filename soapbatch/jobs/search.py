@@ -25,7 +25,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 import attrs
 
@@ -47,21 +47,16 @@ _FAILED_LISTS: Final = 10  # in a row, after which nothing can be proven
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
 
-@attrs.frozen(eq=False)
-class ListKind:
-    """A kind of list (Rule 3).
-
-    Attributes:
-        stream: yields the tasks of the job with a name, or of all jobs.
-    """
-
-    stream: Callable[[BatchAgent, str], AsyncGenerator[BatchTaskInfo, None]]
+ListKind: TypeAlias = Callable[[BatchAgent, str], AsyncGenerator[BatchTaskInfo, None]]
+"""A kind of list (Rule 3): yields the tasks of the job with a name, or of all jobs."""
 
 
-OF_ALL_ASSOCIATES: Final = ListKind(stream_tasks)
-IN_ANY_STATE: Final = ListKind(
-    lambda batch, name: batch.stream(GET_BATCH_TASK_INFOS_BY_NAME_AND_STATE, name=name, state=BatchTaskState.ALL)
-)
+def _stream_in_any_state(batch: BatchAgent, name: str) -> AsyncGenerator[BatchTaskInfo, None]:
+    return batch.stream(GET_BATCH_TASK_INFOS_BY_NAME_AND_STATE, name=name, state=BatchTaskState.ALL)
+
+
+OF_ALL_ASSOCIATES: Final[ListKind] = stream_tasks
+IN_ANY_STATE: Final[ListKind] = _stream_in_any_state
 
 
 @attrs.define
@@ -202,7 +197,7 @@ class Search:
     async def _read_list(self, kind: ListKind) -> _Reading:
         """Read the list of the job."""
         reading = _Reading()
-        async with contextlib.aclosing(kind.stream(self.batch, self.name)) as tasks:
+        async with contextlib.aclosing(kind(self.batch, self.name)) as tasks:
             async for info in tasks:
                 if info.id is None:
                     continue
@@ -221,7 +216,7 @@ class Search:
     async def _read_all_jobs(self) -> datetime:
         """Read the list of all jobs; return when the newest task was created."""
         newest = _LONG_AGO
-        async with contextlib.aclosing(OF_ALL_ASSOCIATES.stream(self.batch, ANY_JOB)) as tasks:
+        async with contextlib.aclosing(OF_ALL_ASSOCIATES(self.batch, ANY_JOB)) as tasks:
             async for info in tasks:
                 newest = max(newest, _created(info) or _LONG_AGO)
                 if info.id is not None and not info.is_system_task:

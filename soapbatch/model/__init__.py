@@ -59,6 +59,7 @@ from soapbatch.model.schema import (
     Field as Field,
     Record as Record,
     WireType as WireType,
+    to_plain as to_plain,
 )
 from soapbatch.model.seconds import LONGEST_SECONDS as LONGEST_SECONDS, is_seconds as is_seconds
 from soapbatch.model.secret import (

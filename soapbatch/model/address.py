@@ -47,7 +47,9 @@ def parse_address(url: str) -> Address:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise ValueError(f"the base URL is not a URL: {error}") from None
+        quotes = "'" in str(error) or '"' in str(error)  # a part of the URL, which may be a password
+        reason = "its host or its port is not valid" if quotes else error
+        raise ValueError(f"the base URL is not a URL: {reason}") from None
     if problem := _problem_of(url, parts, port):
         raise ValueError(problem)
     segments = parts.path.rstrip("/").split("/")

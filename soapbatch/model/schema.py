@@ -37,11 +37,11 @@ class Carrier:
         """
         fields = attrs.fields(type(self))  # type: ignore[arg-type]  # every carrier is an attrs class
         values = {field.name: (getattr(self, field.name), field.metadata["secret"]) for field in fields}
-        return {name: MASK if value and is_secret else _plain(value) for name, (value, is_secret) in values.items()}
+        return {name: MASK if value and is_secret else to_plain(value) for name, (value, is_secret) in values.items()}
 
 
-def _plain(value: Any) -> Any:
-    """Return `value` as JSON has it."""
+def to_plain(value: Any) -> Any:
+    """Return `value` as JSON has it: carriers as `to_dict` gives them, dates as ISO 8601, bytes as base64."""
     match value:
         case Secret():
             value = MASK
@@ -54,9 +54,9 @@ def _plain(value: Any) -> Any:
         case bytes():
             value = b64encode(value).decode("ascii")
         case Mapping():
-            value = {key: _plain(item) for key, item in cast("Mapping[str, Any]", value).items()}
+            value = {key: to_plain(item) for key, item in cast("Mapping[str, Any]", value).items()}
         case Sequence() if not isinstance(value, str):
-            value = [_plain(item) for item in value]
+            value = [to_plain(item) for item in value]
         case _:
             pass
     return value

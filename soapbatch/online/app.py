@@ -17,7 +17,7 @@ from soapbatch.auth import (
     SecretSource,
     Ticket,
     UsernamePassword,
-    fetch_secret,
+    fetch_application_token,
 )
 from soapbatch.calls import RateLimit
 from soapbatch.client import Client
@@ -38,15 +38,13 @@ MAX_RATE: Final = 10.0
 TIMEOUT: Final = 30.0
 """Seconds that a request to the sign-in host may take, unless said otherwise."""
 
-_APP_OPTIONS: Final = frozenset(
-    {"environment", "max_rate", "domain", "signing_keys", "now"}
-    | {"transport", "http_client", "verify", "proxy", "trust_env", "max_connections"}
-)
+_TRANSPORT_OPTIONS: Final = ("transport", "http_client", "verify", "proxy", "trust_env", "max_connections")
+_APP_OPTIONS: Final = frozenset({"environment", "max_rate", "domain", "signing_keys", "now", *_TRANSPORT_OPTIONS})
 _OLDEST: Final = ServiceVersion.V84
 _OF_THE_APP: Final = {
     "application_token": "the client secret belongs to the app: OnlineApp(client_secret=...)",
     **dict.fromkeys(
-        ("transport", "http_client", "verify", "proxy", "trust_env", "max_connections"),
+        _TRANSPORT_OPTIONS,
         "the clients of an app share its transport: OnlineApp(transport=...)",
     ),
     "allow_insecure": "SuperOffice Online is reached over https alone",
@@ -116,7 +114,7 @@ class OnlineApp:
         Raises:
             UsageError: an argument is missing or wrong, or the extra `soapbatch[online]` is missing.
         """
-        secret, key = Secret.wrap(client_secret), hold(private_key)
+        secret, key = Secret.token(client_secret), hold(private_key)
         proxy = Secret.wrap(proxy)
         del client_secret, private_key
         self._client_secret = _checked(secret)
@@ -151,7 +149,7 @@ class OnlineApp:
     @client_secret.setter
     def client_secret(self, value: Secret | str | SecretSource) -> None:
         """Replace the client secret, for all clients of the app."""
-        secret = Secret.wrap(value)
+        secret = Secret.token(value)
         del value
         self._client_secret = _checked(secret)
 
@@ -214,7 +212,7 @@ class OnlineApp:
 
     async def _current_secret(self) -> Secret:
         secret = self._client_secret
-        return secret if isinstance(secret, Secret) else await fetch_secret(secret, "application token")
+        return secret if isinstance(secret, Secret) else await fetch_application_token(secret)
 
     def open(
         self,

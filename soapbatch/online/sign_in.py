@@ -18,7 +18,7 @@ from soapbatch.model import MIB, Limits
 from soapbatch.online import responses
 from soapbatch.online.environments import Environment, SignInRequest
 from soapbatch.system import LOG
-from soapbatch.transport import Decompressor, Sender, SendState
+from soapbatch.transport import Decompressor, Sender, SendState, merged_headers
 
 LARGEST: Final = 1 * MIB
 """Bytes of a response of the sign-in host that are read."""
@@ -121,8 +121,7 @@ class SignInHost:
         )
 
     async def _exchange(self, request: SignInRequest, state: SendState) -> SignInResponse:
-        headers = [(name.encode(), value.encode()) for name, value in request.headers.items()]
-        headers.append((b"Accept-Encoding", b"gzip"))
+        headers = merged_headers(request.headers, {})
         received = await self._sender.send(request.url, headers, request.body, state, method=request.method)
         try:
             body = bytearray()

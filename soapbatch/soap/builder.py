@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, KeysView, Mapping
 from functools import cache
 from operator import attrgetter
 from types import MappingProxyType
-from typing import Any, Final, NoReturn, TypeAlias, TypeVar, cast
+from typing import Any, NoReturn, TypeAlias, TypeVar, cast
 
 import attrs
 
@@ -39,7 +39,7 @@ from soapbatch.model import (
     WireType,
     escape_text,
 )
-from soapbatch.operations import Operation, operation_named
+from soapbatch.operations import SECRET_PARAMETERS, Operation, operation_named
 from soapbatch.soap import fast
 from soapbatch.soap.constraints import Writer, as_list, reject_newer_values, with_constraints
 from soapbatch.soap.template import Pieces, is_hole, template
@@ -48,7 +48,6 @@ R = TypeVar("R")
 
 _ValuesWriter: TypeAlias = Callable[[Iterable[object]], str]
 
-_SECRET_ARGUMENTS: Final = frozenset({"password", "access_token", "authentication_data"})
 _PLAIN = (INT, SHORT, BOOLEAN, DATE_TIME, BASE64)  # types whose text never needs escaping
 
 
@@ -124,10 +123,10 @@ def _with_secrets_wrapped(arguments: Mapping[str, object]) -> Mapping[str, objec
     """Return `arguments` with passwords and tokens wrapped; something that is refused instead of what is no mapping."""
     if not isinstance(arguments, Mapping):
         return cast("Mapping[str, object]", ())
-    if _SECRET_ARGUMENTS.isdisjoint(arguments):
+    if SECRET_PARAMETERS.isdisjoint(arguments):
         return arguments
     wrapped = dict(arguments)
-    for name in _SECRET_ARGUMENTS & wrapped.keys():
+    for name in SECRET_PARAMETERS & wrapped.keys():
         wrapped[name] = _wrapped(wrapped[name])
     return wrapped
 
@@ -414,7 +413,7 @@ class _Compiler:
                     parts.append(write_item(item))
                     index += 1
             except EncodeError as error:
-                raise EncodeError(error.reason, f"[{index}].{error.path}") from None
+                raise error.under(f"[{index}]") from None
             except ValueError as error:
                 raise EncodeError(str(error), f"[{index}]") from None
             parts.append(tail)

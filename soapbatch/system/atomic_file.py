@@ -20,7 +20,8 @@ import re
 import stat
 import sys
 import tempfile
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 
@@ -209,26 +210,30 @@ async def save_pieces(pieces: AsyncGenerator[bytes, None], target: str | os.Path
         OSError: `target` cannot be written.
     """
     if not isinstance(target, str | os.PathLike):
-        return await _write(pieces, target)
+        return await _write(pieces, partial(_write_in_thread, target))
     path = Path(target)
     if not _is_replaceable(path):
         with _open_as_it_is(path) as file:
-            return await _write_as_it_takes(pieces, file)
+            return await _write(pieces, partial(_write_as_it_takes, file))
     with AtomicFile(path) as new:
-        size = await _write(pieces, new.file)
+        size = await _write(pieces, partial(_write_in_thread, new.file))
         if size is not None:
             await asyncio.to_thread(new.commit)
     return size
 
 
-async def _write(pieces: AsyncGenerator[bytes, None], file: BinaryIO) -> int | None:
-    """Write `pieces` to `file`; return their size in bytes, or None where there was no piece."""
+async def _write(pieces: AsyncGenerator[bytes, None], write: Callable[[bytes], Awaitable[None]]) -> int | None:
+    """Write each of `pieces` by `write`; return their size in bytes, or None where there was no piece."""
     size: int | None = None
     async with contextlib.aclosing(pieces):
         async for piece in pieces:
             size = (size or 0) + len(piece)
-            await asyncio.to_thread(_write_all, file, piece)
+            await write(piece)
     return size
+
+
+async def _write_in_thread(file: BinaryIO, piece: bytes) -> None:
+    await asyncio.to_thread(_write_all, file, piece)
 
 
 def _write_all(file: BinaryIO | io.RawIOBase, piece: bytes) -> None:
@@ -261,19 +266,14 @@ def _open_as_it_is(path: Path) -> io.FileIO:
         raise
 
 
-async def _write_as_it_takes(pieces: AsyncGenerator[bytes, None], file: io.FileIO) -> int | None:
-    """Write `pieces` to a file that may take nothing for a while; return their size, or None where there was none.
+async def _write_as_it_takes(file: io.FileIO, piece: bytes) -> None:
+    """Write all of `piece` to a file that may take nothing for a while.
 
     The event loop writes: a thread that waits for the reader of a pipe could not be cancelled.
     """
-    size: int | None = None
-    async with contextlib.aclosing(pieces):
-        async for piece in pieces:
-            size = (size or 0) + len(piece)
-            left = memoryview(piece)
-            while left:
-                if written := file.write(left):
-                    left = left[written:]
-                else:
-                    await asyncio.sleep(_LOOK_AGAIN_AFTER)
-    return size
+    left = memoryview(piece)
+    while left:
+        if written := file.write(left):
+            left = left[written:]
+        else:
+            await asyncio.sleep(_LOOK_AGAIN_AFTER)

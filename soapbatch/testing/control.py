@@ -38,7 +38,7 @@ from soapbatch.testing.interceptors import (
     lost_request,
 )
 from soapbatch.testing.job_definitions import JobDefinition
-from soapbatch.testing.server import NetServer, Receive, Scope, Send, read_body
+from soapbatch.testing.server import NetServer, Receive, Scope, Send, headers_of, read_body
 
 CONTROL_PATH: Final = "/_control"
 """Before the name of a command."""
@@ -126,7 +126,7 @@ class Control:
             return 400, {"error": f"the body is not as `help(soapbatch.testing.control)` says: {error!r}"}
 
     async def _answer(self, scope: Scope, command: str, receive: Receive) -> Any:
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = headers_of(scope)
         host = headers.get("host", "")
         if (host if host.endswith("]") else host.rpartition(":")[0] or host) not in _LOOPBACK:
             raise _WrongRequest(403, "the control API is for this machine alone")

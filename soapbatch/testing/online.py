@@ -20,21 +20,19 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
 
-import attrs
-
 from soapbatch.errors import UsageError
 from soapbatch.model import ServiceVersion
 from soapbatch.online import Environment, PrivateKey
 from soapbatch.testing.clock import WallClock
-from soapbatch.testing.faults import ConnectionDropped, Refusal
-from soapbatch.testing.interceptors import Proceed
+from soapbatch.testing.faults import Refusal
+from soapbatch.testing.interceptors import Interception, Interceptions, Proceed
 from soapbatch.testing.online_journal import Visit
 from soapbatch.testing.online_keys import SigningKey
 from soapbatch.testing.online_registry import OnlineTenant, RegisteredApp, Registry
 from soapbatch.testing.online_sign_in import ENDPOINTS, REASONS, SignInHost
 from soapbatch.testing.requests import Personality
 from soapbatch.testing.responses import Answer
-from soapbatch.testing.server import DROP_CONNECTION, NetServer, Receive, Scope, Send, read_body, send_answer
+from soapbatch.testing.server import NetServer, Receive, Scope, Send, dropping, headers_of, read_body, send_answer
 
 _VISITS_KEPT: Final = 100_000
 _STATE: Final = "/api/state/"
@@ -49,13 +47,6 @@ Endpoint: TypeAlias = Literal[
 ]
 VisitInterceptor: TypeAlias = Callable[[Any, Proceed], Awaitable[Answer]]
 """Gets the `Visit` and a coroutine function that answers it; those for a NetServer fit, too."""
-
-
-@attrs.define
-class _Interception:
-    endpoint: Endpoint
-    interceptor: VisitInterceptor
-    left: int | None
 
 
 class Online:
@@ -88,7 +79,6 @@ class Online:
         """
         self.environment = Environment.named(environment, domain=domain)
         keys = [] if signing_key is None else [signing_key]
-        self._epoch = epoch
         self._registry = Registry(
             environment=self.environment,
             clock=clock,
@@ -99,7 +89,7 @@ class Online:
         self.sign_in = SignInHost(registry=self._registry)
         self.journal: deque[Visit] = deque(maxlen=_VISITS_KEPT)
         self.counts: Counter[str] = Counter()
-        self._interceptions: list[_Interception] = []
+        self._interceptions = Interceptions()
 
     def add_app(self, name: str, *, private_key: PrivateKey | None = None) -> RegisteredApp:
         """Register an app and return it, with a client id, a client secret and, unless it is given, a private key."""
@@ -203,7 +193,7 @@ class Online:
             interceptor: for example `delayed(5)`, `answering(200, {}, b"junk")` or `lost_reply`.
             times: for how many requests; None: for all.
         """
-        self._interceptions.append(_Interception(endpoint, interceptor, times))
+        self._interceptions.add(Interception(endpoint, interceptor, times, optional=True))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request: the ASGI interface."""
@@ -216,7 +206,7 @@ class Online:
             return
         if body is None:
             return
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = headers_of(scope)
         visit = self._visit(scope, headers, body)
         self.journal.append(visit)
         self.counts[visit.endpoint] += 1
@@ -229,18 +219,14 @@ class Online:
             visit.status = message.get("status", visit.status)
             await send(message)
 
-        try:
-            if interceptor := self._interceptor_for(visit.endpoint):
+        async with dropping(scope):
+            interceptor: VisitInterceptor | None = self._interceptions.take(visit.endpoint)
+            if interceptor is not None:
                 await send_answer(await interceptor(visit, proceed), observed)
             elif (answer := self._answer(visit, headers, body)) is not None:
                 await send_answer(answer, observed)
             else:
                 await self._server(visit)(scope, _replayed(body, receive), observed)
-        except ConnectionDropped:
-            drop = scope.get("extensions", {}).get(DROP_CONNECTION)
-            if drop is None:
-                raise
-            await drop()
 
     def _visit(self, scope: Scope, headers: Mapping[str, str], body: bytes) -> Visit:
         server = scope.get("server") or ("", None)
@@ -266,16 +252,6 @@ class Online:
             tenant=tenant,
             secrets=secrets,
         )
-
-    def _interceptor_for(self, endpoint: str) -> VisitInterceptor | None:
-        for interception in self._interceptions:
-            if interception.endpoint == endpoint:
-                if interception.left is not None:
-                    interception.left -= 1
-                    if not interception.left:
-                        self._interceptions.remove(interception)
-                return interception.interceptor
-        return None
 
     def _answer(self, visit: Visit, headers: Mapping[str, str], body: bytes) -> Answer | None:
         """Answer a request; None: the tenant's NetServer is to."""

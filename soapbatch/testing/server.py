@@ -6,17 +6,26 @@ the header blocks ExceptionInfo and Succeeded=false, in every form.
 """
 
 import asyncio
+import contextlib
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, MutableMapping, Sequence
 from datetime import datetime
 from itertools import chain, islice
 from typing import Any, Final, Literal, TypeAlias
 
 from soapbatch.errors import UsageError
-from soapbatch.model import ARRAY_OF_BATCH_TASK_INFO, MIB, BatchTaskInfo, ReplyHeader, ServiceVersion, SoCredentials
-from soapbatch.operations import Operation, operation_named
+from soapbatch.model import (
+    ARRAY_OF_BATCH_TASK_INFO,
+    MASK,
+    MIB,
+    BatchTaskInfo,
+    ReplyHeader,
+    ServiceVersion,
+    SoCredentials,
+)
+from soapbatch.operations import SECRET_PARAMETERS, Operation, operation_named
 from soapbatch.testing.clock import ManualClock, WallClock
 from soapbatch.testing.expectations import Expectation, find_calls, wrong_number
 from soapbatch.testing.faults import (
@@ -49,7 +58,6 @@ DROP_CONNECTION: Final = "soapbatch.drop"
 _CALLS_KEPT: Final = 100_000
 _TASKS_LOOKED_AT: Final = 100  # of a list, for one that waits for a ManualClock
 _LARGEST_REQUEST: Final = 64 * MIB
-_SECRET_PARAMETERS: Final = frozenset({"password", "access_token", "authentication_data"})
 _NOT_FOUND: Final = Answer(404, {"Content-Type": "text/html"}, (b"<h1>404 Not Found</h1>",))
 
 
@@ -267,23 +275,19 @@ class NetServer:
         if scope["type"] != "http":
             raise UsageError("the embedded NetServer takes HTTP requests and nothing else")
         self.requests += 1
-        try:
-            body = await read_body(receive)
-            if body is not None:
-                await send_answer(await self._answer(scope, body), send)
-        except Refusal as refusal:
-            await send_answer(refusal.answer, send)
-        except ConnectionDropped:
-            drop = scope.get("extensions", {}).get(DROP_CONNECTION)
-            if drop is None:
-                raise
-            await drop()
+        async with dropping(scope):
+            try:
+                body = await read_body(receive)
+                if body is not None:
+                    await send_answer(await self._answer(scope, body), send)
+            except Refusal as refusal:
+                await send_answer(refusal.answer, send)
 
     async def _answer(self, scope: Scope, body: bytes) -> Answer:
         endpoint = find_endpoint(scope["path"], self.path_prefix, self.missing, self.version)
         if endpoint is None:
             return _NOT_FOUND
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = headers_of(scope)
         if scope["method"] == "GET" and scope["query_string"].lower() == b"wsdl":
             location = f"{scope['scheme']}://{headers.get('host', 'localhost')}{scope['path']}"
             body = wsdl(endpoint.agent, endpoint.version, endpoint.operations, location)
@@ -294,7 +298,7 @@ class NetServer:
 
     async def _call(self, received: ReceivedCall) -> Answer:
         name = received.operation.name
-        arguments = {k: "***" if k in _SECRET_PARAMETERS else v for k, v in received.arguments.items()}
+        arguments = {k: MASK if k in SECRET_PARAMETERS else v for k, v in received.arguments.items()}
         call = Call(name, received.version, received.binding, arguments, self._clock())
         self.calls.append(call)
         self.counts[name] += 1
@@ -396,13 +400,29 @@ def _wire_name(operation: Operation[Any] | str | None) -> str | None:
     return None if operation is None else operation_named(operation).name
 
 
+def headers_of(scope: Scope) -> dict[str, str]:
+    """Return the headers of a request, with their names in lower case."""
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+@contextlib.asynccontextmanager
+async def dropping(scope: Scope) -> AsyncGenerator[None]:
+    """Drop the connection where the block raises ConnectionDropped, if the ASGI server has a way to do it."""
+    try:
+        yield
+    except ConnectionDropped:
+        drop = scope.get("extensions", {}).get(DROP_CONNECTION)
+        if drop is None:
+            raise
+        await drop()
+
+
 async def read_body(receive: Receive) -> bytes | None:
     """Return the body of a request; None: the client has closed the connection.
 
     Raises:
         Refusal: the body is larger than the server accepts.
     """
-    """Return the body of a request; None: the client has closed the connection."""
     body = bytearray()
     while (message := await receive())["type"] == "http.request":
         body += message.get("body", b"")

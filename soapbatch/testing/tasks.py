@@ -16,7 +16,7 @@ from typing import Final
 
 import attrs
 
-from soapbatch.model import BATCH_TASK_INFO, BatchTaskCancellationBehaviour, BatchTaskInfo, BatchTaskState
+from soapbatch.model import BATCH_TASK_INFO, BatchTaskCancellationBehaviour, BatchTaskInfo, BatchTaskState, utf16_length
 from soapbatch.testing.clock import WallClock
 from soapbatch.testing.faults import ARGUMENT_EXCEPTION, ServerException, not_found
 from soapbatch.testing.job_definitions import PREDEFINED, JobDefinition, Output
@@ -342,5 +342,5 @@ def _belongs_to(info: BatchTaskInfo, is_system: bool, associate_ids: Collection[
 
 def _check_lengths(info: BatchTaskInfo) -> None:
     for name, attribute, longest in _MAX_LENGTHS:
-        if len(getattr(info, attribute) or "") > longest:
+        if utf16_length(getattr(info, attribute) or "") > longest:
             raise ServerException(ARGUMENT_EXCEPTION, f"{name} is longer than {longest} characters", "Too long")

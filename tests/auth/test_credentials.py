@@ -27,6 +27,7 @@ from soapbatch import (
     UsageError,
     UsernamePassword,
 )
+from soapbatch.auth import fetch_application_token
 from soapbatch.auth.credentials import Credentials, as_provider, check_transport_security
 from soapbatch.model.headers import ExceptionInfo, SoCredentials
 from soapbatch.model.principal import AuthenticateResponse
@@ -442,3 +443,23 @@ def test_passwords_cross_plain_http_to_this_machine_only(
     with pytest.raises(InsecureTransport, match="use https, or allow it with allow_insecure=True") as caught:
         check_transport_security(url, provider, allow_insecure=False)
     assert caught.value.applied == "no"
+
+
+@pytest.mark.parametrize("token", [" token\r\n", Secret("token\n")])
+async def test_an_application_token_of_a_callable_has_no_white_space_around_it(token: str | Secret) -> None:
+    """A line break at the end of a file is no part of a token."""
+
+    async def source() -> str | Secret:
+        return token
+
+    assert await fetch_application_token(source) == Secret("token")
+
+
+async def test_an_application_token_of_white_space_is_refused() -> None:
+    """It is as good as none."""
+
+    async def source() -> str:
+        return " \n"
+
+    with pytest.raises(UsageError, match=r"must return an application token .*, and returned str"):
+        await fetch_application_token(source)

@@ -156,6 +156,22 @@ async def test_a_ticket_used_rarely_is_renewed_rarely() -> None:
 
 
 @virtual
+async def test_a_ticket_is_renewed_when_it_says_so_however_often_it_is_used() -> None:
+    """`renew_at` of a ticket that slides holds after each use, too."""
+    fetched = []
+
+    async def fetch() -> Ticket:
+        fetched.append(now())
+        return Ticket(f"7T:{len(fetched)}", renew_at=wall_clock() + timedelta(minutes=10))
+
+    manager = Server().manager(fetch)
+    for _ in range(60):
+        manager.used(await manager.current())
+        await asyncio.sleep(MINUTE)
+    assert len(fetched) == 6
+
+
+@virtual
 async def test_a_token_that_does_not_slide_is_renewed_in_time() -> None:
     """With access tokens of one hour and one call a minute, no token is used after its end or fetched too often."""
     fetched = []

@@ -20,6 +20,7 @@ from soapbatch import (
     ConnectFailed,
     ConnectionLost,
     Fault,
+    Hooks,
     HttpError,
     OperationFailed,
     Retries,
@@ -576,6 +577,17 @@ async def test_a_ticket_refused_after_the_form_is_renewed_before_the_start() -> 
         await client.batch.start_batch_job(JOB)
         assert client.binding is SOAP11
     assert server.counts == {"GetBatchTaskInfo": 1, "StartBatchJob": 1}
+
+
+async def test_the_read_that_finds_the_binding_is_a_first_attempt() -> None:
+    """Hooks hear of it as of any other call: attempts are counted from 1."""
+    server, seen = NetServer(), list[tuple[str, int]]()
+    server.define_job("Export")
+    hooks = Hooks(on_request=lambda event: seen.append((event.operation, event.attempt)))
+    async with in_process(server, hooks=hooks) as client:
+        await client.batch.start_batch_job(JOB)
+    assert [attempt for _, attempt in seen] == [1] * len(seen)
+    assert [name for name, _ in seen][-2:] == ["GetBatchTaskInfo", "StartBatchJob"]
 
 
 # --- Discovery shared -------------------------------------------------------------------------------------------

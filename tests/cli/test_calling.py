@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from soapbatch import ALL_ASSOCIATES, UsageError
-from soapbatch.cli.calling import SECRET_PARAMETERS, arguments_of, operation_meant
-from soapbatch.operations import OPERATIONS
+from soapbatch.cli.calling import arguments_of, operation_meant
+from soapbatch.operations import OPERATIONS, SECRET_PARAMETERS
 from tests.cli.conftest import PASSWORD, World, lines
 
 

@@ -230,3 +230,14 @@ def test_a_profile_that_is_not_there(world: World) -> None:
     assert world.run("--profile", "new", "config", "show").status == 2
     with pytest.raises(UsageError, match="no setting"):
         file.write("new", "nothing", "x")
+
+
+@pytest.mark.parametrize("name", ["cloud", "test-environment", "my-option"])
+def test_a_url_that_is_given_comes_before_the_tenant_of_a_profile(
+    world: World, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Whatever the profile is called, the command goes to the server that the environment names."""
+    write(world, f'[profile.{name}]\ntenant = "Cust12345"\n')
+    monkeypatch.setenv("SOAPBATCH_URL", "https://crm.example.com")
+    options = make_parser().parse_args(["--profile", name, "list"])
+    assert load_settings(options, os.environ).tenant is None

@@ -35,9 +35,9 @@ from soapbatch import (
     errors,
 )
 from soapbatch.cli.exit_status import ExitStatus, advice_on, status_of, status_of_all
-from soapbatch.cli.jsonable import plain_error, to_plain
+from soapbatch.cli.jsonable import plain_error
 from soapbatch.cli.output import Output, age_of, printable, short_time
-from soapbatch.model import ExceptionInfo, SoCredentials
+from soapbatch.model import ExceptionInfo, SoCredentials, to_plain
 
 READ = "GetBatchTaskInfo"
 STOP = "StopBatchJob"

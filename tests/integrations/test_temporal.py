@@ -297,6 +297,21 @@ async def test_save_is_a_callable(target: str, tmp_path: Path) -> None:
         await check_history(handle)
 
 
+async def test_an_error_of_save_keeps_its_own_details(target: str, tmp_path: Path) -> None:
+    """An ApplicationError of `save=` may carry anything: the workflow ends with it, and the progress says so."""
+
+    async def save(_: BatchJob, __: AsyncIterator[bytes]) -> str:
+        raise ApplicationError("the disk is full", "/exports", type="Mine", non_retryable=True)
+
+    async with working(target, tmp_path, save=save) as made:
+        handle = await made.start(output="s.csv")
+        with pytest.raises(WorkflowFailureError) as caught:
+            await handle.result()
+        assert isinstance(caught.value.cause, ApplicationError)
+        assert (caught.value.cause.type, caught.value.cause.details) == ("Mine", ("/exports",))
+        await check_history(handle)
+
+
 async def test_a_job_without_an_output(target: str, tmp_path: Path) -> None:
     """Nothing is written where the server has no output."""
     async with working(target, tmp_path) as made:

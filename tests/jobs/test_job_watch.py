@@ -8,6 +8,7 @@ import itertools
 import pytest
 
 from soapbatch import BatchTaskInfo, BatchTaskState, ClientClosed, JobGone, SoapBatchError, WaitTimeout
+from soapbatch.jobs import Job
 from soapbatch.jobs.schedule import Polling
 from soapbatch.operations import GET_BATCH_TASK_INFO
 from soapbatch.testing import delayed
@@ -232,3 +233,20 @@ async def test_a_cancelled_poller_does_not_leave_waits_hanging(world: World) -> 
     with pytest.raises(ClientClosed):
         await wait
     assert (await job.wait()).state == S.SUCCEEDED
+
+
+@in_world
+async def test_a_timeout_of_somebody_else_is_not_the_watchs_own(world: World) -> None:
+    """A TimeoutError of a hook is raised as it is, by `watch` and by `run`: the limits have not run out."""
+    job = await started(world, duration=100)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Job, "_next_change", _failing)
+        with pytest.raises(TimeoutError, match="of a hook"):
+            await anext(job.watch())
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(TimeoutError, match="of a hook"):
+        async with world.client.jobs.run("ExportArchiveBatchPlugin"):
+            patch.setattr(Job, "stop", _failing)
+
+
+async def _failing(*_: object, **__: object) -> None:
+    raise TimeoutError("of a hook")

@@ -431,6 +431,11 @@ async def test_what_is_wrong_before_sending(world: World) -> None:
         pytest.param(
             {"marker": Marker.DESCRIPTION, "description": "x" * 210}, "to 209 characters", id="no room in description"
         ),
+        pytest.param(
+            {"marker": Marker.DESCRIPTION, "description": "\U0001f600" * 105},
+            "to 209 characters",
+            id="no room in description: characters of two units",
+        ),
     ],
 )
 @in_world

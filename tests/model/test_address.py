@@ -50,6 +50,8 @@ def test_names_that_only_look_alike_stay() -> None:
         pytest.param("https://[", "not a URL: Invalid IPv6", id="brackets"),
         pytest.param("https://example.com:99999", "not a URL: Port out of range", id="port"),
         pytest.param("https://example.com:0", "port 0", id="port 0"),
+        pytest.param("https://ada:hu/sh@crm.example.com", "its host or its port", id="password with a slash"),
+        pytest.param("https://ada:hush\u2100@crm.example.com", "its host or its port", id="password in a host"),
         pytest.param("https://exa mple.com", "white space", id="white space"),
         pytest.param("crm.example.com/SuperOffice", "absolute", id="relative"),
         pytest.param("ftp://crm.example.com", "absolute", id="ftp"),

@@ -131,7 +131,7 @@ class _Run:
     def failed(self, error: ActivityError) -> ApplicationError:
         """Report that an activity has ended the job, and return the error to raise."""
         failure = _unwrapped(error, self._job)
-        if failure.details:
+        if failure.details and isinstance(failure.details[0], dict):  # `save=` may raise one with other details
             known = {field.name for field in dataclasses.fields(TaskFacts)}
             facts: dict[str, Any] = failure.details[0]
             self._facts = TaskFacts(**{name: value for name, value in facts.items() if name in known})
