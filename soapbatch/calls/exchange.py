@@ -7,7 +7,8 @@ from collections.abc import Coroutine, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from soapbatch.calls.observability import LOGGED_BYTES, WIRE, RequestEvent, log_request, log_response
+from soapbatch.calls.hooks import RequestEvent
+from soapbatch.calls.logs import LOGGED_BYTES, WIRE, log_request, log_response
 from soapbatch.calls.settings import Settings
 from soapbatch.errors import ProtocolError, TransportError, UnreadableResponse, clean_traceback
 from soapbatch.model import KIB, ReplyHeader, Secret, parse_retry_after

@@ -6,8 +6,8 @@ from typing import Final, TypedDict
 import attrs
 
 from soapbatch.auth import SecretSource
+from soapbatch.calls.hooks import Hooks
 from soapbatch.calls.location import Location
-from soapbatch.calls.observability import Hooks
 from soapbatch.calls.rate import RateLimit
 from soapbatch.model import LONGEST_SECONDS, Binding, Limits, ReplyHeader, Retries, Secret, ServiceVersion, SoTimeZone
 from soapbatch.soap import UnknownCallback

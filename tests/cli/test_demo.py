@@ -10,7 +10,7 @@ import pytest
 import rich.console
 
 from soapbatch import UsageError
-from soapbatch.calls.observability import WIRE
+from soapbatch.calls.logs import WIRE
 from soapbatch.cli import main
 from soapbatch.cli.demo import _logged_exchange
 from soapbatch.testing import DEMO_USER

@@ -27,7 +27,7 @@ from soapbatch import (
     ServiceVersion,
     UsernamePassword,
 )
-from soapbatch.calls import RequestEvent, ResponseEvent, observability as observe
+from soapbatch.calls import RequestEvent, ResponseEvent, logs as wire_log
 from soapbatch.model.secret import Secret
 from soapbatch.operations import GET_BATCH_TASK_INFO, GET_BATCH_TASK_INFOS_BY_STATE, START_BATCH_JOB
 from soapbatch.testing import NetServer
@@ -319,7 +319,7 @@ def test_no_encoding_hides_any_characters(encoding: str, data: st.DataObject) ->
 
 def masked(secret: str, encoding: str) -> str:
     """Return what is shown of an answer that holds a secret in angle brackets, and nothing else."""
-    return observe._shown(f"<{secret}>".encode(encoding), (Secret(secret),)).removeprefix("\ufeff")
+    return wire_log._shown(f"<{secret}>".encode(encoding), (Secret(secret),)).removeprefix("\ufeff")
 
 
 async def test_envelopes_are_shown_only_where_they_are_wanted(logs: pytest.LogCaptureFixture) -> None:
@@ -351,7 +351,7 @@ def test_a_secret_at_the_end_of_what_is_shown() -> None:
     for cut in (64 * 1024, 80 * 1024):
         for before in range(cut - 1610, cut + 10, 90):
             body = f"{secret * 20}{'x' * (before - 20 * len(secret))}{secret}{'y' * 20_000}".encode()
-            assert "hunter2" not in observe._shown(body[: observe.LOGGED_BYTES], (Secret(secret),))
+            assert "hunter2" not in wire_log._shown(body[: wire_log.LOGGED_BYTES], (Secret(secret),))
 
 
 @virtual
