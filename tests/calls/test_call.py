@@ -68,13 +68,16 @@ async def test_many_calls_at_once_are_told_apart() -> None:
     assert server.counts["StartBatchJob"] == 200
 
 
-async def test_a_server_that_refuses_every_ticket_is_asked_twice() -> None:
+@pytest.mark.parametrize("was_taken", [False, True])
+async def test_a_server_that_refuses_every_ticket_is_asked_twice(was_taken: bool) -> None:  # noqa: FBT001 - a case
     """A call whose fresh ticket is refused as well fails with that refusal, after one login more and one repeat."""
     server = NetServer()
     session = ServerException("SuperOffice.Exceptions.SoSessionException", "expired")
-    server.intercept("GetBatchTaskInfo", failing(session), times=None)
     credentials = UsernamePassword("demo", "demo")
     async with in_process(server, credentials=credentials, binding=Binding.DOCUMENTED) as client:
+        if was_taken:
+            await client.batch.get_batch_task_infos_by_state("All")
+        server.intercept("GetBatchTaskInfo", failing(session), times=None)
         with pytest.raises(OperationFailed) as caught:
             await client.batch.get_batch_task_info(1)
     assert (caught.value.error_type, caught.value.applied) == ("SoSessionException", "no")

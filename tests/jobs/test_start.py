@@ -241,6 +241,22 @@ async def test_a_list_that_fails_for_a_while_is_repeated(world: World) -> None:
 
 
 @in_world
+async def test_failed_lists_count_only_in_a_row(world: World) -> None:
+    """A list that works begins the count anew: of 18 lists that fail, no ten in a row, none ends the search."""
+    await world.client.jobs.start(NAME)
+    world.server.intercept(START_BATCH_JOB, lost_request)
+    fails = [*[True] * 9, False, *[True] * 9]
+
+    async def trouble(call: Call, proceed: Proceed) -> Answer:
+        return await (lost_request(call, proceed) if fails.pop(0) else proceed())
+
+    world.server.intercept(LIST, trouble, times=len(fails))
+    with pytest.raises(ConnectionLost) as caught:
+        await world.client.jobs.start(NAME, marker=Marker.PARAMETER, settle=600)
+    assert (caught.value.applied, fails) == ("no", [])
+
+
+@in_world
 async def test_the_last_list_must_succeed(world: World) -> None:
     """If the last list fails, earlier lists without the marker prove nothing."""
     world.server.intercept(START_BATCH_JOB, lost_request)

@@ -275,6 +275,7 @@ SOCKS_REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
     "http": ({"answer": {"method": b"HTTP/1.1 400 Bad Request\r\n\r\n"}}, "does not speak SOCKS5"),
     "no such method": ({"answer": {"method": b"\5\x77"}}, "does not speak SOCKS5"),
     "surplus": ({"answer": {"connect": b"\5\0\0\1\0\0\0\0\0\0surplus"}}, "does not speak SOCKS5"),
+    "surplus behind a name": ({"answer": {"connect": b"\5\0\0\3\1a\0\0surplus"}}, "does not speak SOCKS5"),
     "no such kind of address": ({"answer": {"connect": b"\5\0\0\x09\0\0"}}, "does not speak SOCKS5"),
 }
 
