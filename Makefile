@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-fleet check test lint bench soak format clean
+.PHONY: help demo demo-fleet check test lint bench soak mutants format clean
 
 # A worker for each core. "worksteal" gives each worker neighbouring tests, so that the fixtures of a module are mostly
 # made once, and lets a worker that has finished take tests from another: "loadscope" ends with one worker at work.
@@ -48,6 +48,9 @@ bench: $(INSTALLED) ## measure against zeep, lxml and httpx; write tables, JSON 
 soak: $(INSTALLED) ## make 20,000 calls with injected faults and check what they leave behind; then fuzz the parser
 	@$(BIN)/python -m tests.soak
 	@$(BIN)/python -m tests.fuzz
+
+mutants: $(INSTALLED) ## put 150 mistakes into the modules that decide, one at a time: does a test notice? 15 minutes
+	@$(BIN)/python -m tests.mutants
 
 format: $(INSTALLED) ## format the code, and fix what ruff can fix by itself
 	@$(BIN)/ruff check --fix-only .

@@ -65,6 +65,7 @@ def test_the_waits_of_calls() -> None:
         pytest.param("soon", None, id="word"),
         pytest.param("", None, id="empty"),
         pytest.param("9" * 400, math.inf, id="absurd"),
+        pytest.param("Wed, 21 Oct 99999999999 07:28:00 GMT", None, id="absurd date"),
     ],
 )
 def test_what_a_retry_after_says(text: str, seconds: float | None) -> None:
