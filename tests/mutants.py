@@ -75,6 +75,9 @@ SECONDS: Final = 10.0  # of tests, as measured without a change, that a mutant m
 PATIENCE: Final = (5.0, 10.0)  # a test hangs after so many seconds, and so many times what it took without a change
 
 
+_START: Final = 0.02  # seconds that each test costs beside its own
+
+
 # --- The mistakes ---------------------------------------------------------------------------------------------------
 
 
@@ -339,34 +342,51 @@ class Measured:
     seconds: dict[str, float]
     failed: list[str]
     reached: dict[str, dict[str, list[int]]]
+    _rare: dict[str, tuple[dict[int, float], dict[str, float]]] = attrs.field(init=False, factory=dict)
 
     def tests_of(self, mutant: Mutant, kills: Counter[str]) -> list[str]:
-        """Return the tests that reach the mutant: those that killed others first, then the module's own."""
+        """Return the tests that reach the mutant, the most telling first, as many as `SECONDS` allow.
+
+        Telling are tests that have killed a mutant of the same function, tests of the module's own file, and tests that
+        reach lines of the module which few others reach, in little time.
+        """
         lines = self.reached.get(mutant.module, {})
-        is_imported = self.is_imported(mutant)
-        if is_imported:
-            numbers = {number for found in lines.values() for number in found}
-        else:
-            numbers = {*next((lines[str(line)] for line in mutant.lines if str(line) in lines), [])}
         names = [*self.seconds]
-        files: dict[str, list[str]] = defaultdict(list)
-        for name in sorted((names[number] for number in numbers if number >= 0), key=self.seconds.__getitem__):
-            files[name.partition("::")[0]].append(name)
+        rareness, files = self._rareness(mutant.module)
+        is_imported = self.is_imported(mutant)
         own = f"test_{Path(mutant.module).stem}.py"
-        ranked: list[tuple[tuple[object, ...], str]] = []
-        for file, found in files.items():
-            for rank, name in enumerate(found):
-                # Where the module is imported anew, each file costs its collection: one after the other.
-                spread = (-len(found), file) if is_imported else (rank, file)
-                ranked.append(((-kills[name], not file.endswith(own), *spread), name))
+
+        def order(number: int) -> tuple[object, ...]:
+            name = names[number]
+            file = name.partition("::")[0]
+            telling = -rareness[number] / (self.seconds[name] + _START)
+            # Where the module is imported anew, each file costs its collection: one after the other.
+            spread = (-files[file], file) if is_imported else ()
+            return -kills[name], not file.endswith(own), *spread, telling, name
+
+        reaching = rareness if is_imported else next((lines[str(n)] for n in mutant.lines if str(n) in lines), [])
         chosen: list[str] = []
         left = SECONDS
-        for _, name in sorted(ranked):
-            left -= self.seconds[name]
+        for number in sorted({*reaching} - {-1}, key=order):
+            left -= self.seconds[names[number]]
             if left < 0 and chosen:
                 break
-            chosen.append(name)
+            chosen.append(names[number])
         return chosen
+
+    def _rareness(self, module: str) -> tuple[dict[int, float], dict[str, float]]:
+        """Return how rare the lines are that each test and each file of tests reaches."""
+        if module not in self._rare:
+            names = [*self.seconds]
+            tests: dict[int, float] = defaultdict(float)
+            files: dict[str, float] = defaultdict(float)
+            for numbers in self.reached.get(module, {}).values():
+                for number in numbers:
+                    if number >= 0:
+                        tests[number] += 1 / len(numbers)
+                        files[names[number].partition("::")[0]] += 1 / len(numbers)
+            self._rare[module] = tests, files
+        return self._rare[module]
 
     def is_imported(self, mutant: Mutant) -> bool:
         """Whether the changed line runs while modules are imported."""
@@ -455,7 +475,7 @@ def measure(tests: Sequence[str], modules: Iterable[str], root: Path, report: Pa
         }
         for module in modules
     }
-    report.write_text(json.dumps(attrs.asdict(Measured(seconds=seconds, failed=failed, reached=reached))), "utf-8")
+    report.write_text(json.dumps({"seconds": seconds, "failed": failed, "reached": reached}), "utf-8")
 
 
 def judged(names: Sequence[str], items: dict[str, pytest.Item], seconds: dict[str, float], note: Path) -> bool:
@@ -593,9 +613,8 @@ def main() -> None:
     arguments = parser.parse_args()
     every = [mutant for module in arguments.module for mutant in mutants_of(module, arguments.root)]
     every = [mutant for mutant in every if arguments.only in mutant.key]
-    drawn = every
-    if not arguments.all and arguments.count < len(every):
-        drawn = random.Random(arguments.seed).sample(every, arguments.count)  # noqa: S311 - repeatable
+    random.Random(arguments.seed).shuffle(every)  # noqa: S311 - repeatable; a larger count begins with the same ones
+    drawn = every if arguments.all else every[: arguments.count]
     run = Run(arguments.root, arguments.tests, [mutant for mutant in drawn if mutant.key not in ACCEPTED])
     run.run()
     sys.exit(report(drawn, run.outcomes))

@@ -303,6 +303,24 @@ async def test_a_failed_list_counts_for_each_task_that_was_due(world: World) -> 
 
 
 @in_world
+async def test_a_shorter_retry_after_does_not_cut_a_longer_one(world: World) -> None:
+    """Of two readings under way, the later answer asks for less time: the client stays quiet for the longer one."""
+    ids = started(world, 1000, 1000)
+
+    async def busy(call: Call, proceed: Proceed) -> Answer:
+        if call.arguments["id"] == ids[0]:
+            return await answering(503, {"Retry-After": "100"})(call, proceed)
+        await asyncio.sleep(1)
+        return await answering(503, {"Retry-After": "10"})(call, proceed)
+
+    world.server.intercept(SINGLE, busy, times=2)
+    await world.client.jobs.wait_all(ids, timeout=150)
+    times = [call.at for call in calls(world, SINGLE)]
+    assert times[:2] == [0, 0]
+    assert times[2] >= 100
+
+
+@in_world
 async def test_one_reading_that_hangs_does_not_hold_up_the_others(world: World) -> None:
     """Other jobs are read as usual while one answer does not come."""
     ids = started(world, 1e6, 20)
