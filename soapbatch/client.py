@@ -352,9 +352,8 @@ class Client:
             AuthenticationFailed: they give no ticket.
             DeadlineExceeded: obtaining one took longer than the client's timeout.
         """
-        tickets, lifetime, timeout = self._context.tickets, self._context.lifetime, self._context.settings.timeout
-        if tickets is None:
-            raise UsageError("this client has no credentials: pass ticket= or credentials=")
+        tickets = self._context.require_tickets("ticket()")
+        lifetime, timeout = self._context.lifetime, self._context.settings.timeout
         ended = partial(lifetime.ended, "obtaining a ticket", SendState(phase="login"), timeout)
         return await lifetime.within(timeout, tickets.ticket(), ended)
 
