@@ -75,7 +75,7 @@ SECONDS: Final = 10.0  # of tests, as measured without a change, that a mutant m
 PATIENCE: Final = (5.0, 10.0)  # a test hangs after so many seconds, and so many times what it took without a change
 
 
-_START: Final = 0.02  # seconds that each test costs beside its own
+_START: Final = 0.2  # seconds that each test costs beside its own
 
 
 # --- The mistakes ---------------------------------------------------------------------------------------------------

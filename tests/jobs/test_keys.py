@@ -372,13 +372,14 @@ async def test_a_task_without_a_key_may_be_the_one(world: World, marker: Marker,
     assert world.server.counts["StartBatchJob"] == 1
 
 
+@pytest.mark.parametrize(("count", "named"), [(5, r"1, 2, 3, 4, 5\."), (6, r"1, 2, 3, 4, 5, \.\.\.\.")])
 @in_world
-async def test_many_suspects_are_not_all_named(world: World) -> None:
+async def test_many_suspects_are_not_all_named(world: World, count: int, named: str) -> None:
     """The message names five tasks at most."""
-    for _ in range(6):
+    for _ in range(count):
         world.server.tasks.add(BatchTaskInfo(name=NAME, state=S.STARTED))
     world.server.intercept(START_BATCH_JOB, lost_request)
-    with pytest.raises(StartOutcomeUnknown, match=r"may be the one: 1, 2, 3, 4, 5, \.\.\."):
+    with pytest.raises(StartOutcomeUnknown, match=f"may be the one: {named} "):
         await world.client.jobs.start(NAME, key=KEY, settle=0)
 
 
@@ -549,6 +550,15 @@ async def test_tasks_without_a_number_are_passed_over(world: World) -> None:
 
 
 @in_world
+async def test_a_task_without_a_number_hides_no_other(world: World) -> None:
+    """What comes after a task without an id in a list is read."""
+    world.change_lists(lambda tasks, _: [shown for info in tasks for shown in (attrs.evolve(info, id=None), info)])
+    world.server.intercept(START_BATCH_JOB, lost_reply)
+    job = await world.client.jobs.start(NAME, key=KEY, settle=0)
+    assert [task.id for task in world.tasks()] == [job.id]
+
+
+@in_world
 async def test_tasks_that_the_client_started_itself_are_not_suspected(world: World) -> None:
     """The client knows that its own start without a key was another one; a task of somebody else is suspected."""
     await world.client.jobs.start(NAME)
@@ -632,6 +642,7 @@ async def test_an_unknown_outcome_says_why(world: World, trouble: Interceptor, w
         with pytest.raises(StartOutcomeUnknown, match=words) as caught:
             await world.client.jobs.start(NAME, **options)  # type: ignore[arg-type]  # a mixed dictionary
         assert str(caught.value.__cause__) in str(caught.value)
+        assert str(caught.value).count("lists prove nothing") == len(options) / 2
         for task in world.tasks():
             world.server.tasks.delete(task.id or 0)
         world.change_lists(lambda *_: [])

@@ -124,6 +124,21 @@ async def test_the_poller_lives_as_long_as_its_waits(world: World) -> None:
 
 
 @in_world
+async def test_jobs_that_start_shortly_after_each_other_are_read_together(world: World) -> None:
+    """Waits that begin before the first round share its readings, also the first round of a later poller."""
+    world.server.define_job("Job", duration=5)
+    for _ in range(2):
+        jobs = [await world.client.jobs.start("Job")]
+        await asyncio.sleep(0.1)
+        jobs.append(await world.client.jobs.start("Job"))
+        world.server.calls.clear()
+        await world.client.jobs.wait_all(jobs)
+        first, second, *_ = calls(world, SINGLE)
+        assert {first.arguments["id"], second.arguments["id"]} == {job.id for job in jobs}
+        assert first.at == second.at
+
+
+@in_world
 async def test_a_new_poller_while_the_old_one_ends(world: World) -> None:
     """A wait that begins while the old poller task is still ending gets a new poller task."""
 

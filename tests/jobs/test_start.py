@@ -218,6 +218,7 @@ async def test_a_list_that_fails_for_good_proves_nothing(world: World, marker: M
     (task,) = world.tasks()
     assert error.marker in (task.description or "") + str(task.parameter_object)
     assert any("SoSentryException" in note for note in error.__notes__)
+    assert "; ." not in str(error)
     assert world.server.counts[LIST.name] == 1
 
 

@@ -70,6 +70,7 @@ def task(**fields: Any) -> bytes:
         pytest.param({"state": "Paused"}, b"<State>Paused</State>", id="unknown enum value"),
         pytest.param({"state": "<&>"}, b"<State>&lt;&amp;&gt;</State>", id="unknown enum value with markup"),
         pytest.param({"progress_percent": 100}, b"<ProgressPercent>100</ProgressPercent>", id="highest percent"),
+        pytest.param({"progress_percent": 0}, b"<ProgressPercent>0</ProgressPercent>", id="lowest percent"),
         pytest.param({"description": "d" * 254}, b"d" * 254, id="longest description"),
         pytest.param({"description": "\U0001f680" * 127}, ("\U0001f680" * 127).encode(), id="127 rockets"),
         pytest.param({"description": "æ" * 254}, ("æ" * 254).encode(), id="254 letters"),
