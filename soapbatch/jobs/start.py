@@ -144,7 +144,7 @@ class Deadline:
             if isinstance(error, SoapBatchError) or not limit.expired():
                 raise  # of a call
         message = f"the start's timeout of {self.seconds:g} s ran out while tasks were listed"
-        raise DeadlineExceeded(message, phase="settling", timeout=self.seconds, applied="unknown")
+        raise DeadlineExceeded(message, phase="settling", timeout=self.seconds)
 
 
 @attrs.frozen

@@ -668,6 +668,7 @@ async def test_closing_ends_a_login(*, is_ahead: bool) -> None:
     with pytest.raises(ClientClosed):
         await waiter
     assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert manager._held is None  # nothing shows the ticket any more
     await manager.aclose()
     with pytest.raises(ClientClosed):
         await manager.current()

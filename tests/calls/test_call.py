@@ -135,25 +135,29 @@ async def test_a_renewal_that_fails_is_what_is_raised() -> None:
     assert (caught.value.user, caught.value.applied) == ("demo", "no")
 
 
-async def test_a_long_answer_leaves_room_for_others() -> None:
-    """While a long answer that is there already is read, other tasks get their turn."""
-    pieces = [BatchTaskInfo(id=n, description="x" * 250) for n in range(3000)]
-    whole = answer(GET_BATCH_TASK_INFOS_BY_STATE, pieces)
-    client, _ = scripted(Reply(body=[whole[n : n + 65_536] for n in range(0, len(whole), 65_536)]))
+@pytest.mark.parametrize(
+    ("count", "size", "turns_due"),
+    [pytest.param(3000, 65_536, 13, id="long"), pytest.param(100, 30, 60, id="in small pieces")],
+)
+async def test_a_long_answer_leaves_room_for_others(count: int, size: int, turns_due: int) -> None:
+    """While an answer is read that is there already, other tasks get their turn: each 64 KiB, and each 16 pieces."""
+    tasks = [BatchTaskInfo(id=n, description="x" * 250) for n in range(count)]
+    whole = answer(GET_BATCH_TASK_INFOS_BY_STATE, tasks)
+    client, _ = scripted(Reply(body=[whole[n : n + size] for n in range(0, len(whole), size)]))
     turns = 0
 
-    async def count() -> None:
+    async def take_turns() -> None:
         nonlocal turns
         while True:
             await asyncio.sleep(0)
             turns += 1
 
-    counter = asyncio.create_task(count())
+    counter = asyncio.create_task(take_turns())
     async with client:
-        assert len(await client.batch.get_batch_task_infos_by_state("All")) == 3000
+        assert len(await client.batch.get_batch_task_infos_by_state("All")) == count
     counter.cancel()
     await asyncio.wait([counter])
-    assert turns >= len(whole) // 65_536 - 1
+    assert turns >= turns_due
 
 
 async def test_what_is_unknown_is_reported() -> None:

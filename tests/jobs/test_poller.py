@@ -76,6 +76,15 @@ async def test_waits_for_one_job_share_its_readings(world: World) -> None:
 
 
 @in_world
+async def test_the_most_demanding_wait_decides(world: World) -> None:
+    """A task is read as often as one of its waits asks for, whatever another one asks for."""
+    (id_,) = started(world, 400)
+    job = world.client.jobs.attach(id_)
+    await asyncio.gather(job.wait(), job.wait(polling=Polling(ceiling=2)))
+    assert world.reads >= 190
+
+
+@in_world
 async def test_no_job_is_read_faster_than_every_two_seconds(world: World) -> None:
     """Whenever waits begin, at least two seconds lie between two readings of a task."""
     ids = started(world, *range(20, 60))

@@ -277,6 +277,7 @@ async def test_at_least_two_lists_prove_it(world: World) -> None:
     with pytest.raises(ConnectionLost):
         await world.client.jobs.start(NAME, marker=Marker.PARAMETER, settle=0)
     assert world.server.counts[LIST.name] == 2
+    assert world.now == 0
 
 
 @in_world
@@ -286,6 +287,7 @@ async def test_a_start_that_succeeded_is_never_proven_not_to_have(world: World) 
     with pytest.raises(StartOutcomeUnknown, match="no list shows it") as caught:
         await world.client.jobs.start(NAME, marker=Marker.PARAMETER, resend=True)
     assert caught.value.applied == "yes"
+    assert "the job was started, but its id is unknown" in str(caught.value)
     assert world.server.counts["StartBatchJob"] == 1
 
 

@@ -304,11 +304,10 @@ def test_an_unreadable_body_is_a_broken_connection() -> None:
 
 
 @pytest.mark.parametrize("phase", ["waiting", "reading"])
-def test_bytes_of_the_response_are_not_chained(phase: str) -> None:
+@pytest.mark.parametrize("kind", [httpx.RemoteProtocolError, httpx.ReadError])
+def test_bytes_of_the_response_are_not_chained(kind: type[httpx.TransportError], phase: str) -> None:
     """What a parser quotes may repeat a secret: it is neither in the message nor behind the error."""
-    error = behind(
-        httpx.RemoteProtocolError("m"), h11.RemoteProtocolError("illegal header line: bytearray(b'hunter2')")
-    )
+    error = behind(kind("m"), h11.RemoteProtocolError("illegal header line: bytearray(b'hunter2')"))
     failure = transport_error(error, phase=phase, is_sent=True, url=URL)
     assert failure.__cause__ is failure.__context__ is None
     for quoted in ("a: b'x'", 'a: b"x"', "a: bytearray(b'x')", "a (expected b'x')"):

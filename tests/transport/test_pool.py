@@ -172,7 +172,10 @@ async def test_idle_connections_are_closed_one_by_one() -> None:
         pool._expire()
         await until(lambda: server.connections == 1)
         assert len(pool._idle) == 1
-        assert pool._timer is not None
+        timer = pool._timer
+        assert timer is not None
+        await pool.aclose()
+        assert timer.cancelled()  # it would keep the pool alive
 
 
 async def test_closing_ends_what_waits_and_lets_what_runs_finish() -> None:

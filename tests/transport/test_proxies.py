@@ -266,6 +266,24 @@ async def test_socks_with_a_password_and_a_name() -> None:
     assert proxy.seen == [url.removeprefix("http://")]
 
 
+@pytest.mark.parametrize(
+    "bound",
+    [
+        pytest.param(b"\1" + bytes(4), id="IPv4"),
+        pytest.param(b"\3\0", id="an empty name"),
+        pytest.param(b"\3\x7f" + b"a" * 127, id="a long name"),
+        pytest.param(b"\4" + bytes(16), id="IPv6"),
+    ],
+)
+async def test_what_a_socks_proxy_may_bind(bound: bytes) -> None:
+    """The reply names an address of any kind and length, and arrives a byte at a time."""
+    async with SocksServer(bound=bound) as proxy, FaultServer() as server:
+        async with using(ConnectionPool(proxy=f"socks5://{proxy.host}")) as pool:
+            for body in (b"one", b"two"):
+                assert await ask(pool, server.url, body) == body
+        assert server.accepted == 1
+
+
 SOCKS_REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
     "no way to log in": ({"method": b"\xff"}, "another way to log in"),
     "password": ({"method": b"\2", "status": b"\1"}, "refuses the user or the password"),
