@@ -71,7 +71,7 @@ TESTS: Final = (
     "tests/test_errors.py",
 )
 ENOUGH: Final = 0.95  # share of the mutants that must be killed
-SECONDS: Final = 10.0  # of tests, as measured without a change, that a mutant meets at most
+SECONDS: Final = 20.0  # of tests, as measured without a change, that a mutant meets at most
 PATIENCE: Final = (5.0, 10.0)  # a test hangs after so many seconds, and so many times what it took without a change
 
 
@@ -611,6 +611,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="a part of the key: of what an earlier run printed")
     arguments = parser.parse_args()
+    # The same examples each time; and the general path of soap/, which decides: the one room for cleverness has its own.
+    os.environ.update(CI="1", SOAPBATCH_FAST="off")
     every = [mutant for module in arguments.module for mutant in mutants_of(module, arguments.root)]
     every = [mutant for mutant in every if arguments.only in mutant.key]
     random.Random(arguments.seed).shuffle(every)  # noqa: S311 - repeatable; a larger count begins with the same ones

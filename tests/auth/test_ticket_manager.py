@@ -665,6 +665,7 @@ async def test_closing_ends_a_login(*, is_ahead: bool) -> None:
     waiter = asyncio.create_task(manager.current())
     await asyncio.sleep(1)
     await manager.aclose()
+    assert not [task for task in asyncio.all_tasks() if task.get_name() == "soapbatch login"]
     with pytest.raises(ClientClosed):
         await waiter
     assert asyncio.all_tasks() == {asyncio.current_task()}

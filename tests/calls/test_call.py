@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import itertools
 import math
 import sys
 from typing import Any, Literal
@@ -158,6 +159,28 @@ async def test_a_long_answer_leaves_room_for_others(count: int, size: int, turns
     counter.cancel()
     await asyncio.wait([counter])
     assert turns >= turns_due
+
+
+async def test_an_answer_that_is_slow_to_parse_leaves_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tasks get their turn each time that parsing has taken more than 3 ms, however few bytes that were."""
+    whole = answer(GET_BATCH_TASK_INFOS_BY_STATE, [BatchTaskInfo(id=1, description="x" * 250)])
+    client, _ = scripted(Reply(body=[whole[n : n + 10] for n in range(0, len(whole), 10)]))
+    ticks = itertools.count(step=0.002)
+    monkeypatch.setattr("time.perf_counter", lambda: next(ticks))
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    counter = asyncio.create_task(take_turns())
+    async with client:
+        await client.batch.get_batch_task_infos_by_state("All")
+    counter.cancel()
+    await asyncio.wait([counter])
+    assert turns >= len(whole) // 10 // 2 - 2
 
 
 async def test_what_is_unknown_is_reported() -> None:

@@ -50,6 +50,16 @@ def test_every_encoding_is_decoded_however_it_arrives(
     assert all(len(piece) <= 64 * KIB for piece in pieces)
 
 
+@pytest.mark.parametrize(("longest", "name", "streamed"), [(5, "bytes", False), (5, "streamed_bytes", True)])
+def test_as_many_bytes_as_the_limit_says_are_read(longest: int, name: str, streamed: bool) -> None:  # noqa: FBT001 - a case
+    """A body of exactly the limit is read; one byte more is refused, and the error names the limit."""
+    decompressor = Decompressor("", Limits(**{name: longest}), streamed=streamed)
+    assert list(decompressor.feed(bytes(longest))) == [bytes(longest)]
+    with pytest.raises(LimitExceeded) as caught:
+        decompressor.feed(b"x")
+    assert caught.value.limit == name
+
+
 def test_a_large_chunk_is_cut() -> None:
     """A chunk of any size, as a transport without a socket may give, comes in pieces of at most 64 KiB."""
     pieces = list(pieces_of([bytes(100 * KIB), bytes(64 * KIB)]))
@@ -60,6 +70,13 @@ def test_a_large_chunk_is_cut() -> None:
 def test_an_empty_body_is_empty_in_every_encoding(encoding: str | None) -> None:
     """An answer without a body needs no compression header."""
     assert list(pieces_of([], encoding)) == []
+
+
+def test_a_raw_deflated_body_that_almost_begins_like_a_header() -> None:
+    """Of the two bytes that tell, each bit counts: this stored block differs from a zlib header in one."""
+    text = b"<twenty-one-bytes-/>\n"
+    stored = bytes((0x09, len(text), 0, 0xFF - len(text), 0xFF)) + text
+    assert b"".join(pieces_of([stored], "deflate")) == text
 
 
 @pytest.mark.parametrize(

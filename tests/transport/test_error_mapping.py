@@ -238,6 +238,22 @@ REFUSED = ConnectionRefusedError(111, "Connection refused")
             "while connecting",
             id="aiohttp-connect-timeout",
         ),
+        pytest.param(
+            aiohttp.ClientHttpProxyError(INFO, (), status=407, message="hunter2"),
+            True,
+            ConnectFailed,
+            "no",
+            r"the proxy did not connect \(407\)",
+            id="aiohttp-proxy-407",
+        ),
+        pytest.param(
+            aiohttp.ClientProxyConnectionError(KEY, OSError(1, "hunter2")),
+            True,
+            ConnectFailed,
+            "no",
+            r"the proxy did not connect \(ClientProxyConnectionError\)",
+            id="aiohttp-proxy",
+        ),
     ],
 )
 def test_what_foreign_exceptions_mean(

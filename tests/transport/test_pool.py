@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from typing import Any, cast
 
 import httpx
@@ -140,6 +141,17 @@ async def test_a_connection_leads_to_one_origin() -> None:
         assert await waiting == b"3"
         await until(lambda: one.connections == 0)
     assert (len(one.seen), len(two.seen)) == (2, 2)
+
+
+async def test_the_longest_idle_connection_makes_room() -> None:
+    """Where a new connection needs room, the one that was idle the longest is closed."""
+    async with AsyncExitStack() as stack:
+        one, two, three = [await stack.enter_async_context(FaultServer()) for _ in range(3)]
+        pool = await stack.enter_async_context(using(ConnectionPool(max_connections=2)))
+        for server in (one, two, three):
+            await ask(pool, server.url)
+        await until(lambda: one.connections == 0)
+        assert (two.connections, three.connections) == (1, 1)
 
 
 async def test_the_connection_to_the_same_origin_is_found_among_others() -> None:

@@ -178,6 +178,7 @@ async def failure_of(url: str, **options: Any) -> ConnectFailed:
 TUNNEL_REFUSALS: dict[str, tuple[bytes, str]] = {
     "407": (b"HTTP/1.1 407 hunter2\r\nContent-Length: 0\r\n\r\n", "407 Proxy Authentication Required"),
     "502": (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", "502 Bad Gateway"),
+    "300": (b"HTTP/1.1 300 Multiple Choices\r\nContent-Length: 0\r\n\r\n", "300 Multiple Choices"),
     "unknown status": (b"HTTP/1.1 599 Odd\r\nContent-Length: 0\r\n\r\n", r"\(599\)"),
     "informed first": (b"HTTP/1.1 103 A\r\n\r\nHTTP/1.1 403 B\r\n\r\n", "403 Forbidden"),
     "garbage": (b"hunter2 garbage", "illegal status line"),
