@@ -611,7 +611,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="a part of the key: of what an earlier run printed")
     arguments = parser.parse_args()
-    # The same examples each time; and the general path of soap/, which decides: the one room for cleverness has its own.
+    # The same examples each time; and the general path of soap/, which decides.
     os.environ.update(CI="1", SOAPBATCH_FAST="off")
     every = [mutant for module in arguments.module for mutant in mutants_of(module, arguments.root)]
     every = [mutant for mutant in every if arguments.only in mutant.key]

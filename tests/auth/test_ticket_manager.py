@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import itertools
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime, timedelta
@@ -190,6 +191,24 @@ async def test_a_token_that_does_not_slide_is_renewed_in_time() -> None:
         manager.used(ticket)
         await asyncio.sleep(MINUTE)
     assert 24 <= len(fetched) <= 24 * 60 / 50 + 1
+
+
+@virtual
+async def test_a_short_token_is_renewed_in_the_last_sixth_of_its_life() -> None:
+    """A token of half an hour is renewed at most 5 minutes before its end, also late in the life of a client."""
+    fetched = []
+
+    async def fetch() -> Ticket:
+        fetched.append(now())
+        return Ticket(f"8A:{len(fetched)}", expires_at=wall_clock() + timedelta(minutes=30))
+
+    await asyncio.sleep(10 * HOUR)
+    manager = Server().manager(AccessToken(fetch))
+    for _ in range(8 * 60):
+        await manager.current()
+        await asyncio.sleep(MINUTE)
+    assert len(fetched) > 15
+    assert all(25 * MINUTE <= later - earlier <= 30 * MINUTE for earlier, later in itertools.pairwise(fetched))
 
 
 # --- Cancelling -------------------------------------------------------------------------------------------------
@@ -450,8 +469,9 @@ async def test_a_login_that_works_ends_the_cool_down() -> None:
 
 
 @virtual
-async def test_a_late_refusal_drops_no_fresh_ticket() -> None:
-    """A refusal of an older ticket allows a repeat, and does not drop the newer ticket."""
+async def test_a_late_refusal_drops_no_fresh_ticket(caplog: pytest.LogCaptureFixture) -> None:
+    """A refusal of an older ticket allows a repeat, and does not drop the newer ticket. One is logged."""
+    caplog.set_level(logging.INFO, "soapbatch")
     server = Server()
     manager = server.manager()
     old = await manager.current()
@@ -463,6 +483,8 @@ async def test_a_late_refusal_drops_no_fresh_ticket() -> None:
     assert await manager.rejected(old)
     assert await manager.current() is new
     assert len(server.logins) == 2
+    refusals = [record.getMessage() for record in caplog.records if "refused" in record.getMessage()]
+    assert refusals == ["the server refused ticket 1; the client obtains another one"]
 
 
 @virtual

@@ -220,6 +220,14 @@ async def test_a_head_that_is_not_http(answer: bytes, says: str | None) -> None:
         assert await ask(pool, url) == b"ok"
 
 
+async def test_a_later_head_that_is_not_http() -> None:
+    """Each head is looked at from its first byte on, also of a connection that has served before."""
+    async with serving(answering(OK, b"SSH-2.0-OpenSSH_9.7\r\n")) as url, using(ConnectionPool()) as pool:
+        assert await ask(pool, url) == b"ok"
+        with pytest.raises(ProtocolError, match="illegal status line"):
+            await ask(pool, url)
+
+
 async def test_a_head_that_comes_a_byte_at_a_time() -> None:
     """The beginning of an answer may be cut anywhere."""
 
