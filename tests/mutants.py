@@ -24,7 +24,7 @@ import signal
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -364,7 +364,10 @@ class Measured:
             spread = (-files[file], file) if is_imported else ()
             return -kills[name], not file.endswith(own), *spread, telling, name
 
-        reaching = rareness if is_imported else next((lines[str(n)] for n in mutant.lines if str(n) in lines), [])
+        if is_imported:  # where no function is, coverage does not say who reads what the module holds
+            reaching: Collection[int] = rareness or range(len(names))
+        else:
+            reaching = next((lines[str(line)] for line in mutant.lines if str(line) in lines), [])
         chosen: list[str] = []
         left = SECONDS
         for number in sorted({*reaching} - {-1}, key=order):

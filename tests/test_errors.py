@@ -124,6 +124,22 @@ def test_an_error_without_arguments_survives_a_copy_and_a_pickle(kind: type[Soap
 
 
 @every_class
+def test_what_a_class_says_of_the_call(kind: type[SoapBatchError]) -> None:
+    """Each class has its own `applied` and `retryable`, as long as who raises it says nothing else."""
+    never_sent = {"UsageError", "EncodeError", "NotInVersion", "InsecureTransport", "ClientClosed", "ConnectFailed"}
+    refused = {"BindingRefused", "AccessDenied", "TenantMoved", "VersionMismatch", "SessionLost", "TokenNotTrusted"}
+    no_ticket = {"AuthenticationFailed", "SystemUserRefused", "TenantUnavailable"}
+    only_read = {"WaitTimeout", "JobRunning", "StopRefused"}
+    applied = {
+        **dict.fromkeys(never_sent | refused | no_ticket | only_read, "no"),
+        **dict.fromkeys({"JobError", "JobFailed", "JobGone"}, "yes"),
+    }
+    transient = {"TransportError", "ConnectFailed", "ConnectionLost", "DeadlineExceeded", "ServiceBusy"}
+    assert (kind.applied, kind.retryable) == (applied.get(kind.__name__, "unknown"), kind.__name__ in transient)
+    assert (kind().applied, kind().retryable) == (kind.applied, kind.retryable)
+
+
+@pytest.mark.parametrize("kind", CLASSES)
 def test_an_unknown_keyword_is_refused(kind: type[SoapBatchError]) -> None:
     """A misspelt keyword raises a TypeError that names the class and the keyword."""
     with pytest.raises(TypeError, match=f"{kind.__name__} takes no operatoin, retry"):

@@ -416,6 +416,9 @@ A_DAY_AGO = EPOCH - timedelta(days=1)
             A_DAY_AGO, {"created": EPOCH, "name": NAME, "parameter_object": {MARKER_KEY: "x"}}, True, id="own"
         ),
         pytest.param(EPOCH - timedelta(hours=1, minutes=3), {"created": EPOCH}, True, id="more than an hour"),
+        pytest.param(
+            EPOCH - timedelta(hours=1, minutes=2), {"created": EPOCH}, False, id="exactly an hour and the start"
+        ),
         pytest.param(EPOCH - timedelta(minutes=59), {"created": EPOCH}, False, id="less than an hour"),
         pytest.param(EPOCH - timedelta(hours=1, minutes=1), {"created": EPOCH}, False, id="an hour and the start"),
         pytest.param(A_DAY_AGO, {"created": A_DAY_AGO}, False, id="nothing newer"),

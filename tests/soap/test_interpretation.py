@@ -185,6 +185,34 @@ def test_http_statuses(status: int, kind: type[HttpError], applied: str, retryab
     assert error_of(status=status, result=True).excerpt == ""  # type: ignore[attr-defined]  # an HttpError
 
 
+def test_every_status() -> None:
+    """What 300 to 600 say: which class, which refusal before the operation, what may pass, which advice."""
+    kinds = {401: AccessDenied, 403: AccessDenied, 415: BindingRefused, 421: TenantMoved} | dict.fromkeys(
+        (429, 503), ServiceBusy
+    )
+    not_dispatched = {307, 308, 401, 403, 404, 405, 411, 413, 414, 415, 417, 421, 426, 429, 431}
+    transient = {408, 425, 429, *range(500, 600)} - {501, 505}
+    advice = {
+        401: "check the ticket and",
+        403: "check the application token",
+        404: "check the base URL",
+        413: "fewer items",
+        415: "another binding",
+        421: "current address",
+        429: "slow down",
+        503: "try again later",
+    } | dict.fromkeys(range(301, 400), "redirects are not followed")
+    for status in range(300, 601):
+        error = error_of(status=status, advise_binding=True)
+        assert (status, type(error)) == (status, kinds.get(status, HttpError))
+        assert (status, error.applied) == (status, "no" if status in not_dispatched else "unknown")
+        assert (status, error.retryable) == (status, status in transient)
+        said = str(error).partition("no SOAP envelope")[2].partition("The server may")[0].strip()
+        assert (status, bool(said)) == (status, status in advice)
+        assert advice.get(status, "") in said
+        assert (status, "try another one with binding=" in str(error)) == (status, status in {400, 406, 415, 500})
+
+
 OTHER_FORM = r"Binding\.DOCUMENTED, Binding\.SOAP11, Binding\.SOAP12; try another one with binding="
 
 
