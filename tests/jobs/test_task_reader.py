@@ -19,6 +19,7 @@ from soapbatch.jobs.task_reader import (
     TaskRef,
     plan_reads,
     says_not_found,
+    task_gone,
 )
 from soapbatch.operations import GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES
 from soapbatch.testing.faults import not_found
@@ -68,6 +69,7 @@ def test_what_counts_as_gone() -> None:
     assert error.error_type in NOT_FOUND_TYPES
     other = attrs.evolve(not_found(1).info, exception_type="System.Exception")
     assert not says_not_found(OperationFailed("no", exception_info=other))
+    assert (task_gone(1).applied, task_gone(1, applied="no").applied) == ("yes", "no")
 
 
 @pytest.mark.parametrize(("length", "is_complete"), [(MAX_LIST_RATIO * 3, True), (MAX_LIST_RATIO * 3 + 1, False)])

@@ -640,6 +640,12 @@ def test_an_excerpt_has_200_characters(length: int) -> None:
     assert error_of(status=502, excerpt="y" * length).excerpt == "y" * min(length, 200)  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(("length", "shown"), [(400, "y" * 400), (401, "y" * 400 + "...")])
+def test_what_is_wrong_has_400_characters(length: int, shown: str) -> None:
+    """What a parser says may repeat a name of any length: the message has 400 characters of it at most."""
+    assert str(error_of(problem=Problem(UnreadableResponse, "y" * length))) == shown
+
+
 def test_a_long_name_is_masked_before_it_is_cut() -> None:
     """The name of a wrong element, and lxml's own words, are masked whole and then cut."""
     names = [f"{'n' * before}{jwt(100)}" for before in (0, 20, 60, 380)]

@@ -220,6 +220,27 @@ async def test_a_head_that_is_not_http(answer: bytes, says: str | None) -> None:
         assert await ask(pool, url) == b"ok"
 
 
+@pytest.mark.parametrize(("length", "is_read"), [(100 * 1024, True), (100 * 1024 + 1, False)])
+async def test_the_longest_head(length: int, is_read: bool) -> None:  # noqa: FBT001 - a case
+    """As long as a head has no end, 100 KiB of it are held, and not a byte more."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: "
+    head += b"x" * (length - len(head))
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"<envelope/>")
+        writer.write(head)
+        await asyncio.sleep(0.1)
+        writer.write(b"\r\n\r\nok")
+        await reader.read()
+
+    async with serving(serve) as url, using(ConnectionPool()) as pool:
+        if is_read:
+            assert await ask(pool, url) == b"ok"
+        else:
+            with pytest.raises(ProtocolError, match="Receive buffer too long"):
+                await ask(pool, url)
+
+
 async def test_a_later_head_that_is_not_http() -> None:
     """Each head is looked at from its first byte on, also of a connection that has served before."""
     async with serving(answering(OK, b"SSH-2.0-OpenSSH_9.7\r\n")) as url, using(ConnectionPool()) as pool:

@@ -13,6 +13,7 @@ import pytest
 from soapbatch.errors import ConnectFailed, UsageError
 from soapbatch.transport import ConnectionPool, SendState
 from soapbatch.transport.proxies import environment_proxy, is_exempt, read_proxy
+from soapbatch.transport.socket_stream import SocketStream
 from tests.support.fault_server import Authority, FaultServer, ProxyServer, SocksServer
 from tests.support.transports import Steps, ask, open_sockets, until, using
 
@@ -107,6 +108,30 @@ async def test_a_proxy_setting_that_cannot_be_used_is_a_usage_error(monkeypatch:
         with pytest.raises(UsageError, match="ALL_PROXY"):
             await ask(pool, "http://127.0.0.1:9/")
         assert pool._in_use == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [
+        ("http://proxy.example", 80),
+        ("https://proxy.example", 443),
+        ("socks5://proxy.example", 1080),
+        ("socks5h://proxy.example", 1080),
+        ("socks5h://proxy.example:9", 9),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:verify=False:RuntimeWarning")
+async def test_the_port_of_a_proxy(url: str, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy without a port is reached at the usual one of its kind."""
+    reached: list[tuple[str, int]] = []
+
+    async def connect(_: SocketStream, host: str, port: int) -> None:
+        reached.append((host, port))
+        raise httpx.ConnectError("m")
+
+    monkeypatch.setattr(SocketStream, "connect", connect)
+    await failure_of("http://127.0.0.1:9/", proxy=url, verify=False)
+    assert reached == [("proxy.example", port)]
 
 
 # --- What goes through it ---------------------------------------------------------------------------------------
