@@ -171,16 +171,28 @@ class Mutant:
     Attributes:
         module: its path below the package.
         number: of the change, in the order of `changes`.
-        key: module, function, line and change: what an accepted survivor is found by.
+        place: module, function and line.
+        change: in a few words.
         lines: the line of the change, and the first line of its statement.
         in_function: whether the change stands in the body of a function.
     """
 
     module: str
     number: int
-    key: str
+    place: str
+    change: str
     lines: tuple[int, int]
     in_function: bool
+
+    @property
+    def key(self) -> str:
+        """What the mutant is found by."""
+        return f"{self.place} | {self.change}"
+
+    @property
+    def reason(self) -> str | None:
+        """Why the mutant may survive, or why each mutant of its line may; None: it may not."""
+        return ACCEPTED.get(self.key) or ACCEPTED.get(self.place)
 
 
 @attrs.frozen
@@ -254,10 +266,19 @@ def mutants_of(module: str, root: Path) -> list[Mutant]:
             reached = node.body[0].lineno, node.body[0].lineno
         else:
             reached = line, place.line
-        key = f"{module} | {place.function} | {lines[line - 1].strip()} | {words}"
-        seen[key] += 1
-        key += f" | {seen[key]}" if seen[key] > 1 else ""
-        found.append(Mutant(module=module, number=number, key=key, lines=reached, in_function=place.in_function))
+        where = f"{module} | {place.function} | {lines[line - 1].strip()}"
+        seen[f"{where} | {words}"] += 1
+        count = seen[f"{where} | {words}"]
+        found.append(
+            Mutant(
+                module=module,
+                number=number,
+                place=where,
+                change=words if count == 1 else f"{words} | {count}",
+                lines=reached,
+                in_function=place.in_function,
+            )
+        )
     return found
 
 
@@ -587,7 +608,7 @@ class Run:
         return told == [True]
 
     def _try(self, mutant: Mutant, work: Callable[[Sequence[str]], bool]) -> None:
-        kills = self.kills[mutant.key.rsplit(" | ", 2)[0]]
+        kills = self.kills[mutant.place.rpartition(" | ")[0]]
         names = self.measured.tests_of(mutant, kills)
         if not names:
             self._said(mutant, "survived: no test reaches it")
@@ -620,7 +641,7 @@ def main() -> None:
     every = [mutant for mutant in every if arguments.only in mutant.key]
     random.Random(arguments.seed).shuffle(every)  # noqa: S311 - repeatable; a larger count begins with the same ones
     drawn = every if arguments.all else every[: arguments.count]
-    run = Run(arguments.root, arguments.tests, [mutant for mutant in drawn if mutant.key not in ACCEPTED])
+    run = Run(arguments.root, arguments.tests, [mutant for mutant in drawn if mutant.reason is None])
     run.run()
     sys.exit(report(drawn, run.outcomes))
 
@@ -633,7 +654,7 @@ def report(drawn: Sequence[Mutant], outcomes: Mapping[str, str]) -> int:
         outcome = outcomes.get(mutant.key, "accepted").split()[0].strip(":")
         counts[mutant.module][outcome] += 1
         if outcome == "accepted":
-            print(f"accepted: {mutant.key}\n    {ACCEPTED[mutant.key]}")
+            print(f"accepted: {mutant.key}\n    {mutant.reason}")
         elif outcome == "survived":
             unexplained.append(mutant.key)
     total = sum(counts.values(), Counter[str]())
