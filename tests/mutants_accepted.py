@@ -78,8 +78,8 @@ _BY_REASON: Final[dict[str, list[str]]] = {
         "transport/connection.py | _socks_length | return 6 + sizes.get(reply[3], 0) | 0 to -1",
         "transport/connection.py | _socks_length | return 6 + sizes.get(reply[3], 0) | 0 to 1",
     ],
-    "How many connections there are by default: a tuned number.": [
-        "transport/pool.py |  | MAX_CONNECTIONS: Final = 64",
+    "Any number of doublings that keeps the wait finite, and is longer than the longest.": [
+        "model/retry.py |  | _MOST_DOUBLINGS = 60  # keeps 2.0 ** n finite",
     ],
 }
 

@@ -28,6 +28,7 @@ from soapbatch import (
 )
 from soapbatch.jobs import Jobs
 from soapbatch.jobs.marker import MARKER_KEY
+from soapbatch.jobs.search import Known
 from soapbatch.operations import (
     GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES,
     GET_BATCH_TASK_INFOS_BY_NAME_AND_STATE,
@@ -568,6 +569,17 @@ async def test_tasks_that_the_client_started_itself_are_not_suspected(world: Wor
     await world.client.jobs.start(NAME)
     job = await world.client.jobs.start(NAME, key=KEY, maybe_sent=True, settle=0)
     assert [task.id for task in world.tasks()] == [1, job.id]
+
+
+def test_a_client_remembers_the_tasks_that_it_started_last() -> None:
+    """The ids of the latest 1,000 are kept, and the highest of all."""
+    known = Known()
+    for id_ in range(1, 1002):
+        known.started(id_)
+    assert list(known.own) == list(range(2, 1002))
+    assert known.highest_id == 1001
+    known.saw(5)
+    assert known.highest_id == 1001
 
 
 @pytest.mark.parametrize("shows_keys", [True, False])

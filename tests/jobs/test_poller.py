@@ -313,6 +313,27 @@ async def test_a_list_that_the_server_refuses_is_not_requested_again(world: Worl
 
 
 @in_world
+async def test_at_most_eight_tasks_are_read_one_by_one_at_a_time(world: World) -> None:
+    """Where lists do not help, 20 due tasks are read eight at a time."""
+    world.server.intercept(LIST, failing(ServerException("SuperOffice.SoSentryException", "no lists")), times=None)
+    running: list[int] = []
+    most = 0
+
+    async def slow(call: Call, proceed: Proceed) -> Answer:
+        nonlocal most
+        running.append(call.arguments["id"])
+        most = max(most, len(running))
+        await asyncio.sleep(0.1)
+        running.pop()
+        return await proceed()
+
+    world.server.intercept(SINGLE, slow, times=None)
+    outcomes = await world.client.jobs.wait_all(started(world, *[10] * 20))
+    assert all(outcome.ok for outcome in outcomes)
+    assert most == 8
+
+
+@in_world
 async def test_a_failed_list_counts_for_each_task_that_was_due(world: World) -> None:
     """A list that fails counts as one failed reading of each task that was due."""
     world.server.intercept(LIST, lost_request, times=9)

@@ -165,6 +165,12 @@ async def test_the_connection_to_the_same_origin_is_found_among_others() -> None
 # --- Keeping alive, and closing ---------------------------------------------------------------------------------
 
 
+def test_the_defaults_of_a_pool() -> None:
+    """64 connections at once, to one host as well; idle ones are kept for 30 seconds."""
+    pool = ConnectionPool()
+    assert (pool._max_connections, pool._max_per_host, pool._keep_alive) == (64, 64, 30.0)
+
+
 async def test_an_idle_connection_is_closed_after_its_time() -> None:
     """An idle connection is closed after keep_alive seconds, and no timer runs any more then."""
     async with FaultServer() as server, using(ConnectionPool(keep_alive=0.0)) as pool:
