@@ -263,6 +263,18 @@ async def test_a_call_is_a_straight_line(binding: Binding | None) -> None:
     assert len(transport.frames) <= 5, transport.frames
 
 
+async def test_a_start_finds_the_binding_by_reading_no_task() -> None:
+    """The read that finds the binding asks for task 0, which no server has."""
+    server = NetServer()
+    server.define_job("Export")
+    async with in_process(server) as client:
+        await client.batch.start_batch_job(JOB)
+    assert [(call.operation, call.arguments.get("id")) for call in server.calls] == [
+        ("GetBatchTaskInfo", 0),
+        ("StartBatchJob", None),
+    ]
+
+
 @virtual
 async def test_what_changes_something_wants_a_fresh_connection() -> None:
     """A server that closes an idle connection must not meet a start on its way: a second is the most."""

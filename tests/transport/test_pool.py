@@ -196,6 +196,28 @@ async def test_idle_connections_are_closed_one_by_one() -> None:
         assert timer.cancelled()  # it would keep the pool alive
 
 
+async def test_closing_waits_until_idle_connections_are_closed() -> None:
+    """When `aclose` returns, nothing that it has begun is still under way, however long that takes."""
+    closed: list[int] = []
+    async with FaultServer() as server:
+        pool = ConnectionPool()
+        for response in [await send(pool, server.url) for _ in range(3)]:
+            await body_of(response)
+        for number, slot in enumerate(pool._idle):
+            assert slot.connection is not None
+
+            async def aclose(
+                number: int = number, close: Callable[[], Awaitable[None]] = slot.connection.aclose
+            ) -> None:
+                await asyncio.sleep(0.01 * number)
+                await close()
+                closed.append(number)
+
+            slot.connection.aclose = aclose  # a slow one
+        await pool.aclose()
+        assert closed == [0, 1, 2]
+
+
 async def test_closing_ends_what_waits_and_lets_what_runs_finish() -> None:
     """Closing closes idle connections, refuses requests that wait or come; one in use ends with its response."""
     async with FaultServer() as server, using(ConnectionPool(max_connections=2)) as pool:
