@@ -250,6 +250,16 @@ async def test_a_later_attempt_that_cannot_send_does_not_speak_for_the_earlier_o
 
 
 @in_world
+async def test_a_later_attempt_that_is_refused_after_a_proof_was_not_applied(world: World) -> None:
+    """Where lists prove that no earlier attempt started the job, "no" of this attempt is "no" of the start."""
+    show_that_lists_show_tasks(world)
+    world.server.intercept(START_BATCH_JOB, answering(403))
+    with pytest.raises(AccessDenied) as caught:
+        await world.client.jobs.start(NAME, key=KEY, maybe_sent=True, settle=0)
+    assert caught.value.applied == "no"
+
+
+@in_world
 async def test_a_later_attempt_whose_lists_fail_sends_nothing(world: World) -> None:
     """StartOutcomeUnknown with the words of the list's error and `applied` "unknown": an earlier one may run."""
     world.server.intercept(LIST, answering(403), times=None)
@@ -401,6 +411,11 @@ async def test_tasks_that_were_known_before_are_older(world: World) -> None:
             await client.jobs.start(NAME, key=KEY)
     async with world.other_client() as client:
         assert await client.jobs.find("FailingBatchPlugin", KEY) is None
+        world.server.intercept(START_BATCH_JOB, lost_request)
+        with pytest.raises(ConnectionLost):
+            await client.jobs.start(NAME, key=KEY)
+    async with world.other_client() as client:  # which has seen the task itself, and none after it
+        assert await client.jobs.find(NAME, KEY) is None
         world.server.intercept(START_BATCH_JOB, lost_request)
         with pytest.raises(ConnectionLost):
             await client.jobs.start(NAME, key=KEY)
@@ -601,6 +616,17 @@ async def test_a_later_attempt_beside_tasks_without_a_key(
             await world.client.jobs.start(NAME, key=KEY, maybe_sent=True, settle=2)
         assert world.server.counts["StartBatchJob"] == 0
         assert (await world.client.jobs.start(NAME, key=KEY)).id == 3
+
+
+@in_world
+async def test_keys_in_the_second_list_alone_show_that_lists_keep_keys(world: World) -> None:
+    """Where the list of all associates is empty, the key of another start in the other list clears all suspects."""
+    world.server.tasks.add(BatchTaskInfo(name=NAME, state=S.STARTED))
+    await world.client.jobs.start(NAME, key="another")
+    world.change_lists(blind)
+    async with world.other_client() as client:
+        job = await client.jobs.start(NAME, key=KEY, maybe_sent=True, settle=2)
+    assert [task.id for task in world.tasks()] == [1, 2, job.id]
 
 
 # --- Answers without an id ------------------------------------------------------------------------------------------
