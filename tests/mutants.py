@@ -504,13 +504,15 @@ def measure(tests: Sequence[str], modules: Iterable[str], root: Path, report: Pa
     report.write_text(json.dumps({"seconds": seconds, "failed": failed, "reached": reached}), "utf-8")
 
 
-def judged(names: Sequence[str], items: dict[str, pytest.Item], seconds: dict[str, float], note: Path) -> bool:
+def judged(names: Sequence[str], items: dict[str, pytest.Item], measured: Measured, note: Path) -> bool:
     """Run these tests until one fails; return whether none does. A test that hangs ends the process."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     order = [items[name] for name in names if name in items]
+    # A change may also change the name of a case.
+    order += [items[name] for name in items.keys() - measured.seconds.keys() - {*measured.failed}]
     for item, following in zip(order, [*order[1:], None], strict=True):
         note.write_text(item.nodeid, "utf-8")
-        signal.setitimer(signal.ITIMER_REAL, PATIENCE[0] + PATIENCE[1] * seconds[item.nodeid])
+        signal.setitimer(signal.ITIMER_REAL, PATIENCE[0] + PATIENCE[1] * measured.seconds.get(item.nodeid, 1.0))
         if not passes(item, following):
             return False
     return True
@@ -591,7 +593,7 @@ class Run:
                 for key, code in changed.items():
                     for function in functions[str(self.root / mutant.module), key]:
                         function.__code__ = code
-                return judged(names, items, self.measured.seconds, self.note)
+                return judged(names, items, self.measured, self.note)
 
             self._try(mutant, work)
 
@@ -606,7 +608,7 @@ class Run:
         sys.meta_path.insert(0, Importer(name, self.root / mutant.module, compiled(mutant, self.root)))
         told: list[bool] = []
         files = [*dict.fromkeys(name.partition("::")[0] for name in names)]
-        collected(files, lambda items: told.append(judged(names, items, self.measured.seconds, self.note)))
+        collected(files, lambda items: told.append(judged(names, items, self.measured, self.note)))
         return told == [True]
 
     def _try(self, mutant: Mutant, work: Callable[[Sequence[str]], bool]) -> None:

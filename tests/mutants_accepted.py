@@ -48,6 +48,12 @@ _BY_REASON: Final[dict[str, list[str]]] = {
         "jobs/start.py | _other_job | if not info.has_ended and info.id is not None and (newest is None or info.id > (newest.id or 0)): | 0 to -1",
         "jobs/search.py | Known | highest_id: int = 0 | 0 to -1",
     ],
+    "Whoever waits for the end looks again: it is woken for nothing.": [
+        "calls/lifetime.py | Lifetime._note_idle | if not (self._scopes or self._paused): | Or to And",
+    ],
+    "`Client.aclose` has said so already.": [
+        "calls/lifetime.py | Lifetime.end | self.is_closing = True",
+    ],
     "A request that was served is passed over, and removed the next time.": [
         "transport/pool.py | ConnectionPool._give_back | self._waiting.remove(waiter)",
     ],

@@ -179,6 +179,22 @@ def test_concerning_adds_the_call(
     assert (error.operation, error.version, error.applied) == expected
 
 
+def test_a_proof_makes_an_error_not_applied() -> None:
+    """`proven_not_applied` changes `applied`, and adds the proof as a note if there is one."""
+    error = errors.ConnectionLost("reset")
+    assert error.proven_not_applied() is error
+    assert (error.applied, getattr(error, "__notes__", [])) == ("no", [])
+    error = errors.ConnectionLost("reset").proven_not_applied("nothing was sent")
+    assert (error.applied, error.__notes__) == ("no", ["nothing was sent"])
+
+
+@pytest.mark.parametrize("kind", [errors.Fault, errors.OperationFailed])
+def test_the_type_of_an_exception(kind: type[errors.Fault | errors.OperationFailed]) -> None:
+    """It is the last dotted part of what NetServer wrote; None where something else answered."""
+    assert kind(exception_info=ExceptionInfo(exception_type="A.B")).error_type == "B"
+    assert kind().error_type is None
+
+
 def test_a_value_is_named_from_the_parameter_down() -> None:
     """`under` puts the names and indexes that lead to a value in front of its path."""
     error = EncodeError("holds a NUL", "name").under("[3]").under("tasks")
