@@ -9,6 +9,8 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from soapbatch import guide
+from soapbatch.cli.job_rows import JOB_COMMANDS
+from soapbatch.cli.server_rows import SERVER_COMMANDS
 from soapbatch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -54,9 +56,7 @@ def _found(wanted: str) -> str:
     name, names = wanted.lower().replace("-", "_"), list(summaries())
     if name in names:
         return name
-    from soapbatch.cli.command_line import COMMANDS  # noqa: PLC0415 - the table of commands names this module
-
-    if wanted in {command.name for command in COMMANDS}:
+    if wanted in {command.name for command in (*JOB_COMMANDS, *SERVER_COMMANDS)}:
         raise UsageError(f"{wanted!r} is a command and no page: `soapbatch {wanted} --help` explains it")
     near = difflib.get_close_matches(name, names)
     raise UsageError(
