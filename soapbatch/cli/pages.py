@@ -6,6 +6,7 @@ import inspect
 import pydoc
 import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from soapbatch import guide
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from soapbatch.cli.invocation import Invocation
 
 _ROW: Final = re.compile(r"^    (\w+) {2,}(\S.*)$", re.MULTILINE)
+
+_PICTURE: Final = re.compile(r"!\[(.+?)\]\((\w+\.svg)\)")
 
 
 def summaries() -> dict[str, str]:
@@ -38,13 +41,18 @@ async def show_page(invocation: "Invocation") -> None:
         output.write(f"Pages to read, each with `soapbatch help PAGE`:\n\n{lines}")
         return
     name = _found(wanted)
-    text = inspect.getdoc(importlib.import_module(f"soapbatch.guide.{name}")) or ""
+    text = _with_paths(inspect.getdoc(importlib.import_module(f"soapbatch.guide.{name}")) or "")
     if output.is_json:
         output.write_json({"page": name, "text": text})
     elif output.takes_input and sys.stdout.isatty():
         pydoc.pager(f"{text}\n")
     else:
         output.write(text)
+
+
+def _with_paths(text: str) -> str:
+    """Return a page with the path of each picture: a terminal cannot show one, and a browser can."""
+    return _PICTURE.sub(lambda match: f"[{match[1]}: {Path(guide.__path__[0]) / match[2]}]", text)
 
 
 def _found(wanted: str) -> str:

@@ -4,20 +4,22 @@ import inspect
 import json
 import pkgutil
 import pydoc
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from soapbatch import guide
 from soapbatch.cli import completion
 from soapbatch.cli.pages import summaries
-from soapbatch.guide import jobs
+from soapbatch.guide import operators
 from tests.cli.conftest import Done, World
 
 NAMES = [module.name for module in pkgutil.iter_modules(guide.__path__)]
-PAGE = inspect.getdoc(jobs) or ""
+PAGE = inspect.getdoc(operators) or ""
 
 
 def test_the_guide_lists_its_pages() -> None:
@@ -49,13 +51,20 @@ def test_a_page(world: World, name: str) -> None:
     }
 
 
+def test_pictures(world: World) -> None:
+    """A page names the path of each picture, which is there."""
+    paths = re.findall(r"^\[The states of a job: (.+)\]$", world.run("help", "jobs").out, re.MULTILINE)
+    assert [Path(path).name for path in paths] == ["job_states.svg"]
+    assert Path(paths[0]).is_file()
+
+
 def test_on_a_terminal(terminal: Callable[..., Done], monkeypatch: pytest.MonkeyPatch) -> None:
     """A pager shows the page, unless nobody could press its keys."""
     paged: list[str] = []
     monkeypatch.setattr(pydoc, "pager", paged.append)
-    assert terminal("help", "jobs").out == ""
+    assert terminal("help", "operators").out == ""
     assert paged == [f"{PAGE}\n"]
-    assert terminal("help", "jobs", "--no-input").out == f"{PAGE}\n"
+    assert terminal("help", "operators", "--no-input").out == f"{PAGE}\n"
     assert len(paged) == 1
 
 
@@ -79,7 +88,7 @@ def test_without_the_extras() -> None:
 import sys
 sys.modules["rich"] = sys.modules["argcomplete"] = None
 from soapbatch.cli import main
-sys.exit(main(["help"]) or main(["help", "jobs"]))
+sys.exit(main(["help"]) or main(["help", "operators"]))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)  # noqa: S603 - this interpreter
     assert done.stdout.endswith(f"{PAGE}\n")
