@@ -19,7 +19,7 @@ To the release that is being made now
 | `from soapbatch import MemoryTicketStore, TicketStore` | `from soapbatch.auth import MemoryTicketStore, TicketStore` |
 | `from soapbatch import CallOptions` | `from soapbatch.calls import CallOptions` |
 | `from soapbatch import RequestEvent, ResponseEvent` | `from soapbatch.calls import RequestEvent, ResponseEvent` |
-| `from soapbatch import StartOptions` | `from soapbatch.jobs import StartSpec` |
+| `from soapbatch import StartOptions` | `from soapbatch.jobs import StartSpec`, a row of `start_many` |
 | `from soapbatch import Jobs` | `from soapbatch.jobs import Jobs` |
 | `from soapbatch import LaneTransport` | `from soapbatch import ConnectionPool` |
 | `from soapbatch import aiohttp_transport` | `from httpx_aiohttp import HttpxAiohttpClient`, for `http_client=` |
