@@ -54,16 +54,14 @@ def build(folder: Path) -> None:
     """Write the pages into a folder, and change the packages of this process so that pdoc finds their public names.
 
     Raises:
-        Warning: pdoc has found something wrong.
+        UserWarning: pdoc has found something wrong.
     """
     import pdoc  # noqa: PLC0415 - `documented` does without
 
-    warnings.simplefilter("error")
+    warnings.simplefilter("error", UserWarning)  # what pdoc warns of
     warnings.filterwarnings("ignore", ".*_Decompress")  # a name of typeshed, which Python itself does not have
     for package, names in documented().items():
         module = import_module(package)
-        for name in names:
-            getattr(module, name)  # the root and the test kit import a name when it is first asked for
         if names:
             vars(module)["__all__"] = names
     pdoc.render.configure(docformat="google", show_source=False)

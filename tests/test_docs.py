@@ -133,6 +133,19 @@ def test_the_reference_has_every_public_name() -> None:
     assert "NetServer" in found["soapbatch.testing"]
 
 
+@pytest.mark.parametrize("package", ["soapbatch", "soapbatch.testing"])
+def test_who_asks_for_all_names_finds_them(package: str) -> None:
+    """Tools read `__all__`, and then the names of the module; before, they have not been imported."""
+    script = f"""
+import {package} as package
+before = {{*vars(package)}}
+names = {{*package.__all__}}
+assert not names & before
+assert names <= {{*vars(package)}}
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)  # noqa: S603 - this interpreter
+
+
 class Page(HTMLParser):
     """The ids and the links of a page.
 
