@@ -18,7 +18,7 @@ from typing import Final
 FOLDER: Final = Path(__file__).parents[1] / "build" / "docs"
 HIDDEN: Final = {"__main__", "_lazy", "cli", "system"}
 """Entries of the package that nobody imports: `soapbatch --help` explains the command."""
-INSIDE: Final = {"guide": None, "integrations": {"temporal"}, "testing": {"control", "plugin"}}
+INSIDE: Final = {"guide": None, "integrations": None, "testing": {"control", "plugin"}}
 """Wings with modules that users import, or read; None: all of them."""
 
 
