@@ -7,6 +7,7 @@ modules of a wing are its own business. A warning of pdoc is an error.
 import ast
 import inspect
 import pkgutil
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -20,6 +21,22 @@ HIDDEN: Final = {"__main__", "_lazy", "cli", "system"}
 """Entries of the package that nobody imports: `soapbatch --help` explains the command."""
 INSIDE: Final = {"guide": None, "integrations": None, "testing": {"control", "plugin"}}
 """Wings with modules that users import, or read; None: all of them."""
+
+
+SECTIONS: Final = ("Args", "Attributes", "Raises", "Returns", "Yields")
+"""The headings of sections in our docstrings. pdoc takes any words before a colon and a block of code for one."""
+_BEFORE_CODE: Final = re.compile(rf"^((?!(?:{'|'.join(SECTIONS)}):)[A-Z].*):$", re.MULTILINE)
+
+
+def without_false_sections(text: str) -> str:
+    """Return a docstring in which no other words look like the heading of a section."""
+    return _BEFORE_CODE.sub(r"\1&#58;", text)
+
+
+def without_dead_links(page: str) -> str:
+    """Return a page without links to what it lacks: pdoc links an inherited member to a class that does not show it."""
+    ids = {*re.findall(r'id="([^"]+)"', page)}
+    return re.sub(r'<a href="#([^"]+)">([^<]*)</a>', lambda link: link[0 if link[1] in ids else 2], page)
 
 
 def names_of(module: ModuleType) -> list[str]:
@@ -64,8 +81,16 @@ def build(folder: Path) -> None:
         module = import_module(package)
         if names:
             vars(module)["__all__"] = names
+    google = pdoc.docstrings.google
+
+    def read_sections(docstring: str) -> str:
+        return google(without_false_sections(docstring))
+
+    pdoc.docstrings.google = read_sections
     pdoc.render.configure(docformat="google", show_source=False)
     pdoc.pdoc("soapbatch", output_directory=folder)
+    for page in folder.rglob("*.html"):
+        page.write_text(without_dead_links(page.read_text("utf-8")), "utf-8")
 
 
 if __name__ == "__main__":

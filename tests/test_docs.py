@@ -14,7 +14,6 @@ import pytest
 
 import soapbatch
 from soapbatch import guide
-from soapbatch.calls import WIRE
 from soapbatch.cli.pages import summaries
 from tests import docs
 
@@ -27,6 +26,11 @@ PAGES = [
 ]
 CHANGELOG = ROOT / "CHANGELOG.md"  # names what is gone
 GUIDE = sorted(Path(guide.__file__).parent.glob("*.py"))
+SOURCES = [path for path in sorted(Path(soapbatch.__file__).parent.rglob("*.py")) if path not in GUIDE]
+TEXTS = {"soapbatch.wire"} | {
+    name for path in SOURCES for name in re.findall(r'"(soapbatch(?:\.\w+)+)"', path.read_text("utf-8"))
+}
+"""Dotted names that are no modules: loggers, and what integrations call attributes."""
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
 
 
@@ -84,7 +88,7 @@ def test_names_exist(page: Path) -> None:
     """Dotted names, pages of `pydoc` and `soapbatch help`, targets of `make`, and paths are there."""
     text = page.read_text("utf-8")
     for name in re.findall(r"[`(](soapbatch(?:\.\w+)+)\b(?![./\[\]-])", text):
-        assert name == WIRE.name or resolve(name) is not None
+        assert name in TEXTS or resolve(name) is not None
     for name in re.findall(r"python3? -m pydoc ([\w.]+\w)", text):
         assert import_module(name).__doc__
     for name in re.findall(r"soapbatch help (\w+)", text):
@@ -114,12 +118,22 @@ def docstrings(path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", sorted(Path(soapbatch.__file__).parent.rglob("*.py")), ids=named)
 def test_docstrings_are_what_pdoc_reads(path: Path) -> None:
-    """A line that pdoc would take for the heading of a section is one, and a block of code stands on its own."""
+    """An empty line stands before a block of code: Markdown takes it for a part of the paragraph else."""
     for text in docstrings(path):
-        headings = re.findall(r"^([A-Z][A-Z a-z]+):\n(?=\n*[ \t])", text, re.MULTILINE)
-        assert {*headings} <= {"Args", "Attributes", "Raises", "Returns", "Yields"}
-        for before, _ in re.findall(r"^(\S.*:)\n( +\S)", text, re.MULTILINE):
-            assert before.removesuffix(":") in headings, f"an empty line is missing behind {before!r}"
+        for before in re.findall(r"^(\S.*):\n(?= +\S)", text, re.MULTILINE):
+            assert before in docs.SECTIONS, f"an empty line is missing behind {before!r}"
+
+
+def test_dead_links_are_words() -> None:
+    """A link to an id that the page lacks would do nothing."""
+    page = '<p id="A"><a href="#A">here</a> <a href="#B">nowhere</a> <a href="x.html">there</a></p>'
+    assert docs.without_dead_links(page) == page.replace('<a href="#B">nowhere</a>', "nowhere")
+
+
+def test_only_sections_become_sections() -> None:
+    """The words before a block of code may be those of a heading, but for the colon."""
+    text = "It writes:\n\n    {}\n\nRaises:\n    KeyError: no\n"
+    assert docs.without_false_sections(text) == text.replace("writes:", "writes&#58;")
 
 
 def test_the_reference_has_every_public_name() -> None:
