@@ -30,6 +30,7 @@ from soapbatch import (
 from soapbatch.cli.command_line import make_parser
 from soapbatch.cli.pages import summaries
 from soapbatch.guide import errors as errors_page, first_hour, on_site, online, upgrading
+from soapbatch.online.app import MAX_RATE
 from soapbatch.operations import GET_BATCH_TASK_INFO
 from soapbatch.testing import NetServer, User, answering, lost_request, serve
 from soapbatch.testing.online_sign_in import REASONS
@@ -149,6 +150,7 @@ async def test_online(capsys: pytest.CaptureFixture[str]) -> None:
             async with app.client(TENANT, online_wing.SystemUser(world.token)) as client:
                 await run(maintenance, names | {"client": client})
     assert capsys.readouterr().out.startswith("OfflineMaintenance True ")
+    assert f"at most {MAX_RATE:g} calls a second" in (online.__doc__ or "")
     assert {*re.findall(r"[\"](\w+)[\"]", (online.__doc__ or "").partition("sign-in is refused")[2])} <= {*REASONS}
 
 

@@ -69,9 +69,9 @@ is sent:
             print(error.since)                            # the first version that has it
 
 The first read or login finds out which form of envelope the server takes, at the cost of a refused request. A service
-that starts often pins it: `binding=Binding.SOAP11` for all servers seen so far; `client.binding` says what was found.
-Times without a zone are the server's own: `time_zone=` tells the server which zone they are in, with a pinned
-`Binding.SOAP11` or `Binding.SOAP12`.
+that starts often pins it: `binding=Binding.SOAP11` is what the published WSDLs declare, and `client.binding` says what
+was found. Times without a zone are the server's own: `time_zone=` tells the server which zone they are in, with a
+pinned `Binding.SOAP11` or `Binding.SOAP12`.
 
 
 How much it bears

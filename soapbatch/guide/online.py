@@ -75,8 +75,9 @@ without a line of yours at the time of the change.
 What it costs
 -------------
 
-Calls are metered, and each tenant has a limit. `OnlineApp(max_rate=)` limits the calls a second to one tenant, by all
-clients of the app together. Waits look seldom (`soapbatch help jobs`), and three or more that are due share a call.
+Calls are metered. All clients of an app together send at most 10 calls a second to one tenant, which is what the
+vendor allows; `OnlineApp(max_rate=)` changes that. Waits look seldom (`soapbatch help jobs`), and three or more that
+are due share a call.
 
 
 When a sign-in is refused
