@@ -201,4 +201,8 @@ def test_the_html_reference(tmp_path: Path) -> None:
             assert found in pages, (path, target)
             assert not anchor or anchor in pages[found].ids, (path, target)
         assert all(picture.startswith("data:") for picture in page.pictures), path
+    for name in summaries():
+        drawn = re.findall(r"!\[", import_module(f"soapbatch.guide.{name}").__doc__ or "")
+        page = pages[tmp_path / "soapbatch" / "guide" / f"{name}.html"]
+        assert sum("svg+xml;base64," in picture for picture in page.pictures) == len(drawn), name
     assert {"Client", "Client.jobs", "BatchTaskState.ACQUIRED", "JobFailed"} < pages[tmp_path / "soapbatch.html"].ids
