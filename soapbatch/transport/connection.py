@@ -28,6 +28,7 @@ _DEFAULT_PROXY_PORTS: Final = {"http": 80, "https": 443, "socks5": 1080, "socks5
 _BEGIN: Final = b"HTTP/"  # of every response
 _TLS_ALERT: Final = 0x15  # the first byte of what a TLS port answers to plain HTTP
 _LONGEST_HEAD: Final = 100 * 1024  # bytes of a response's head
+_STEPS_IN_A_ROW: Final = 32  # of parsing, before other tasks get their turn
 
 
 def origin_of(url: httpx.URL) -> Origin:
@@ -66,6 +67,7 @@ class Connection:
         self._stream = SocketStream()
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LONGEST_HEAD)
         self._begin = b""
+        self._steps = 0
         self.aclose = self._stream.aclose
 
     def is_idle(self) -> bool:
@@ -219,10 +221,12 @@ class Connection:
                 return event
             if isinstance(event, h11.InformationalResponse) and event.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
                 raise httpx.RemoteProtocolError("the server switches to another protocol")
+            await asyncio.sleep(0)  # a server can send thousands at a time
 
     async def _next_event(self, http: h11.Connection) -> h11.Event:
+        """Return the next event. A cancellation loses nothing: after each step, `http` has all that was received."""
         try:
-            while (event := http.next_event()) is h11.NEED_DATA:
+            while (event := await self._step(http)) is h11.NEED_DATA:
                 data = await self._stream.read()
                 if http.their_state is h11.SEND_RESPONSE:
                     self._check_begin(data)
@@ -230,6 +234,17 @@ class Connection:
         except h11.RemoteProtocolError as error:
             raise httpx.RemoteProtocolError(str(error)) from error
         return cast("h11.Event", event)  # PAUSED follows a switch of protocols, which is refused
+
+    async def _step(self, http: h11.Connection) -> Any:
+        """Return what `http` makes of what has arrived. Other tasks get their turn first, now and then.
+
+        The stream holds up to 320 KiB, which a server can fill with chunks of one byte, and reading what has arrived
+        does not suspend.
+        """
+        self._steps += 1
+        if self._steps % _STEPS_IN_A_ROW == 0:
+            await asyncio.sleep(0)
+        return http.next_event()
 
     def _check_begin(self, data: bytes) -> None:
         """Raise as soon as the bytes cannot begin an HTTP response: h11 would wait for an empty line."""

@@ -233,6 +233,34 @@ async def test_a_head_that_comes_a_byte_at_a_time() -> None:
         assert await ask(pool, url) == b"ok"
 
 
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "body", "least"),
+    [
+        pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n" * 5000 + OK, b"ok", 5000, id="informational"),
+        pytest.param(CHUNKED + b"1\r\nx\r\n" * 10_000 + b"0\r\n\r\n", b"x" * 10_000, 300, id="tiny-chunks"),
+        pytest.param(CHUNKED + b"5000\r\n" + b"x" * 20_480 + b"\r\n0\r\n\r\n", b"x" * 20_480, 1, id="one-chunk"),
+    ],
+)
+async def test_other_tasks_run_while_an_answer_is_read(answer: bytes, body: bytes, least: int) -> None:
+    """A server that sends thousands of small parts at once does not keep the event loop to itself."""
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    async with serving(answering(answer)) as url, using(ConnectionPool()) as pool:
+        counting = asyncio.create_task(count())
+        assert await ask(pool, url) == body
+        counting.cancel()
+    assert turns >= least
+
+
 async def test_a_banner_that_comes_a_byte_at_a_time() -> None:
     """It is refused at the first byte that no answer has in this place, although the server keeps the connection."""
 
