@@ -1,0 +1,158 @@
+"""What the fixtures of the pytest plugin do for SuperOffice Online."""
+
+import contextlib
+import functools
+from collections.abc import Callable, Generator, Iterable, Mapping
+from importlib.util import find_spec
+from typing import Any, Final
+
+import attrs
+
+from soapbatch.client import Client
+from soapbatch.errors import UsageError
+from soapbatch.online import OnlineApp, PrivateKey
+from soapbatch.testing.control import DrivenClock
+from soapbatch.testing.fixtures import merged_options, with_personality
+from soapbatch.testing.job_definitions import JobDefinition
+from soapbatch.testing.online import Online
+from soapbatch.testing.online_keys import SigningKey, generate_private_key
+from soapbatch.testing.serving import serve_in_thread
+from soapbatch.transport import ForwardingTransport
+
+APP: Final = "My App"
+"""The name of the app that is registered, and approved by each tenant."""
+TENANT: Final = "Cust12345"
+"""The tenant that there is unless the marker names others."""
+
+_EXTRA: Final = {"cryptography": "cryptography", "jwt": "PyJWT"}
+_OPTIONS: Final = ("allow_unused", "environment", "jobs", "speed", "tenants")
+
+
+@attrs.frozen
+class MarkedOnline:
+    """What the markers of a test say.
+
+    Attributes:
+        environment: "sod", "stage" or "online".
+        tenants: arguments of `Online.add_tenant`, by name.
+        jobs: the jobs to define at each tenant, by name.
+        speed: seconds of Online's clock in a real second.
+        allow_unused: whether interceptors need not be used.
+    """
+
+    environment: str
+    tenants: Mapping[str, Mapping[str, Any]]
+    jobs: Mapping[str, JobDefinition]
+    speed: float
+    allow_unused: bool
+
+
+def marked_online(markers: Iterable[tuple[tuple[Any, ...], Mapping[str, Any]]]) -> MarkedOnline:
+    """Return what markers say; see `soapbatch.testing.fixtures.marked_options`.
+
+    Raises:
+        UsageError: a marker has arguments by position, or an unknown one.
+    """
+    options, jobs = merged_options("superoffice_online", markers, _OPTIONS)
+    tenants: Any = options.get("tenants", [TENANT])
+    if not hasattr(tenants, "items"):
+        tenants = {name: dict[str, Any]() for name in tenants}
+    return MarkedOnline(
+        environment=options.get("environment", "sod"),
+        tenants={name: with_personality(arguments) for name, arguments in tenants.items()},
+        jobs=jobs,
+        speed=float(options.get("speed", 1.0)),
+        allow_unused=bool(options.get("allow_unused", False)),
+    )
+
+
+@attrs.define
+class OnlineThread:
+    """An embedded Online in a thread of its own.
+
+    Attributes:
+        online: the embedded Online.
+        url: of the socket that is all its hosts.
+    """
+
+    online: Online
+    url: str
+
+    def begin(self, clock: Callable[[], float] | None, options: MarkedOnline) -> Online:
+        """Return Online as a test wants it: with nothing left of an earlier test.
+
+        Args:
+            clock: see `Online`; None: real time, at the speed of the options.
+            options: what the test's markers say.
+        """
+        online = self.online
+        online.reset(clock=clock or DrivenClock(options.speed), environment=options.environment)
+        app = online.add_app(APP, private_key=_private_key())
+        for name, arguments in options.tenants.items():
+            tenant = online.add_tenant(name, **arguments)
+            online.approve(app, tenant)
+            for job, definition in options.jobs.items():
+                tenant.server.define_job(job, definition)
+        return online
+
+
+@contextlib.contextmanager
+def online_thread() -> Generator[OnlineThread]:
+    """Serve a new Online in a thread until the block is left.
+
+    Raises:
+        UsageError: a package of the extra `soapbatch[online]` is missing, or uvicorn is.
+    """
+    if missing := [package for module, package in _EXTRA.items() if find_spec(module) is None]:
+        raise UsageError(
+            f"the embedded SuperOffice Online needs {' and '.join(missing)}: install soapbatch[testing,online]"
+        )
+    online = Online(signing_key=_signing_key())
+    with serve_in_thread(online) as url:
+        yield OnlineThread(online, url)
+
+
+def app_of(online: Online, url: str, **options: Any) -> OnlineApp:
+    """Return an app that is registered with an embedded Online; `options` are those of `OnlineApp`."""
+    return OnlineApp(**(_app_options(online, url) | options))
+
+
+def online_client_of(online: Online, url: str, tenant: str | None, **options: Any) -> Client:
+    """Return a client of a tenant, with an app of its own.
+
+    Args:
+        online: the embedded Online.
+        url: of its socket.
+        tenant: by name; None: the first one.
+        options: those of `Client.online`.
+    """
+    home = online.tenants[0] if tenant is None else online.tenant(tenant)
+    arguments = _app_options(online, url)
+    arguments["application_token"] = arguments.pop("client_secret")
+    if not {"system_user", "credentials"} & options.keys():
+        app = online.app(APP)  # approving it again would undo what the test has revoked
+        arguments["system_user"] = app.system_tokens.get(home.name) or online.approve(app, home)
+    return Client.online(home.name, **(arguments | options))
+
+
+def _app_options(online: Online, url: str) -> dict[str, Any]:
+    app = online.app(APP)
+    return {
+        "environment": online.environment.name,
+        "client_secret": app.client_secret,
+        "private_key": app.private_key,
+        "transport": ForwardingTransport(url),
+        "max_rate": None,
+        "now": online.now,
+    }
+
+
+@functools.cache
+def _signing_key() -> SigningKey:
+    """Return a key for all tests: making one takes about 0.1 s."""
+    return SigningKey.generate()
+
+
+@functools.cache
+def _private_key() -> PrivateKey:
+    return generate_private_key()
