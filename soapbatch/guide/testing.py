@@ -363,7 +363,7 @@ More
 
 A wait under a clock that nobody advances does not hang: after five seconds the server answers with an error that says
 so. Every failure can take each form of a real server: `@pytest.mark.netserver(failures="fault")`, or `"401"`; and the
-server can write as other SOAP stacks do: `personality="mono"`, `"jaxws"`, `"node_soap"`.
+server can write as other SOAP stacks do: `personality="mono"`, `"jaxws"`, `"node_soap"`, `"gsoap"`, `"spyne"`.
 
 In other languages, `soapbatch serve --control` is the same server as a process: `soapbatch serve --help`.
 """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from soapbatch.testing import fixtures, plugin
+from soapbatch.testing import Personality, fixtures, plugin
 from soapbatch.testing.online_keys import verifies
 from tests.support.online import app_key, signing_key
 
@@ -145,6 +145,24 @@ def test_own(netserver, netserver_client):
 """,
         passed=2,
     )
+
+
+@pytest.mark.parametrize("personality", Personality)
+def test_a_personality_goes_by_its_name(project: pytest.Pytester, personality: Personality) -> None:
+    """Each of them, in any case; and a client of the fixture gets on with it."""
+    tests = f"""
+import asyncio
+import pytest
+
+@pytest.mark.netserver(personality="{personality.name.lower()}")
+def test_it(netserver, netserver_client):
+    assert netserver.personality.name == "{personality.name}"
+    async def main():
+        async with netserver_client() as client:
+            return await client.batch.get_batch_task_info(1)
+    assert asyncio.run(main()) is None
+"""
+    run(project, tests, passed=1)
 
 
 def test_the_clock_may_run_fast(project: pytest.Pytester) -> None:
