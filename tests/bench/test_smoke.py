@@ -61,6 +61,18 @@ def test_a_contender_without_results_has_no_column() -> None:
     assert "zeep's AsyncClient" not in section(results)
 
 
+def test_the_readme_names_the_hostile_responses_that_cost_most() -> None:
+    """One for each unit, once the results have them."""
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    results["rows"] = [row for row in results["rows"] if row["topic"] != "hostile"]
+    assert "hostile" not in section(results)
+    for name, samples in (("a", (5, 0.25)), ("b", (7, 0.125))):
+        for unit, sample in zip(("ms", "MiB"), samples, strict=True):
+            figures = {"collected": {"samples": [sample]}, "streamed": {"samples": [0]}}
+            results["rows"].append({"topic": "hostile", "name": name, "size": 1, "unit": unit, "figures": figures})
+    assert "- Refusing a hostile response costs at most 7 ms (b), 0.25 MiB (a);" in section(results)
+
+
 async def test_the_bare_transport_reads_the_whole_answer() -> None:
     """The prebuilt request goes through httpx's port as it is, and every byte of its answer is counted."""
     seen: list[httpx.Request] = []
