@@ -122,7 +122,7 @@ def _hostile(rows: Mapping[tuple[str, str, int, str], Figures]) -> str:
     if not costs:
         return ""
     worst = [f"{number(value)} {unit} ({name})" for unit, (value, name) in ((u, max(v)) for u, v in costs.items())]
-    return f"- Refusing a hostile response costs at most {', '.join(worst)}; ms are gaps between two ticks.\n"
+    return f"- Refusing a hostile response costs at most {', '.join(worst)}; ms lie between two ticks.\n"
 
 
 def _times(figures: Figures) -> Iterator[str]:
