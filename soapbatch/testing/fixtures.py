@@ -87,10 +87,17 @@ def merged_options(
                 f"@pytest.mark.{marker} takes no {', '.join(unknown)}; it takes {', '.join(sorted(known))}"
             )
         options |= values
-        for name, job in values.get("jobs", {}).items():
-            jobs[name] = job if isinstance(job, JobDefinition) else JobDefinition.of_values(name, job)
+        jobs |= job_definitions(values.get("jobs", {}))
     options.pop("jobs", None)
     return options, jobs
+
+
+def job_definitions(jobs: Mapping[str, Any]) -> dict[str, JobDefinition]:
+    """Return jobs by name, each of which may be a mapping of the fields of `JobDefinition`."""
+    return {
+        name: job if isinstance(job, JobDefinition) else JobDefinition.of_values(name, job)
+        for name, job in jobs.items()
+    }
 
 
 def with_personality(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from importlib.util import find_spec
 from typing import Any, Final
@@ -12,7 +13,7 @@ from soapbatch.client import Client
 from soapbatch.errors import UsageError
 from soapbatch.online import OnlineApp, PrivateKey
 from soapbatch.testing.control import DrivenClock
-from soapbatch.testing.fixtures import merged_options, with_personality
+from soapbatch.testing.fixtures import job_definitions, merged_options, with_personality
 from soapbatch.testing.job_definitions import JobDefinition
 from soapbatch.testing.online import Online
 from soapbatch.testing.online_keys import SigningKey, generate_private_key
@@ -35,14 +36,14 @@ class MarkedOnline:
     Attributes:
         environment: "sod", "stage" or "online".
         tenants: arguments of `Online.add_tenant`, by name.
-        jobs: the jobs to define at each tenant, by name.
-        speed: seconds of Online's clock in a real second.
+        jobs: the jobs to define, by tenant and name.
+        speed: seconds of the tenants' clocks in a real second.
         allow_unused: whether interceptors need not be used.
     """
 
     environment: str
     tenants: Mapping[str, Mapping[str, Any]]
-    jobs: Mapping[str, JobDefinition]
+    jobs: Mapping[str, Mapping[str, JobDefinition]]
     speed: float
     allow_unused: bool
 
@@ -54,13 +55,16 @@ def marked_online(markers: Iterable[tuple[tuple[Any, ...], Mapping[str, Any]]]) 
         UsageError: a marker has arguments by position, or an unknown one.
     """
     options, jobs = merged_options("superoffice_online", markers, _OPTIONS)
-    tenants: Any = options.get("tenants", [TENANT])
-    if not hasattr(tenants, "items"):
-        tenants = {name: dict[str, Any]() for name in tenants}
+    named: Any = options.get("tenants", TENANT)
+    if isinstance(named, str):
+        named = [named]
+    given: Mapping[str, Mapping[str, Any]] = named if hasattr(named, "items") else {}
+    tenants: dict[str, dict[str, Any]] = {name: with_personality(given.get(name, {})) for name in named}
+    own_jobs = {name: job_definitions(arguments.pop("jobs", {})) for name, arguments in tenants.items()}
     return MarkedOnline(
         environment=options.get("environment", "sod"),
-        tenants={name: with_personality(arguments) for name, arguments in tenants.items()},
-        jobs=jobs,
+        tenants=tenants,
+        jobs={name: jobs | own for name, own in own_jobs.items()},
         speed=float(options.get("speed", 1.0)),
         allow_unused=bool(options.get("allow_unused", False)),
     )
@@ -82,16 +86,18 @@ class OnlineThread:
         """Return Online as a test wants it: with nothing left of an earlier test.
 
         Args:
-            clock: see `Online`; None: real time, at the speed of the options.
+            clock: see `Online`; None: real time, and that of the tenants' servers at the speed of the options. The
+                sign-in host compares its clock with that of the client, so that it cannot run at another speed.
             options: what the test's markers say.
         """
         online = self.online
-        online.reset(clock=clock or DrivenClock(options.speed), environment=options.environment)
+        online.reset(clock=clock or time.monotonic, environment=options.environment)
+        of_tenants: dict[str, Any] = {} if clock else {"clock": DrivenClock(options.speed)}
         app = online.add_app(APP, private_key=_private_key())
         for name, arguments in options.tenants.items():
-            tenant = online.add_tenant(name, **arguments)
+            tenant = online.add_tenant(name, **{**of_tenants, **arguments})
             online.approve(app, tenant)
-            for job, definition in options.jobs.items():
+            for job, definition in options.jobs[name].items():
                 tenant.server.define_job(job, definition)
         return online
 

@@ -34,10 +34,10 @@ The marker configures `netserver`; markers of a class and a module are read firs
 Another marker configures `superoffice_online`:
     @pytest.mark.superoffice_online(tenants={"Cust1": {"host": "sod3.superoffice.com"}, "Cust2": {}}, jobs={...})
 
-    tenants            a list of names, or a mapping of names to the arguments of `Online.add_tenant`: host, and those
-                       of NetServer
+    tenants            a name, a list of names, or a mapping of names to what a tenant has: host, jobs of its own, and
+                       the arguments of NetServer
     environment        "sod" (the default), "stage" or "online"
-    and jobs (of each tenant), speed and allow_unused, as above
+    and jobs (of all tenants), speed (of the tenants' clocks, not of the sign-in host's) and allow_unused, as above
 
 The settings, for pytest.ini or pyproject.toml:
     netserver_scope    how long a server lives: "function" (the default), "class", "module", "package" or "session".

@@ -303,11 +303,12 @@ def test_a_client_is_signed_in(superoffice_online, superoffice_online_client):
     assert {visit.tenant for visit in superoffice_online.journal if visit.tenant} == {"Cust12345"}
 
 JOBS = {"Export": {"duration": 60, "outcome": "Failed", "result": "no"}}
+TENANTS = {"Cust1": {"host": "qa3.superoffice.com", "personality": "mono"}, "Cust2": {"jobs": {"Own": {}}}}
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.superoffice_online(jobs=JOBS, environment="stage", speed=1000)
-@pytest.mark.superoffice_online(tenants={"Cust1": {"host": "qa3.superoffice.com", "personality": "mono"}, "Cust2": {}})
+@pytest.mark.superoffice_online(tenants=TENANTS)
 async def test_many_tenants(anyio_backend, superoffice_online, superoffice_online_app):
     registered = superoffice_online.app("My App")
     async with superoffice_online_app() as app:
@@ -321,9 +322,11 @@ async def test_many_tenants(anyio_backend, superoffice_online, superoffice_onlin
             tenant.server.assert_called_once("StartBatchJob")
     hosts = {visit.host for visit in superoffice_online.journal}
     assert hosts == {"qaonline.superoffice.com", "qa3.superoffice.com", "qaonline2.superoffice.com"}
-    assert superoffice_online.tenant("Cust1").server.personality.name == "MONO"
+    servers = [superoffice_online.tenant(name).server for name in ("Cust1", "Cust2")]
+    assert servers[0].personality.name == "MONO"
+    assert ["Own" in server.tasks.jobs for server in servers] == [False, True]
 
-@pytest.mark.superoffice_online(tenants=["Cust1"])
+@pytest.mark.superoffice_online(tenants="Cust1")
 def test_a_service_of_its_own(superoffice_online, superoffice_online_url):
     async def main():
         registered, tenant = superoffice_online.app("My App"), superoffice_online.tenant("Cust1")
