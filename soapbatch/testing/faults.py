@@ -111,20 +111,22 @@ def fault(
         version: the service version, whose namespace the detail has; None: no detail element.
         style: of the stack that answers, which decides prefixes and the form; None: WCF's.
     """
-    prefix, nsmap = (style.prefix if style else "s"), dict[str, str]()
-    is_soap11 = envelope == SOAP11_ENVELOPE
-    if style and style.fault_form:
-        is_soap11 = style.fault_form == "soap11"
-        envelope = SOAP11_ENVELOPE if style.keeps_soap11 else envelope
-        nsmap = style.namespaces_of(version) if version and not is_soap11 else {}
+    prefix, form, nsmap = "s", "", dict[str, str]()
+    if style is not None:
+        prefix, form = style.prefix, style.fault_form
+        if form and style.keeps_soap11:
+            envelope = SOAP11_ENVELOPE
+        if form == "soap12" and version is not None:
+            nsmap = style.namespaces_of(version)
+    is_soap11 = form == "soap11" or (not form and envelope == SOAP11_ENVELOPE)
     root = etree.Element(etree.QName(envelope, "Envelope"), nsmap={prefix: envelope, **nsmap})
     block = etree.SubElement(etree.SubElement(root, etree.QName(envelope, "Body")), etree.QName(envelope, "Fault"))
     wcf_prefix = {"a": _WCF_CODES}
     if is_soap11:
-        own_codes = {} if style and style.fault_form else wcf_prefix
-        etree.SubElement(block, "faultcode", nsmap=own_codes).text = f"a:{subcode}" if subcode else f"{prefix}:{code}"
+        code_prefix = {} if form else wcf_prefix
+        etree.SubElement(block, "faultcode", nsmap=code_prefix).text = f"a:{subcode}" if subcode else f"{prefix}:{code}"
         text = etree.SubElement(block, "faultstring")
-        if style and style.fault_form:
+        if form:
             etree.SubElement(block, "faultactor").text = ""
         else:
             text.set(_XML_LANG, "")
@@ -147,7 +149,7 @@ def fault(
         body = f"{style.declaration}{etree.tostring(root, encoding='unicode')}{style.end}".encode()
     media_type = "text/xml" if is_soap11 else "application/soap+xml"
     headers = {"Content-Type": f"{media_type}; charset=utf-8"} | dict(style.http_headers if style else {})
-    status = 400 if style and style.fault_form == "soap12" and code == "Client" else 500
+    status = 400 if form == "soap12" and code == "Client" else 500
     return Answer(status, headers, [body] if style and style.is_chunked else (body,))
 
 
