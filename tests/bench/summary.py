@@ -41,7 +41,7 @@ _TEXT: Final = """\
 ## How fast
 
 `make bench` measures soapbatch against zeep, plain lxml and plain httpx, and writes tables, JSON and a picture to
-`.bench/`. It takes about six minutes; `--quick` only shows that it runs.
+`.bench/`. It takes about ten minutes; `--quick` only shows that it runs.
 
 The run below: `{command}`, {date}; {machine}; {python}; {libraries}.
 Each figure is a median, in brackets the lowest and the highest sample; contenders take turns within one run, and ratios
