@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-fleet check test lint bench soak mutants format clean
+.PHONY: help demo demo-fleet check test lint bench soak mutants docs format clean
 
 # A worker for each core. "worksteal" gives each worker neighbouring tests, so that the fixtures of a module are mostly
 # made once, and lets a worker that has finished take tests from another: "loadscope" ends with one worker at work.
@@ -52,6 +52,9 @@ soak: $(INSTALLED) ## make 20,000 calls with injected faults and check what they
 mutants: $(INSTALLED) ## put 150 mistakes into the modules that decide, one at a time: does a test notice? 15 minutes
 	@$(BIN)/python -m tests.mutants
 
+docs: .venv/.installed-docs ## build the reference and the guide as HTML into build/docs, with pdoc
+	@$(BIN)/python -m tests.docs
+
 format: $(INSTALLED) ## format the code, and fix what ruff can fix by itself
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
@@ -68,4 +71,8 @@ $(INSTALLED): pyproject.toml
 	@test -x $(BIN)/pip || { echo "== creating .venv with $$($(PYTHON) --version)"; $(PYTHON) -m venv --clear .venv; }
 	@echo "== installing soapbatch and what it is tested with into .venv (a minute or two the first time)"
 	@$(BIN)/python -m pip install --disable-pip-version-check -qq --editable '.[bench,dev]'
+	@touch $@
+
+.venv/.installed-docs: $(INSTALLED)
+	@$(BIN)/python -m pip install --disable-pip-version-check -qq --editable '.[docs]'
 	@touch $@
