@@ -54,9 +54,6 @@ _BY_REASON: Final[dict[str, list[str]]] = {
     "`Client.aclose` has said so already.": [
         "calls/lifetime.py | Lifetime.end | self.is_closing = True",
     ],
-    "A request that was served is passed over, and removed the next time.": [
-        "transport/pool.py | ConnectionPool._give_back | self._waiting.remove(waiter)",
-    ],
     "The newest task has an id: the alternative is for type checkers.": [
         "jobs/start.py | _other_job | if not info.has_ended and info.id is not None and (newest is None or info.id > (newest.id or 0)): | 0 to 1",
     ],
