@@ -51,6 +51,10 @@ _BY_REASON: Final[dict[str, list[str]]] = {
     "Whoever waits for the end looks again: it is woken for nothing.": [
         "calls/lifetime.py | Lifetime._note_idle | if not (self._scopes or self._paused): | Or to And",
     ],
+    "The phase is set again before anything is awaited that could end the call.": [
+        'calls/call.py | Call._attempt | self._state = SendState(phase="login") | without phase= | 2',
+        'calls/call.py | Call._attempt | self._state = SendState(phase="login") | login to waiting | 2',
+    ],
     "`Client.aclose` has said so already.": [
         "calls/lifetime.py | Lifetime.end | self.is_closing = True",
     ],

@@ -21,6 +21,7 @@ from soapbatch import (
     OperationFailed,
     ServiceVersion,
     SoapBatchError,
+    UnreadableResponse,
     UsernamePassword,
 )
 from soapbatch.operations import GET_BATCH_TASK_INFO, GET_BATCH_TASK_INFOS_BY_STATE, START_BATCH_JOB
@@ -261,6 +262,18 @@ async def test_a_call_is_a_straight_line(binding: Binding | None) -> None:
         await client.batch.get_batch_task_info(1)
         await client.batch.get_batch_task_info(1)
     assert len(transport.frames) <= 5, transport.frames
+
+
+async def test_a_stream_shows_that_the_binding_works() -> None:
+    """After a streamed answer in the pinned binding, an empty answer is no reason to advise another binding."""
+    client, _ = scripted(Reply(200), replying(GET_BATCH_TASK_INFOS_BY_STATE, []), Reply(200))
+    async with client:
+        for is_advised in (True, False):
+            with pytest.raises(UnreadableResponse) as caught:
+                await client.batch.get_batch_task_info(1)
+            assert ("binding=" in str(caught.value)) == is_advised
+            if is_advised:
+                assert [info async for info in client.batch.stream(GET_BATCH_TASK_INFOS_BY_STATE, state="All")] == []
 
 
 async def test_a_start_finds_the_binding_by_reading_no_task() -> None:

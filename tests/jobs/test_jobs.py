@@ -59,6 +59,9 @@ async def test_if_running(world: World) -> None:
     assert second.id != first.id
     attached = await jobs.start("Long", if_running="attach")
     assert attached.id == second.id  # the newest
+    moment = world.now
+    await anext(attached.watch())
+    assert world.now == moment  # a job that was attached to is read at once
     with pytest.raises(JobRunning, match=str(second.id)) as caught:
         await jobs.start("Long", if_running="fail")
     assert (caught.value.id, caught.value.applied) == (second.id, "no")

@@ -174,8 +174,9 @@ async def test_finding_a_job(world: World, marker: Marker) -> None:
 
 @markers
 @in_world
-async def test_a_later_attempt_finds_the_job(world: World, marker: Marker) -> None:
+async def test_a_later_attempt_finds_the_job(world: World, marker: Marker, caplog: pytest.LogCaptureFixture) -> None:
     """Nothing is sent if a list shows the key, also of a job that has ended; the handle is on that job."""
+    caplog.set_level(logging.DEBUG, "soapbatch")
     job = await world.client.jobs.start(NAME, key=KEY, marker=marker)
     await asyncio.sleep(1000)
     for other in Marker:
@@ -185,6 +186,7 @@ async def test_a_later_attempt_finds_the_job(world: World, marker: Marker) -> No
             await found.wait()
     assert world.server.counts["StartBatchJob"] == 1
     assert world.now == 1000  # an earlier job is read at once
+    assert "StartBatchJob: first look for a task of that job whose" in caplog.text
 
 
 @in_world
@@ -411,6 +413,11 @@ async def test_tasks_that_were_known_before_are_older(world: World) -> None:
             await client.jobs.start(NAME, key=KEY)
     async with world.other_client() as client:
         assert await client.jobs.find("FailingBatchPlugin", KEY) is None
+        world.server.intercept(START_BATCH_JOB, lost_request)
+        with pytest.raises(ConnectionLost):
+            await client.jobs.start(NAME, key=KEY)
+    async with world.other_client() as client:
+        await client.jobs.start("FailingBatchPlugin", marker=Marker.PARAMETER)
         world.server.intercept(START_BATCH_JOB, lost_request)
         with pytest.raises(ConnectionLost):
             await client.jobs.start(NAME, key=KEY)
