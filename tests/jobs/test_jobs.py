@@ -123,6 +123,7 @@ async def test_starting_many(world: World) -> None:
             [ENDLESS, {"name": ENDLESS, "timout": 1}], "no timout: arguments are descr.*, timeout$", id="misspelt"
         ),
         pytest.param([ENDLESS, {"name": ENDLESS, "settle": -1}], "settle", id="a wrong argument"),
+        pytest.param([ENDLESS, {"name": ENDLESS, "key": " a"}], "key is text", id="a wrong key"),
         pytest.param([ENDLESS, " "], "blank", id="a blank name"),
         pytest.param([ENDLESS, 5], "a dictionary, not a int", id="a number"),
     ],

@@ -626,6 +626,15 @@ async def test_a_later_attempt_beside_tasks_without_a_key(
 
 
 @in_world
+async def test_a_start_works_where_no_list_does(world: World) -> None:
+    """Where the first list is empty and the second one fails, the server is taken for one without tasks."""
+    world.change_lists(blind)
+    world.server.intercept(SECOND_LIST, answering(403), times=None)
+    job = await world.client.jobs.start(NAME, key=KEY, maybe_sent=True, settle=0)
+    assert [task.id for task in world.tasks()] == [job.id]
+
+
+@in_world
 async def test_keys_in_the_second_list_alone_show_that_lists_keep_keys(world: World) -> None:
     """Where the list of all associates is empty, the key of another start in the other list clears all suspects."""
     world.server.tasks.add(BatchTaskInfo(name=NAME, state=S.STARTED))
@@ -719,10 +728,11 @@ async def test_the_timeout_bounds_the_whole_start(
     """After `timeout` seconds the outcome is StartOutcomeUnknown, whatever the start was doing."""
     for operation, interceptor in trouble.items():
         world.server.intercept(operation, interceptor, times=None)
+    await asyncio.sleep(1000)
     with pytest.raises(StartOutcomeUnknown) as caught:
         await world.client.jobs.start(NAME, timeout=10, **options)
     assert caught.value.applied == "unknown"
-    assert world.now == 10
+    assert world.now == 1010
     assert world.server.counts["StartBatchJob"] <= 1
 
 

@@ -236,8 +236,10 @@ async def test_a_list_that_fails_for_a_while_is_repeated(world: World) -> None:
     assert world.now == 9 * 40 + 60
     world.server.intercept(START_BATCH_JOB, lost_reply)
     world.server.intercept(LIST, lost_request, times=10)
+    moment = world.now
     with pytest.raises(StartOutcomeUnknown):
         await world.client.jobs.start(NAME, marker=Marker.PARAMETER)
+    assert world.now - moment == 2 + 4 + 8 + 16 + 5 * 30
     assert world.server.counts["StartBatchJob"] == 3
 
 
