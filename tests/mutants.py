@@ -44,8 +44,14 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "errors.py": (),
     "auth/ticket_manager.py": (),
     "calls/bindings.py": ("calls/test_binding.py",),
-    "calls/call.py": ("calls/test_retries.py", "scenarios/test_deadlines.py", "calls/test_streaming.py"),
-    "calls/exchange.py": ("calls/test_call.py", "calls/test_logs.py", "calls/test_statuses.py"),
+    "calls/call.py": (
+        *("calls/test_retries.py", "calls/test_streaming.py", "calls/test_binding.py", "calls/test_rate.py"),
+        *("scenarios/test_deadlines.py", "scenarios/test_login.py", "tests/test_client.py"),
+    ),
+    "calls/exchange.py": (
+        *("calls/test_call.py", "calls/test_logs.py", "calls/test_statuses.py"),
+        *("calls/test_streaming.py", "calls/test_compressed_pieces.py"),
+    ),
     "calls/lifetime.py": ("scenarios/test_closing.py", "scenarios/test_deadlines.py"),
     "jobs/bulk.py": (),
     "jobs/marker.py": ("jobs/test_keys.py", "jobs/test_start.py"),

@@ -19,6 +19,8 @@ _BY_REASON: Final[dict[str, list[str]]] = {
         "calls/exchange.py |  | _FIRST_STEP: Final = 4 * KIB  # bytes that are parsed at once, to begin with",
         "calls/exchange.py |  | _SLOW: Final = 0.003  # seconds of parsing after which other tasks get their turn",
         "calls/exchange.py | Exchange.read | self._step = min(self._step * 2, CHUNK) if taken < _SLOW / 2 else max(self._step // 2, _SMALLEST_STEP)",
+        "calls/exchange.py |  | _READS_IN_A_ROW: Final = 16  # of pieces that are there already, before other tasks get their turn",
+        "calls/exchange.py | Exchange.read | taken = time.perf_counter() - started | Sub to Add",
         "calls/exchange.py | Exchange._take_turns | self._reads += 1",
     ],
     _CLOSED: [
