@@ -31,6 +31,7 @@ _BY_REASON: Final[dict[str, list[str]]] = {
     _DECLARED: [
         "jobs/poller.py | Poller.__init__ | self._had_a_round = False  # of the present asyncio task",
         "jobs/poller.py | Poller.__init__ | self._jitter = 0.0  # one for a whole round: it spreads clients, and must not spread the tasks of one client",
+        "jobs/poller.py | Poller._read_list | is_complete = False",
         "transport/send_state.py | Trace.__init__ | self._has_yielded = True",
     ],
     _MOMENT: [
@@ -78,6 +79,12 @@ _BY_REASON: Final[dict[str, list[str]]] = {
     ],
     "Saves time: the hooks of the loop matter for the first item alone.": [
         "system/cancellation.py | closing_inside.__anext__ | self._is_started = True",
+    ],
+    "Five bytes tell how long a reply is, and none is shorter than seven.": [
+        "transport/connection.py | _socks_length | return 5 if has_address else 2 | 5 to 6",
+    ],
+    "httpx returns a context as it is: a thread is saved.": [
+        "transport/connection.py | TlsContext.__init__ | self._made = verify | without the statement",
     ],
     "Above a mebibyte, one byte more or less of an expansion decides nothing.": [
         "transport/decompression.py | Decompressor._inflate | if self._produced > _RATIO_FROM and self._produced > self._expansion * (self._received - len(data)): | Gt to GtE",

@@ -26,7 +26,7 @@ from soapbatch import (
 )
 from soapbatch.auth import MemoryTicketStore, TicketStore
 from soapbatch.auth.credentials import Credentials, as_provider
-from soapbatch.auth.ticket_manager import IssuedTicket, TicketManager
+from soapbatch.auth.ticket_manager import IssuedTicket, TicketManager, is_ending
 from soapbatch.model.headers import SoCredentials
 from soapbatch.model.principal import AuthenticateResponse
 from soapbatch.operations import Operation
@@ -557,6 +557,14 @@ async def test_renewal_is_ahead_and_delays_nobody() -> None:
     await asyncio.sleep(2 * server.slow)
     assert await manager.current() == IssuedTicket(Secret("7T:2"), 2)
     assert len(server.logins) == 2
+
+
+def test_when_a_ticket_ends_soon() -> None:
+    """Ten minutes before its end a ticket is renewed; one without an end never."""
+    ten = timedelta(minutes=10)
+    assert is_ending(Ticket("7T:1", expires_at=EPOCH + ten), EPOCH)
+    assert not is_ending(Ticket("7T:1", expires_at=EPOCH + ten + timedelta(microseconds=1)), EPOCH)
+    assert not is_ending(Ticket("7T:1"), EPOCH)
 
 
 @virtual

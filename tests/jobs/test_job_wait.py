@@ -168,6 +168,16 @@ async def test_leaving_a_block_while_a_server_forgets_a_task(world: World) -> No
     assert world.state(job) == S.FAILED
 
 
+def test_one_failed_reading_is_a_failing_wait() -> None:
+    """A wait fails from its first failed reading until a reading works."""
+    subscription = Subscription(1, Polling())
+    assert not subscription.is_failing
+    subscription.record_failure(ConnectionLost("reset"))
+    assert subscription.is_failing
+    subscription.record_reading(BatchTaskInfo(id=1), datetime.now(UTC))
+    assert not subscription.is_failing
+
+
 def test_a_late_reading_that_finds_nothing_is_ignored() -> None:
     """A reading that began before the latest recorded one does not say that the task is gone."""
     task = WatchedTask(id=1, name=None, due_at=0, known_since=0, grid_origin=0)
