@@ -34,7 +34,7 @@ from soapbatch.errors import (
     TransportError,
 )
 from soapbatch.model import Backoff, Secret, ServiceVersion
-from soapbatch.system import LOG, retrieve_exception, wait_until_done
+from soapbatch.system import log_record, retrieve_exception, wait_until_done
 
 LIFETIME: Final = 6 * 3600.0
 """Seconds that a ticket lasts after its last use. Source: the published pages on NetServer tickets."""
@@ -249,7 +249,11 @@ class TicketManager:
             if now < self._drop_unused_from:
                 return False
             self._drop_unused_from = now + _DROP_UNUSED_EVERY
-        LOG.info("the server refused ticket %d; the client obtains another one", held.issued.generation)
+        log_record(
+            logging.INFO,
+            "the server refused ticket %(generation)d; the client obtains another one",
+            generation=held.issued.generation,
+        )
         self._refused, self._held = held.issued.value, None
         if self._store is not None:
             self._store.forget()
@@ -312,8 +316,12 @@ class TicketManager:
 
     def _start_cool_down(self, error: Exception, login: _LoginInFlight) -> None:
         seconds = self._cool_down.start(error, _now())
-        level = logging.WARNING if login.is_ahead else logging.INFO
-        LOG.log(level, "the login failed (%s); none is tried for the next %.0f s", type(error).__name__, seconds)
+        log_record(
+            logging.WARNING if login.is_ahead else logging.INFO,
+            "the login failed (%(error)s); none is tried for the next %(seconds).0f s",
+            error=type(error).__name__,
+            seconds=seconds,
+        )
 
     def _hold(self, ticket: Ticket, *, is_new: bool) -> _HeldTicket:
         now, old = _now(), self._held
@@ -329,7 +337,12 @@ class TicketManager:
             issued, sliding=ticket.sliding, was_used=was_used, now=now, ends_at=ends_at, renew_by=renew_by
         )
         self._cool_down = _CoolDown()
-        LOG.debug("ticket %d %s", issued.generation, "obtained" if is_new else "taken from the store")
+        log_record(
+            logging.INFO if self._renews else logging.DEBUG,  # a ticket that the caller gave is no news
+            "ticket %(generation)d was %(how)s",
+            generation=issued.generation,
+            how="obtained" if is_new else "taken from the store",
+        )
         if is_new:
             self._save(held, now)
         return held

@@ -9,6 +9,5 @@ from soapbatch.calls.agents import (
 from soapbatch.calls.call import CallContext as CallContext
 from soapbatch.calls.hooks import Hooks as Hooks, RequestEvent as RequestEvent, ResponseEvent as ResponseEvent
 from soapbatch.calls.location import Location as Location
-from soapbatch.calls.logs import WIRE as WIRE
 from soapbatch.calls.rate import RateLimit as RateLimit
 from soapbatch.calls.settings import SECONDS as SECONDS, CallOptions as CallOptions, Settings as Settings

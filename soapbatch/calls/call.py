@@ -12,6 +12,7 @@ Nothing else is ever sent twice. HTTP statuses are taken at their word here: see
 """
 
 import asyncio
+import logging
 import math
 import random
 from collections.abc import AsyncGenerator, Awaitable, Coroutine, Iterator, Mapping
@@ -44,7 +45,7 @@ from soapbatch.errors import (
 from soapbatch.model import AuthenticateResponse, Binding, Secret, is_seconds
 from soapbatch.operations import GET_BATCH_TASK_INFO, AuthenticateOperation, Operation
 from soapbatch.soap import PreparedRequest, prepare_request
-from soapbatch.system import LOG
+from soapbatch.system import log_record
 from soapbatch.transport import Sender, SendState
 
 R = TypeVar("R")
@@ -214,6 +215,8 @@ class Call(Generic[R]):
         except SoapBatchError as error:
             outcome = type(error).__name__
             self._about(error)
+            with self._context.lifetime.paused(exchange):
+                await exchange.close(outcome, error)
             raise
         finally:
             with self._context.lifetime.paused(exchange):  # the client is not closed before this is done
@@ -244,10 +247,17 @@ class Call(Generic[R]):
                 wait = self._wait_before_repeating(error)
                 if wait is None:
                     raise
-                reason = f"{type(error).__name__}: {error}"
-            LOG.info(
-                "%s attempt %d failed, the next one begins in %.2f s (%s)",
-                *(self._operation.name, self._attempt_number, wait, reason),
+                kind, reason = type(error).__name__, str(error)
+            log_record(
+                logging.INFO,
+                "%(operation)s attempt %(attempt)d failed, the next one begins in %(seconds).2f s "
+                "(%(error)s: %(reason)s)",
+                operation=self._operation.name,
+                version=str(self._context.settings.version),
+                attempt=self._attempt_number,
+                seconds=wait,
+                error=kind,
+                reason=reason,
             )
             self._attempt_number += 1
             await asyncio.sleep(wait)
@@ -367,7 +377,7 @@ class Call(Generic[R]):
             result = exchange.result()
             await exchange.close("ok")
         except BaseException as error:
-            await exchange.close(type(error).__name__)
+            await exchange.close(type(error).__name__, error)
             if isinstance(error, SoapBatchError) and is_service_answer(error):
                 self._context.search.note_answer(binding)
             raise

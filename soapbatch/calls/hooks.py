@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 import attrs
 
-from soapbatch.model import Binding, ServiceVersion
+from soapbatch.model import Binding, ExchangeRecord, ServiceVersion
 
 
 @attrs.frozen(kw_only=True)
@@ -50,6 +50,7 @@ class ResponseEvent:
 
 RequestHook: TypeAlias = Callable[[RequestEvent], None]
 ResponseHook: TypeAlias = Callable[[ResponseEvent], None]
+ExchangeHook: TypeAlias = Callable[[ExchangeRecord], None]
 HeaderHook: TypeAlias = Callable[[], Mapping[str, str]]
 
 
@@ -57,15 +58,18 @@ HeaderHook: TypeAlias = Callable[[], Mapping[str, str]]
 class Hooks:
     """Functions that a client calls.
 
-    An exception of `on_request` or `headers` ends the call before anything is sent. An exception of `on_response` is
-    logged.
+    An exception of `on_request` or `headers` ends the call before anything is sent. An exception of `on_response` or
+    `on_exchange` is logged.
 
     Attributes:
         on_request: called before each request is sent.
         on_response: called after each request has ended, in whatever way.
+        on_exchange: called after each request with what went over the wire, without secrets; see `ExchangeRecord`. To
+            mask a long response takes some milliseconds.
         headers: returns HTTP headers to add to each request, for example a W3C `traceparent`.
     """
 
     on_request: RequestHook | None = None
     on_response: ResponseHook | None = None
+    on_exchange: ExchangeHook | None = None
     headers: HeaderHook | None = None

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from typing import Final, Literal, Required, TypedDict
 
@@ -21,7 +22,7 @@ from soapbatch.jobs.search import Known, Search
 from soapbatch.jobs.start import SETTLE, IfRunning, StartRequest, start_task
 from soapbatch.model import BatchTaskInfo, BatchTaskState, ReplyHeader, ServiceVersion
 from soapbatch.operations import START_BATCH_JOB
-from soapbatch.system import LOG, cancel_and_wait, closing_inside, run_to_completion
+from soapbatch.system import cancel_and_wait, closing_inside, log_record, run_to_completion
 
 STOP_TIMEOUT: Final = 10.0
 """The default `stop_timeout` of `Jobs.run`, in seconds."""
@@ -264,7 +265,7 @@ class Jobs:
         try:
             await asyncio.wait([starting])
         except asyncio.CancelledError as error:
-            await run_to_completion(_abandon_start(starting, stop_timeout, error))
+            await run_to_completion(_abandon_start(starting, request.shown_name, stop_timeout, error))
             raise
         job = starting.result()
         try:
@@ -459,7 +460,7 @@ async def _stop_unless_over(job: Job, seconds: float) -> None:
             raise  # a call's own deadline, or from a hook
         raise DeadlineExceeded(f"task {job.id} could not be stopped within {seconds:g} s; it may still run") from None
     if not stopped and not job.is_over:
-        LOG.warning("task %d: the server did not stop it; it may still run", job.id)
+        log_record(logging.WARNING, "task %(task)d: the server did not stop it; it may still run", task=job.id)
 
 
 async def _stop_or_note(job: Job, seconds: float, error: BaseException) -> None:
@@ -467,11 +468,17 @@ async def _stop_or_note(job: Job, seconds: float, error: BaseException) -> None:
     try:
         await _stop_unless_over(job, seconds)
     except SoapBatchError as stop_error:
-        LOG.warning("task %d may still run: %s", job.id, stop_error)
+        log_record(
+            logging.WARNING,
+            "task %(task)d may still run (%(error)s: %(reason)s)",
+            task=job.id,
+            error=type(stop_error).__name__,
+            reason=str(stop_error),
+        )
         error.add_note(f"task {job.id} may still run on the server: {stop_error}")
 
 
-async def _abandon_start(starting: asyncio.Task[Job], seconds: float, error: BaseException) -> None:
+async def _abandon_start(starting: asyncio.Task[Job], name: str, seconds: float, error: BaseException) -> None:
     """Wait for a start that is under way, and stop the job; `error` gets a note if the job may run on."""
     await asyncio.wait([starting], timeout=seconds)
     await cancel_and_wait([starting])
@@ -479,6 +486,6 @@ async def _abandon_start(starting: asyncio.Task[Job], seconds: float, error: Bas
     if start_error is None and not starting.cancelled():
         await _stop_or_note(starting.result(), seconds, error)
     elif not isinstance(start_error, SoapBatchError) or start_error.applied != "no":
-        message = "StartBatchJob was cancelled while it was under way: the job may have been started, and may run on"
-        LOG.warning(message)
-        error.add_note(message)
+        what = "was cancelled while it was under way: the job may have been started, and may run on"
+        log_record(logging.WARNING, "the start of job %(job)s %(outcome)s", job=name, outcome=what)
+        error.add_note(f"StartBatchJob {what}")

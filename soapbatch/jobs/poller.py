@@ -25,6 +25,7 @@ Rule 9. Whatever ends the poller also ends every subscription: no wait is left h
 
 import asyncio
 import contextlib
+import logging
 import math
 import random
 from collections.abc import Awaitable, Callable, Iterable
@@ -57,8 +58,8 @@ from soapbatch.jobs.schedule import (
     next_delay,
 )
 from soapbatch.jobs.task_reader import TaskReader, TaskRef, task_gone
-from soapbatch.model import BatchTaskInfo
-from soapbatch.system import cancel_and_wait
+from soapbatch.model import BatchTaskInfo, redact
+from soapbatch.system import cancel_and_wait, log_record
 
 MAX_SINGLE_READS: Final = 8
 """How many single readings of a poller may be under way at the same time."""
@@ -202,7 +203,16 @@ class WatchedTask:
         for subscription in self.subscriptions:
             subscription.record_reading(info, self.seen_at)
         self.due_at = math.inf
-        if not info.has_ended:
+        if info.has_ended:
+            if before is None or not before.has_ended:
+                log_record(
+                    logging.INFO,
+                    "task %(task)d: job %(job)s has ended as %(state)s",
+                    task=self.id,
+                    job=redact(self.name or ""),
+                    state=str(info.state),
+                )
+        else:
             age = asked_at - self.known_since
             changed = before is not None and before != info
             percent_before = None if before is None else before.progress_percent
@@ -226,6 +236,7 @@ class WatchedTask:
             self._plan(asked_at, lambda polling: max(polling.floor, LOOK_AGAIN_AFTER))
             return
         self.info, self.due_at = None, math.inf
+        log_record(logging.INFO, "task %(task)d is gone: the server does not know it", task=self.id)
         for subscription in self.subscriptions:
             subscription.record_gone()
 
