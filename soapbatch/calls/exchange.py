@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from soapbatch.calls.hooks import RequestEvent
 from soapbatch.calls.logs import is_exchange_wanted, log_response
-from soapbatch.calls.recorder import Recorder
+from soapbatch.calls.recorder import Recorder, header_secrets
 from soapbatch.calls.settings import Settings
 from soapbatch.errors import ProtocolError, ServiceError, TransportError, UnreadableResponse, clean_traceback
 from soapbatch.model import KIB, ReplyHeader, Secret, parse_retry_after
@@ -90,6 +90,8 @@ class Exchange:
         if hooks.on_request is not None:
             hooks.on_request(self._event)
         headers = merged_headers(request.headers, hooks.headers() if hooks.headers is not None else {})
+        if hooks.headers is not None:
+            self._secrets += header_secrets(headers)
         self._recorder.sending(headers)
         return sender.send(self._event.url, headers, request.body, state)
 

@@ -16,9 +16,8 @@ from soapbatch.model import KIB, MASK, SHOWN, ExchangeRecord, Secret, redact, re
 from soapbatch.soap import Request
 from soapbatch.transport import HttpResponse
 
-# Extra bytes kept after the shown part, so that a secret that crosses the cut is still found and masked.
-_MARGIN: Final = 16 * KIB
-_KEPT: Final = SHOWN + _MARGIN  # bytes of a body
+# Bytes of a body. The last 16 KiB are not shown: they are there so that a secret that crosses the cut is recognised.
+_KEPT: Final = SHOWN + 16 * KIB
 _MOST_HEADERS: Final = 100
 _LONGEST_HEADER: Final = KIB  # characters that are shown of a name, and of a value
 # Headers that a hook may add and that hold no secret: of W3C Trace Context, and of HTTP itself.
@@ -80,10 +79,10 @@ class Recorder:
             outcome: how it ended.
             secrets: that the envelope holds.
         """
-        sent = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self._headers]
+        sent = _decoded(self._headers)
         harmless = _HARMLESS.union(name.lower() for name in self._request.headers)
         foreign = {name for name, _ in sent if name.lower() not in harmless}
-        secrets += tuple(Secret(part) for name, value in sent if name in foreign for part in _parts(value))
+        secrets += _secrets_in(sent, foreign)
         received = [] if response is None else [*response.headers.items()]
         return ExchangeRecord(
             operation=event.operation,
@@ -95,20 +94,37 @@ class Recorder:
             outcome=outcome,
             url=event.url,
             request_headers=_shown_headers(sent, foreign, secrets),
-            request_body=shown(self._request.body[:_KEPT], secrets),
+            request_body=shown(self._request.body, secrets),
             bytes_sent=event.bytes_sent,
             status=None if response is None else response.status,
-            response_headers=_shown_headers(
-                received, {name for name, _ in received if _SECRET_NAME.search(name)}, secrets
-            ),
+            response_headers=_shown_headers(received, _secret_names(received), secrets),
             response_body=shown(b"".join(self._head), secrets),
             bytes_received=bytes_received,
         )
 
 
-def _parts(value: str) -> set[str]:
-    """Return what a server may repeat of a header: the whole, what stands behind "Bearer", the values of cookies."""
-    return {value, *(part for part in _BETWEEN_PARTS.split(value) if len(part) >= _SHORTEST_PART)}
+def header_secrets(headers: list[tuple[bytes, bytes]]) -> tuple[Secret, ...]:
+    """Return the secrets in the headers of a request, as far as the names of the headers tell."""
+    decoded = _decoded(headers)
+    return _secrets_in(decoded, _secret_names(decoded))
+
+
+def _decoded(headers: list[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+
+
+def _secret_names(headers: list[tuple[str, str]]) -> set[str]:
+    return {name for name, _ in headers if _SECRET_NAME.search(name)}
+
+
+def _secrets_in(headers: list[tuple[str, str]], names: set[str]) -> tuple[Secret, ...]:
+    """Return what a server may repeat of headers: a whole value, what stands behind "Bearer", the value of a cookie."""
+    return tuple(
+        Secret(part)
+        for name, value in headers
+        if name in names
+        for part in {value, *(part for part in _BETWEEN_PARTS.split(value) if len(part) >= _SHORTEST_PART)}
+    )
 
 
 def _shown_headers(
@@ -117,19 +133,30 @@ def _shown_headers(
     """Return headers without secrets: those named in `hidden` without their values."""
     lines: list[tuple[str, str]] = []
     for name, value in islice(headers, _MOST_HEADERS):
-        line = f"{name}: {MASK if name in hidden else value}".encode("latin-1", "replace")[:_KEPT]
+        line = f"{name}: {MASK if name in hidden else value}".encode("latin-1", "replace")
         name_shown, _, value_shown = shown(line, secrets).partition(": ")
         lines.append((name_shown[:_LONGEST_HEADER], value_shown[:_LONGEST_HEADER]))
     return tuple(lines)
 
 
 def shown(body: bytes, secrets: tuple[Secret, ...]) -> str:
+    """Return the beginning of a text, without secrets, at most 65,536 characters of it.
+
+    A text is masked before it is cut, as a cut secret is not recognised: what is shown is what two cuts, 16 KiB apart,
+    leave the same.
+    """
+    text = _masked(body[:_KEPT], secrets)
+    if len(body) >= _KEPT:
+        text = _common_beginning(text, _masked(body[:SHOWN], secrets))
+    return text[:SHOWN]
+
+
+def _masked(body: bytes, secrets: tuple[Secret, ...]) -> str:
     """Return a text without secrets, whichever of the known encodings it claims: that may be wrong.
 
     UTF-16 shows itself by its mark or its first character. Anything else is read as UTF-8 and as Windows-1252, which
     is ISO-8859-1 in all that can be printed: what is a secret in either reading is masked.
     """
-    hidden = _MARGIN if len(body) >= _KEPT else 0
     if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in body[:2]:
         encoding = "utf-16-be" if body.startswith((codecs.BOM_UTF16_BE, b"\0")) else "utf-16-le"
         text = body.decode(encoding, "replace")
@@ -139,5 +166,16 @@ def shown(body: bytes, secrets: tuple[Secret, ...]) -> str:
             body = redact(body.decode(encoding, "surrogateescape"), secrets).encode(encoding, "surrogateescape")
         text = body.decode("utf-8", "replace")
     # What is left of UTF-32, or of a NUL by mistake, would hide what must be masked.
-    text = redact_envelope(text.replace("\0", ""), secrets)
-    return text[: max(0, min(SHOWN, len(text) - hidden))]
+    return redact_envelope(text.replace("\0", ""), secrets)
+
+
+def _common_beginning(one: str, other: str) -> str:
+    """Return the longest text with which both begin."""
+    least, most = 0, min(len(one), len(other))
+    while least < most:
+        middle = (least + most + 1) // 2
+        if one.startswith(other[:middle]):
+            least = middle
+        else:
+            most = middle - 1
+    return one[:least]

@@ -355,7 +355,7 @@ def test_a_secret_at_the_end_of_what_is_shown() -> None:
     for cut in (64 * 1024, 80 * 1024):
         for before in range(cut - 1610, cut + 10, 90):
             body = f"{secret * 20}{'x' * (before - 20 * len(secret))}{secret}{'y' * 20_000}".encode()
-            assert "hunter2" not in recorder.shown(body[: recorder._KEPT], (Secret(secret),))
+            assert "hunter2" not in recorder.shown(body, (Secret(secret),))
 
 
 @virtual

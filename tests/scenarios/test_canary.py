@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+import pickle
 import ssl
 import traceback
 import warnings
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
+import attrs
 import httpx
 import httpx2
 import httpx_aiohttp
@@ -29,6 +31,7 @@ from soapbatch import (
     UsageError,
     UsernamePassword,
 )
+from soapbatch.model import ExchangeRecord
 from soapbatch.operations import GET_BATCH_TASK_INFOS_BY_STATE
 from soapbatch.testing import NetServer, User
 from soapbatch.transport import ConnectionPool
@@ -42,12 +45,14 @@ CORES = {
     "password": "cAnArYpAsSwOrD",
     "access token": "cAnArYaCcEsStOkEn",
     "generic value": "cAnArYgEnErIc",
+    "header": "cAnArYhEaDeR",
 }
 TICKET = f"7T:{CORES['ticket']}=="
 APPLICATION_TOKEN = f"{CORES['application token']}<&>'\""
 PASSWORD = f"{CORES['password']}<&>'\" é\r"
 ACCESS_TOKEN = f"8A:{CORES['access token']}.x-y_z"
 GENERIC = f"{CORES['generic value']}<&>"
+HEADERS = {"X-Api-Key": CORES["header"], "Cookie": f"session={CORES['header']}; theme=dark"}
 
 
 class Witness(logging.Handler):
@@ -81,6 +86,10 @@ class Witness(logging.Handler):
             )
             for value in vars(link).values():
                 self.saw("attribute", str(value), repr(value))
+            if isinstance(link, SoapBatchError):
+                self.saw("pickle", pickle.dumps(link))
+                if link.exchange is not None:
+                    self.saw_exchange("error.exchange", link.exchange)
             self.saw("link", *traceback.TracebackException.from_exception(link, capture_locals=True).format())
             waiting += [behind for behind in (link.__cause__, link.__context__) if behind is not None]
             if isinstance(link, BaseExceptionGroup):
@@ -98,6 +107,10 @@ class Witness(logging.Handler):
             self.saw("rich", stack.exc_value, *getattr(stack, "notes", ()))
             for frame in stack.frames:
                 self.saw("rich", *(f"{name} = {node}" for name, node in (frame.locals or {}).items()))
+
+    def saw_exchange(self, where: str, exchange: ExchangeRecord) -> None:
+        """Take note of what went over the wire."""
+        self.saw(where, exchange, repr(exchange), attrs.astuple(exchange), pickle.dumps(exchange))
 
     def leaks(self) -> list[str]:
         """Return where a secret was seen, and some of its surroundings."""
@@ -164,6 +177,8 @@ async def try_out(witness: Witness, url: str, scenario: str, **options: Any) -> 
     hooks = Hooks(
         on_request=lambda event: witness.saw("hook", repr(event)),
         on_response=lambda event: witness.saw("hook", repr(event)),
+        on_exchange=lambda exchange: witness.saw_exchange("on_exchange", exchange),
+        headers=lambda: HEADERS,
     )
     retries = Retries(attempts=2, first_wait=0.001)
     settings: dict[str, Any] = {"timeout": 2, "binding": Binding.SOAP11, "retries": retries} | options
@@ -218,12 +233,14 @@ async def test_no_fault_shows_a_secret(scenario: str, transport: str, witness: W
             return failed
 
     assert all(await asyncio.gather(*map(row, FAULTS))), "something succeeded that should not"
-    assert {"error", "rich", "hook", "log soapbatch"} <= witness.seen.keys()
+    assert {"error", "rich", "hook", "log soapbatch", "pickle", "on_exchange", "error.exchange"} <= witness.seen.keys()
 
 
-def echoed(body: bytes) -> dict[str, Answer]:
+def echoed(body: bytes, headers: Mapping[str, str]) -> dict[str, Answer]:
     """Return answers that repeat the whole request, as proxies and careless servers do."""
     text = body.decode()
+    head_lines = "\n".join(f"{name}: {value}" for name, value in headers.items())
+    key = headers.get("x-api-key", "")
     escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     head = b'<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>'
     fault = f"<s:Fault><faultcode>s:Client</faultcode><faultstring>{escaped}</faultstring>"
@@ -238,15 +255,17 @@ def echoed(body: bytes) -> dict[str, Answer]:
         "utf-16": (200, {"Content-Type": "text/xml; charset=utf-16"}, text.replace("UTF-8", "UTF-16").encode("utf-16")),
         "latin-1": (502, {"Content-Type": "text/plain; charset=latin-1"}, text.encode("latin-1", "replace")),
         "cut": (500, {"Content-Type": "text/plain"}, body[: len(body) // 2]),
+        "headers": (502, {"X-Echo": f"key {key}", f"X-{key}": "1", "Set-Cookie": "a=b"}, head_lines.encode()),
+        "long": (500, {"Content-Type": "text/plain"}, body * (80 * 1024 // len(body) + 1) if body else b""),
     }
 
 
-@pytest.mark.parametrize("kind", list(echoed(b"")))
+@pytest.mark.parametrize("kind", list(echoed(b"", {})))
 async def test_a_server_that_repeats_everything_shows_no_secret(kind: str, witness: Witness) -> None:
     """Answers that repeat the request, in pages, faults and other encodings, in every binding."""
 
-    async def upstream(body: bytes, _: Mapping[str, str]) -> Answer:
-        return echoed(body)[kind]
+    async def upstream(body: bytes, headers: Mapping[str, str]) -> Answer:
+        return echoed(body, headers)[kind]
 
     async with FaultServer(upstream) as server:
         rows = [
