@@ -30,10 +30,13 @@ from soapbatch.auth import (
 )
 from soapbatch.calls.bindings import BindingSearch, answers_note, is_service_answer, last_answer, may_refuse_form
 from soapbatch.calls.exchange import Exchange
+from soapbatch.calls.hooks import Purpose, tell
 from soapbatch.calls.lifetime import Lifetime
+from soapbatch.calls.observation import CallObserver, Facts
 from soapbatch.calls.settings import SECONDS, CallOptions, Settings
 from soapbatch.errors import (
     AccessDenied,
+    Applied,
     ClientClosed,
     Fault,
     OperationFailed,
@@ -73,8 +76,11 @@ class CallContext:
         """Send through `sender`, with tickets of `provider` that are shared through `store`. No I/O."""
         self.settings = settings
         self.sender = sender
+        on_event = partial(tell, settings.hooks.on_ticket)
         self.tickets = (
-            None if provider is None else TicketManager(provider, self.authenticate, settings.version, store=store)
+            None
+            if provider is None
+            else TicketManager(provider, self.authenticate, settings.version, store=store, on_event=on_event)
         )
         self.search = BindingSearch(settings.binding, settings.base_url)
         token = settings.application_token
@@ -83,10 +89,14 @@ class CallContext:
         self._safe_urls: set[str] = set()  # base URLs of plain HTTP that no proxy on another machine carries
 
     def call(
-        self, operation: Operation[R], arguments: Mapping[str, object], options: CallOptions
+        self,
+        operation: Operation[R],
+        arguments: Mapping[str, object],
+        options: CallOptions,
+        purpose: Purpose = "call",
     ) -> Coroutine[Any, Any, R]:
         """Make one call and return its result."""
-        call = Call(self, operation, arguments, options, collect=True)
+        call = Call(self, operation, arguments, options, collect=True, purpose=purpose)
         call.check_open()
         return call.result()
 
@@ -94,13 +104,17 @@ class CallContext:
         self, operation: AuthenticateOperation, arguments: Mapping[str, object]
     ) -> Coroutine[Any, Any, AuthenticateResponse]:
         """Log in for a call that runs already: also while the client is closing."""
-        return Call(self, operation, arguments, {}, collect=True, is_login=True).result()
+        return Call(self, operation, arguments, {}, collect=True, purpose="login").result()
 
     def stream(
-        self, operation: Operation[list[T]] | Operation[Any], arguments: Mapping[str, object], options: CallOptions
+        self,
+        operation: Operation[list[T]] | Operation[Any],
+        arguments: Mapping[str, object],
+        options: CallOptions,
+        purpose: Purpose = "call",
     ) -> AsyncGenerator[Any, None]:
         """Make one call and yield the items of its response while they arrive; see `Call.items`."""
-        return Call(self, operation, arguments, options, collect=False).items()
+        return Call(self, operation, arguments, options, collect=False, purpose=purpose).items()
 
     async def wait_for_turn(self) -> None:
         """Wait until a request may be sent, by `max_rate`, and ask which application token it carries, if need be."""
@@ -142,7 +156,7 @@ class Call(Generic[R]):
         options: CallOptions,
         *,
         collect: bool,
-        is_login: bool = False,
+        purpose: Purpose = "call",
     ) -> None:
         """Prepare a call. Nothing is sent yet.
 
@@ -152,7 +166,7 @@ class Call(Generic[R]):
             arguments: of the operation.
             options: of the call.
             collect: whether the result is wanted as a whole.
-            is_login: whether the client logs in for other calls. Such a login is repeated as a read is.
+            purpose: why it is made. A login for other calls is repeated as a read is.
 
         Raises:
             UsageError: an option that a call does not take.
@@ -163,13 +177,14 @@ class Call(Generic[R]):
         self._arguments = {k: [*v] if isinstance(v, Iterator) else v for k, v in arguments.items()}
         self._on_header = options.get("on_header")
         self._collect = collect
-        self._is_repeatable = operation.is_read_only or is_login
+        self._is_repeatable = operation.is_read_only or purpose == "login"
         self._timeout = self._left = options.get("timeout", context.settings.timeout)
         self._ends: float | None = None
         self._state = SendState()
         self._attempt_number = 1
         self._may_be_applied = False
         self._prepared: dict[tuple[Binding, Secret | None], PreparedRequest] = {}
+        self._observer = CallObserver(context.settings, operation, purpose)
         if not (self._timeout is None or is_seconds(self._timeout)):
             raise self._about(UsageError(f"timeout is {SECONDS}, or None for no limit"))
         if not options.keys() <= _OPTIONS:
@@ -191,7 +206,11 @@ class Call(Generic[R]):
 
     def result(self) -> Coroutine[Any, Any, R]:
         """Make the call and return its result."""
-        return self._within_timeout(self._attempts())
+        return self._observed_result() if self._observer.is_wanted else self._within_timeout(self._attempts())
+
+    async def _observed_result(self) -> R:
+        with self._observer.call(self._facts):
+            return await self._within_timeout(self._attempts())
 
     async def items(self) -> AsyncGenerator[Any, None]:
         """Make the call and yield the items of its response while they arrive; raise at the end if it was none.
@@ -199,26 +218,37 @@ class Call(Generic[R]):
         The timeout bounds the time spent here, not the time that the consumer takes between items.
         """
         self.check_open()
-        exchange, items = await self._within_timeout(self._attempts())
-        outcome = "abandoned"
-        try:
-            while items is not None:
-                self._note_time()
-                with self._context.lifetime.paused(exchange):
-                    for item in items:
-                        yield item
-                if self._context.lifetime.is_closed:
-                    raise self._ended()
-                items = await self._within_timeout(self._next_items(exchange))
-            outcome = "ok"
-        except SoapBatchError as error:
-            outcome = type(error).__name__
-            self._about(error)
-            raise
-        finally:
-            with self._context.lifetime.paused(exchange):  # the client is not closed before this is done
-                await exchange.close(outcome)
-        self._report(exchange)
+        self._observer.isolate()  # the consumer runs between two steps, and may be another task
+        with self._observer.call(self._facts):
+            exchange, items = await self._within_timeout(self._attempts())
+            outcome = "abandoned"
+            try:
+                while items is not None:
+                    self._note_time()
+                    with self._context.lifetime.paused(exchange):
+                        for item in items:
+                            yield item
+                    if self._context.lifetime.is_closed:
+                        raise self._ended()
+                    items = await self._within_timeout(self._next_items(exchange))
+                outcome = "ok"
+            except SoapBatchError as error:
+                outcome = type(error).__name__
+                self._about(error)
+                raise
+            finally:
+                with self._context.lifetime.paused(exchange):  # the client is not closed before this is done
+                    await exchange.close(outcome)
+            self._report(exchange)
+
+    def _facts(self, error: BaseException | None) -> Facts:
+        """Return what hooks are told of the call's end; `error` ended it."""
+        applied: Applied = "yes"
+        if error is not None:
+            applied = "unknown" if self._may_be_applied else self._state.applied
+        if isinstance(error, SoapBatchError):
+            applied = error.applied
+        return Facts(applied=applied, binding=self._context.search.binding, attempts=self._attempt_number)
 
     # Down the call: each of these adds one concern to the one below it.
 
@@ -291,6 +321,7 @@ class Call(Generic[R]):
             if search.binding is None:
                 self._state = SendState(phase="discovering")
                 read = Call(self._context, GET_BATCH_TASK_INFO, {"id": 0}, {}, collect=True)
+                read._observer = self._observer
                 try:
                     await read._try_bindings(ticket)
                 except SoapBatchError as error:
@@ -355,6 +386,7 @@ class Call(Generic[R]):
             secrets=secrets,
             collect=self._collect,
             advise_binding=not self._context.search.has_worked,
+            observe=self._observer.request,
         )
         try:
             exchange.receive(await exchange.send(self._context.sender, self._state))

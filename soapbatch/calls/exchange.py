@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from soapbatch.calls.hooks import RequestEvent
+from soapbatch.calls.hooks import RequestEvent, ResponseEvent
 from soapbatch.calls.logs import LOGGED_BYTES, WIRE, log_request, log_response
+from soapbatch.calls.observation import Observation
 from soapbatch.calls.settings import Settings
 from soapbatch.errors import ProtocolError, TransportError, UnreadableResponse, clean_traceback
 from soapbatch.model import KIB, ReplyHeader, Secret, parse_retry_after
@@ -43,6 +44,7 @@ class Exchange:
         secrets: tuple[Secret, ...],
         collect: bool,
         advise_binding: bool,
+        observe: Callable[[RequestEvent], Observation | None],
     ) -> None:
         """Prepare to send `request`; nothing happens yet.
 
@@ -55,6 +57,7 @@ class Exchange:
             secrets: that the request holds: masked wherever the exchange is shown.
             collect: whether a list is part of the result; else `read` returns its items.
             advise_binding: whether an error may advise another binding, as no binding has worked yet.
+            observe: begins the scope of the caller's hook, if there is one.
         """
         self._operation = operation
         self._request = request
@@ -62,6 +65,8 @@ class Exchange:
         self._secrets = secrets
         self._collect = collect
         self._advise_binding = advise_binding
+        self._observe = observe
+        self._observation: Observation | None = None
         self._event = RequestEvent(
             operation=operation.name,
             version=settings.version,
@@ -86,9 +91,13 @@ class Exchange:
     def send(self, sender: Sender, state: SendState) -> Coroutine[Any, Any, HttpResponse]:
         """Send the request and return the head of the response, for `receive`."""
         settings, request = self._settings, self._request
+        observation = self._observation = self._observe(self._event)
         log_request(settings.hooks, self._event, request, self._secrets)
         hook = settings.hooks.headers
-        headers = merged_headers(request.headers, hook() if hook is not None else {})
+        headers = merged_headers(
+            *(request.headers, {} if observation is None else observation.scope.headers),
+            hook() if hook is not None else {},
+        )
         return sender.send(self._event.url, headers, request.body, state)
 
     def receive(self, response: HttpResponse) -> None:
@@ -203,13 +212,25 @@ class Exchange:
                 while outcome != "ok" and self._parser.discard():  # noqa: ASYNC110 - each call frees a part
                     await asyncio.sleep(0)
         finally:
+            status = None if self._response is None else self._response.status
+            seconds = asyncio.get_running_loop().time() - self._started
             log_response(
                 self._settings.hooks,
                 self._event,
-                status=None if self._response is None else self._response.status,
+                status=status,
                 bytes_received=self._received,
-                seconds=asyncio.get_running_loop().time() - self._started,
+                seconds=seconds,
                 outcome=outcome,
                 body=self._shown,
                 secrets=self._secrets,
             )
+            if self._observation is not None:
+                self._observation.end(
+                    ResponseEvent(
+                        request=self._event,
+                        status=status,
+                        bytes_received=self._received,
+                        milliseconds=seconds * 1000,
+                        outcome=outcome,
+                    )
+                )

@@ -5,11 +5,12 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from typing import Final, Literal, Required, TypedDict
 
-from soapbatch.calls import BatchAgent, BlobAgent
+from soapbatch.calls import BatchAgent, BlobAgent, JobHook
 from soapbatch.errors import DeadlineExceeded, JobError, JobGone, SoapBatchError, UsageError
 from soapbatch.jobs.bulk import delete_tasks, stop_tasks
 from soapbatch.jobs.checks import require, require_count, require_seconds
 from soapbatch.jobs.concurrency import for_each_limited, gather_or_cancel
+from soapbatch.jobs.events import JobEvents
 from soapbatch.jobs.job import POLLING, WAIT_TIMEOUT, Job, JobContext, OnProgress, check_wait
 from soapbatch.jobs.listing import TaskFilter, list_tasks
 from soapbatch.jobs.marker import Key, Marker
@@ -54,13 +55,22 @@ class Jobs:
         server: str = "",
         *,
         shortest_poll: float = 0.0,
+        polls: BatchAgent | None = None,
+        on_job: JobHook | None = None,
     ) -> None:
         """Work through these agents. No I/O.
 
-        `server`: the base URL, or the name of the tenant; what references of jobs say. `shortest_poll`: the least of
-        `Polling.floor`, whatever a wait says.
+        Args:
+            batch: for tasks.
+            blob: for output.
+            version: of the services.
+            server: the base URL, or the name of the tenant; what references of jobs say.
+            shortest_poll: the least of `Polling.floor`, whatever a wait says.
+            polls: for the readings of waits; None: `batch`.
+            on_job: called with what happens to jobs.
         """
-        poller = Poller(batch, shortest_poll=shortest_poll)
+        self._events = JobEvents(on_job, version)
+        poller = Poller(polls or batch, self._events, shortest_poll=shortest_poll)
         self._context = JobContext(batch, blob, version, server, poller, Known())
 
     def attach(self, job: int | JobReference) -> Job:
@@ -413,6 +423,8 @@ class Jobs:
             raise
         now = asyncio.get_running_loop().time()
         since = now if started.is_new else None
+        if started.is_new:
+            self._events.tell("started", id=started.id, name=request.name)
         return Job(started.id, self._context, name=request.name, key=started.key, started_at=since, existed_at=now)
 
     def _handles(self, jobs: Iterable[Job | int]) -> Sequence[Job]:
