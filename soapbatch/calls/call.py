@@ -76,12 +76,10 @@ class CallContext:
         """Send through `sender`, with tickets of `provider` that are shared through `store`. No I/O."""
         self.settings = settings
         self.sender = sender
-        on_event = partial(tell, settings.hooks.on_ticket)
-        self.tickets = (
-            None
-            if provider is None
-            else TicketManager(provider, self.authenticate, settings.version, store=store, on_event=on_event)
-        )
+        self.tickets: TicketManager | None = None
+        if provider is not None:
+            on_event = partial(tell, settings.hooks.on_ticket)
+            self.tickets = TicketManager(provider, self.authenticate, settings.version, store=store, on_event=on_event)
         self.search = BindingSearch(settings.binding, settings.base_url)
         token = settings.application_token
         self.application_token = token if isinstance(token, Secret) else None
@@ -89,11 +87,7 @@ class CallContext:
         self._safe_urls: set[str] = set()  # base URLs of plain HTTP that no proxy on another machine carries
 
     def call(
-        self,
-        operation: Operation[R],
-        arguments: Mapping[str, object],
-        options: CallOptions,
-        purpose: Purpose = "call",
+        self, operation: Operation[R], arguments: Mapping[str, object], options: CallOptions, purpose: Purpose = "call"
     ) -> Coroutine[Any, Any, R]:
         """Make one call and return its result."""
         call = Call(self, operation, arguments, options, collect=True, purpose=purpose)
@@ -108,7 +102,7 @@ class CallContext:
 
     def stream(
         self,
-        operation: Operation[list[T]] | Operation[Any],
+        operation: Operation[Any],
         arguments: Mapping[str, object],
         options: CallOptions,
         purpose: Purpose = "call",
@@ -258,11 +252,9 @@ class Call(Generic[R]):
 
     def _facts(self, error: BaseException | None) -> Facts:
         """Return what hooks are told of the call's end; `error` ended it."""
-        applied: Applied = "yes"
-        if error is not None:
-            applied = "unknown" if self._may_be_applied else self._state.applied
-        if isinstance(error, SoapBatchError):
-            applied = error.applied
+        applied: Applied = "unknown" if self._may_be_applied else self._state.applied
+        if error is None or isinstance(error, SoapBatchError):
+            applied = "yes" if error is None else error.applied
         return Facts(applied=applied, binding=self._context.search.binding, attempts=self._attempt_number)
 
     # Down the call: each of these adds one concern to the one below it.

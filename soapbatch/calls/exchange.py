@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -94,10 +94,10 @@ class Exchange:
         observation = self._observation = self._observe(self._event)
         log_request(settings.hooks, self._event, request, self._secrets)
         hook = settings.hooks.headers
-        headers = merged_headers(
-            *(request.headers, {} if observation is None else observation.scope.headers),
-            hook() if hook is not None else {},
-        )
+        extras: list[Mapping[str, str]] = [] if observation is None else [observation.scope.headers]
+        if hook is not None:
+            extras.append(hook())
+        headers = merged_headers(request.headers, *extras)
         return sender.send(self._event.url, headers, request.body, state)
 
     def receive(self, response: HttpResponse) -> None:
