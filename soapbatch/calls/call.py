@@ -218,7 +218,7 @@ class Call(Generic[R]):
         return self._observed_result() if self._observer.is_wanted else self._within_timeout(self._attempts())
 
     async def _observed_result(self) -> R:
-        with self._observer.call(self._facts):
+        with self._observer.around(self._facts):
             return await self._within_timeout(self._attempts())
 
     async def items(self) -> AsyncGenerator[Any, None]:
@@ -228,7 +228,7 @@ class Call(Generic[R]):
         """
         self.check_open()
         self._observer.isolate()  # the consumer runs between two steps, and may be another task
-        with self._observer.call(self._facts):
+        with self._observer.around(self._facts):
             exchange, items = await self._within_timeout(self._attempts())
             outcome = "abandoned"
             try:

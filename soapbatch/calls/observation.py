@@ -4,11 +4,11 @@ The rules are those of `hooks`.
 """
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from contextvars import Context, copy_context
-from typing import Any, TypedDict
+from types import TracebackType
+from typing import Any, Self, TypedDict
 
 from soapbatch.calls.hooks import CallEndEvent, CallEvent, Purpose, RequestEvent, tell
 from soapbatch.calls.settings import Settings
@@ -59,9 +59,9 @@ class Facts(TypedDict):
 
 
 class CallObserver:
-    """Puts the scopes of the caller's hooks around one call and around its requests."""
+    """Puts the scopes of the caller's hooks around one call, as a context manager, and around its requests."""
 
-    __slots__ = ("_context", "_operation", "_purpose", "_scope", "_settings")
+    __slots__ = ("_call", "_context", "_event", "_facts", "_operation", "_purpose", "_settings", "_started")
 
     def __init__(self, settings: Settings, operation: Operation[Any], purpose: Purpose) -> None:
         """Prepare; no hook is called yet."""
@@ -69,48 +69,54 @@ class CallObserver:
         self._operation = operation
         self._purpose: Purpose = purpose
         self._context: Context | None = None
-        self._scope: Any = None
+        self._call: Observation | None = None
 
     @property
     def is_wanted(self) -> bool:
         """Whether there is a hook around calls."""
         return self._settings.hooks.around_call is not None
 
+    def around(self, facts: Callable[[BaseException | None], Facts]) -> Self:
+        """Return what to put around the call. `facts`: returns what it knows of its end, for what has ended it."""
+        self._facts = facts
+        return self
+
     def isolate(self) -> None:
         """Enter and leave scopes in a context of their own from now on (Rule 4)."""
         self._context = copy_context()
 
-    @contextlib.contextmanager
-    def call(self, facts: Callable[[BaseException | None], Facts]) -> Generator[None]:
-        """Put the scope of the hook around the block, if there is one; `facts`: what the call knows of its end."""
+    def __enter__(self) -> None:
+        """Begin the scope of the call, if there is a hook for it."""
         settings, operation = self._settings, self._operation
         if settings.hooks.around_call is None:
-            yield
             return
-        event = CallEvent(
+        self._event = CallEvent(
             operation=operation.name,
             agent=operation.agent.name,
             version=settings.version,
             url=settings.base_url,
             purpose=self._purpose,
         )
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        observation = Observation(self._context, settings.hooks.around_call, event)
-        self._scope = observation.scope
+        self._started = _now()
+        self._call = Observation(self._context, settings.hooks.around_call, self._event)
 
-        def end(outcome: str, error: BaseException | None) -> None:
-            milliseconds = (loop.time() - started) * 1000
-            observation.end(CallEndEvent(call=event, outcome=outcome, milliseconds=milliseconds, **facts(error)))
-
-        try:
-            yield
-        except BaseException as error:
-            end("abandoned" if isinstance(error, GeneratorExit) else type(error).__name__, error)
-            raise
-        end("ok", None)
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        """End the scope of the call."""
+        facts = self._facts
+        del self._facts  # no circle of references with the call
+        if self._call is None:
+            return
+        outcome = "ok"
+        if kind is not None:
+            outcome = "abandoned" if issubclass(kind, GeneratorExit) else kind.__name__
+        milliseconds = (_now() - self._started) * 1000
+        self._call.end(CallEndEvent(call=self._event, outcome=outcome, milliseconds=milliseconds, **facts(error)))
 
     def request(self, event: RequestEvent) -> Observation | None:
-        """Begin the scope of the hook around a request, if there is one."""
-        hook = self._settings.hooks.around_request
-        return None if hook is None else Observation(self._context, hook, event, self._scope)
+        """Begin the scope of a request, if there is a hook for it."""
+        hook, call = self._settings.hooks.around_request, self._call
+        return None if hook is None else Observation(self._context, hook, event, None if call is None else call.scope)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

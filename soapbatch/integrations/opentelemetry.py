@@ -174,19 +174,15 @@ class _Spans:
             attributes[METHOD], parent, kind=SpanKind.CLIENT, attributes=attributes, links=links
         )
 
-    def start_request(self, event: RequestEvent, call: "_Call | None") -> Span:
-        """Return the span of a request."""
-        if call is not None and not call.span.is_recording():
-            return call.span
+    def start_request(self, event: RequestEvent, parent: Context | None) -> Span:
+        """Return the span of a request; `parent`: the context of its call."""
         attributes = {
             **_of_target(_method(event.operation), event.url),
             HTTP_METHOD: "POST",
             URL: event.url,
-            VERSION: str(event.version),
             BINDING: event.binding.name,
             ATTEMPT: event.attempt,
         }
-        parent = None if call is None else call.context
         return self._tracer.start_span("POST", parent, kind=SpanKind.CLIENT, attributes=attributes)
 
     def end_job(self, event: JobEvent, name: Mapping[str, str]) -> None:
@@ -282,7 +278,7 @@ class _Call:
 
 
 class _Request:
-    """The scope of a request, and its context manager.
+    """The scope of a request, and its context manager. A request of a call that is not recorded has no span.
 
     Attributes:
         headers: the context of the request.
@@ -291,25 +287,31 @@ class _Request:
     __slots__ = ("_span", "_token", "headers")
 
     def __init__(self, spans: _Spans, event: RequestEvent, call: _Call | None) -> None:
-        self._span = spans.start_request(event, call)
         self.headers: dict[str, str] = {}
-        self._token: Any = None
+        self._span: Span | None = None
+        if call is not None and not call.span.is_recording():
+            propagate.inject(self.headers, call.context)
+        else:
+            self._span = spans.start_request(event, None if call is None else call.context)
 
     def __enter__(self) -> Self:
-        context = trace.set_span_in_context(self._span)
-        propagate.inject(self.headers, context)
-        self._token = otel_context.attach(context)
+        if self._span is not None:
+            context = trace.set_span_in_context(self._span)
+            propagate.inject(self.headers, context)
+            self._token = otel_context.attach(context)
         return self
 
     def __exit__(self, *_: object) -> None:
-        otel_context.detach(self._token)
-        self._span.end()
+        if self._span is not None:
+            otel_context.detach(self._token)
+            self._span.end()
 
     def ended(self, event: ResponseEvent) -> None:
-        if event.status is not None:
-            self._span.set_attribute(HTTP_STATUS, event.status)
-        if event.outcome not in _NO_ERRORS:
-            _set_error(self._span, event.outcome)
+        if self._span is not None:
+            if event.status is not None:
+                self._span.set_attribute(HTTP_STATUS, event.status)
+            if event.outcome not in _NO_ERRORS:
+                _set_error(self._span, event.outcome)
 
 
 @lru_cache(_CONTEXTS_KEPT)

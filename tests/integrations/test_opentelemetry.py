@@ -80,7 +80,6 @@ async def test_a_call_and_its_request(telemetry: Telemetry) -> None:
         "http.request.method": "POST",
         "http.response.status_code": 200,
         "url.full": f"{BASE}/Remote/Services88/Batch.svc",
-        "soapbatch.version": "Services88",
         "soapbatch.binding": "SOAP11",
         "soapbatch.attempt": 1,
     }
