@@ -69,7 +69,7 @@ _SCHEMA: Final = "https://opentelemetry.io/schemas/1.45.0"
 _NO_ERRORS: Final = frozenset({"ok", "abandoned", "CancelledError"})
 _PORTS: Final = {"http": 80, "https": 443}
 _BAD_ENDS: Final = {"Failed": "JobFailed", None: "JobGone"}
-_CONTEXTS_KEPT: Final = 1024
+_TARGETS_KEPT: Final = 1024
 
 
 class OpenTelemetry(Hooks):
@@ -169,7 +169,7 @@ class _Spans:
             if not self._polls:
                 return NonRecordingSpan(_not_sampled(waiter))
             links, parent = _links_to(waiter), Context()
-        attributes = {**_of_target(_method(event.operation), event.url), VERSION: str(event.version)}
+        attributes = _of_call(event.operation, event.url, event.version)
         return self._tracer.start_span(
             attributes[METHOD], parent, kind=SpanKind.CLIENT, attributes=attributes, links=links
         )
@@ -177,7 +177,7 @@ class _Spans:
     def start_request(self, event: RequestEvent, parent: Context | None) -> Span:
         """Return the span of a request; `parent`: the context of its call."""
         attributes = {
-            **_of_target(_method(event.operation), event.url),
+            **_of_target(event.operation, event.url),
             HTTP_METHOD: "POST",
             URL: event.url,
             BINDING: event.binding.name,
@@ -262,8 +262,7 @@ class _Call:
         self.span.end()
 
     def ended(self, event: CallEndEvent) -> None:
-        call, span = self._event, self.span
-        attributes = _of_target(_method(call.operation), call.url)
+        span, attributes = self.span, _of_target(self._event.operation, self._event.url)
         if event.outcome not in _NO_ERRORS:
             attributes = {**attributes, ERROR: event.outcome}
         self._instruments.calls.record(event.milliseconds / 1000, attributes, self.context)
@@ -314,12 +313,18 @@ class _Request:
                 _set_error(self._span, event.outcome)
 
 
-@lru_cache(_CONTEXTS_KEPT)
-def _of_target(method: str, url: str) -> Mapping[str, Any]:
-    """Return the attributes that say what is called where: those of spans, and those of the metric."""
+@lru_cache(_TARGETS_KEPT)
+def _of_target(operation: str, url: str) -> Mapping[str, Any]:
+    """Return the attributes that say what is called where: those of the metric, and of spans among others."""
     parts = urlsplit(url)
-    port = parts.port or _PORTS.get(parts.scheme)
-    return {SYSTEM: SOAP, METHOD: method, ADDRESS: parts.hostname or "", **({} if port is None else {PORT: port})}
+    port = parts.port or _PORTS[parts.scheme]
+    return {SYSTEM: SOAP, METHOD: _method(operation), ADDRESS: parts.hostname, PORT: port}
+
+
+@lru_cache(_TARGETS_KEPT)
+def _of_call(operation: str, url: str, version: ServiceVersion) -> Mapping[str, Any]:
+    """Return the attributes that the span of a call begins with."""
+    return {**_of_target(operation, url), VERSION: str(version)}
 
 
 def _method(operation: str) -> str:

@@ -248,7 +248,7 @@ def test_where_a_call_goes() -> None:
         "https://[::1]:8443/a": ("::1", 8443),
     }
     for url, (address, port) in urls.items():
-        found = opentelemetry._of_target("Batch/X", url)
+        found = opentelemetry._of_target("StartBatchJob", url)
         assert (found["server.address"], found["server.port"]) == (address, port)
 
 
