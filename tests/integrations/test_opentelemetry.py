@@ -398,6 +398,23 @@ async def test_metrics(world: World) -> None:
 
 
 @in_world
+async def test_no_parameter_and_no_text_of_the_server(world: World) -> None:
+    """Neither what a job was started with, nor what the server says of it, is in a span or a metric."""
+    telemetry = Telemetry()
+    world.server.define_job("Export", duration=3, outcome=BatchTaskState.FAILED, result="cAnArY", output=b"cAnArY")
+    async with other_client(world, hooks=telemetry.hooks(polls=True)) as client:
+        job = await client.jobs.start("Export", parameters={"cAnArY": "cAnArY"}, description="cAnArY", key="cAnArY")
+        with pytest.raises(JobFailed, match="cAnArY"):
+            await job.wait()
+        with pytest.raises(OperationFailed, match="cAnArY"):
+            await client.batch.start_batch_job(BatchTaskInfo(name="cAnArY"))
+        assert await client.jobs.find("Export", "cAnArY")
+    text = "".join(span.to_json() for span in telemetry.spans()) + str(telemetry.metrics())
+    assert "soapbatch.job.name" in text
+    assert "cAnArY" not in text
+
+
+@in_world
 async def test_metrics_of_lists_and_of_logins_that_fail(world: World) -> None:
     """A list is one poll of its own kind; a login that fails has the type of its error."""
     telemetry = Telemetry()
