@@ -61,7 +61,7 @@ class Telemetry:
             status = ["ERROR"] if span.status.status_code is StatusCode.ERROR else []
             links = [f"-> {name_of(link.context.span_id)}" for link in span.links]
             words = [span.kind.name, *shown, *status, *links]
-            lines.append(f"{'  ' * depth + span.name:<46}{' '.join(words)}".rstrip())
+            lines.append(f"{'  ' * depth + span.name:<45} {' '.join(words)}")
             for child in spans:
                 if child.parent is not None and child.parent.span_id == id_of(span):
                     draw(child, depth + 1)
