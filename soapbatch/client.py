@@ -122,15 +122,16 @@ class Client:
                 it is asked before each request: it should keep what it has fetched.
             version: of the services to call: a ServiceVersion, 88 or "88". None: the one that `base_url` names, or
                 Services88.
-            binding: which form of envelope to send. None: the client finds out. The first call is sent in the
+            binding: which form of envelope to send. None: the first read or login finds out. It is sent in the
                 documented form, then in SOAP 1.1, then in SOAP 1.2, until the service answers and sees the ticket. A
-                first call that changes something is sent once: GetBatchTaskInfo(0) finds the binding before it.
+                call that changes something is sent once: GetBatchTaskInfo(0) finds the binding before it.
             timeout: seconds for a whole call: queueing, login, connecting, retries, reading, parsing. None: no limit.
             limits: how large a response may be.
             retries: how transient failures are retried, where that is safe.
             max_rate: requests a second at most; more wait in order. Clients that are given the same `RateLimit` share
                 it. None: no limit.
-            hooks: whom to tell of requests and responses, and where further HTTP headers come from.
+            hooks: whom to tell of calls, requests, jobs and tickets, and where further HTTP headers come from; for
+                example `soapbatch.integrations.opentelemetry.OpenTelemetry()`.
             on_unknown: called with each element, value and header block that this release does not know.
             time_zone: which zone times without one are in; for Batch, and only with a pinned SOAP11 or SOAP12.
             path_prefix: what stands between the base URL and `Services88`; "" on a NetServer without `Remote`. None:
@@ -329,7 +330,12 @@ class Client:
         """Start jobs, wait for them, watch and stop them, and know what became of each."""
         settings = self._context.settings
         shortest_poll = settings.location.shortest_poll if settings.location else 0.0
-        return Jobs(self.batch, self.blob, self.version, settings.base_url, shortest_poll=shortest_poll)
+        return Jobs(
+            *(self.batch, self.blob, self.version, settings.base_url),
+            shortest_poll=shortest_poll,
+            polls=BatchAgent(self._context, "poll"),
+            on_job=settings.hooks.on_job,
+        )
 
     @property
     def version(self) -> ServiceVersion:
@@ -352,9 +358,8 @@ class Client:
             AuthenticationFailed: they give no ticket.
             DeadlineExceeded: obtaining one took longer than the client's timeout.
         """
-        tickets, lifetime, timeout = self._context.tickets, self._context.lifetime, self._context.settings.timeout
-        if tickets is None:
-            raise UsageError("this client has no credentials: pass ticket= or credentials=")
+        tickets = self._context.require_tickets("ticket()")
+        lifetime, timeout = self._context.lifetime, self._context.settings.timeout
         ended = partial(lifetime.ended, "obtaining a ticket", SendState(phase="login"), timeout)
         return await lifetime.within(timeout, tickets.ticket(), ended)
 
@@ -462,10 +467,10 @@ def settings_from(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _binding_named(name: str | None) -> Binding | None:
-    by_label = {binding.label: binding for binding in Binding}
-    if name is not None and name.lower() not in by_label:
-        raise UsageError(f"SOAPBATCH_BINDING is one of {', '.join(by_label)}")
-    return by_label[name.lower()] if name is not None else None
+    try:
+        return None if name is None else Binding.labelled(name)
+    except ValueError as error:
+        raise UsageError(f"SOAPBATCH_BINDING: {error}") from None
 
 
 def secret_in(file: str) -> Secret:

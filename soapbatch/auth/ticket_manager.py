@@ -19,7 +19,7 @@ import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Final, Literal
 
 import attrs
 
@@ -64,6 +64,30 @@ class IssuedTicket:
 
     value: Secret
     generation: int
+
+
+@attrs.frozen(kw_only=True)
+class TicketEvent:
+    """Something has happened to the ticket of a client. Holds no secrets.
+
+    | kind | when |
+    |---|---|
+    | obtained | there was no ticket that could be used, and there is one now: from a login, the caller or a store |
+    | renewed | a login ahead of the end of the ticket has replaced it, or a store had another one by then |
+    | refused | the server refused the ticket; the client obtains another one |
+    | failed | neither a login nor anything else gave a ticket |
+
+    Attributes:
+        kind: see the table.
+        version: the service version.
+        generation: of the ticket: 1 for a client's first ticket, and one more for each different ticket; None: failed.
+        error: of "failed": the name of the error's class; else None.
+    """
+
+    kind: Literal["obtained", "renewed", "refused", "failed"]
+    version: ServiceVersion
+    generation: int | None = None
+    error: str | None = None
 
 
 class _HeldTicket:
@@ -140,6 +164,10 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def _ignore(_: TicketEvent) -> None:
+    pass
+
+
 class TicketManager:
     """Holds the one ticket that all calls of a client share; the module lists the rules.
 
@@ -153,6 +181,7 @@ class TicketManager:
         version: ServiceVersion,
         *,
         store: TicketStore | None = None,
+        on_event: Callable[[TicketEvent], None] = _ignore,
         wall_clock: Callable[[], datetime] = _utc_now,
     ) -> None:
         """Hold no ticket yet: the first `current()` obtains one.
@@ -163,6 +192,7 @@ class TicketManager:
                 gives up. No call waits for a renewal ahead of the end, so `authenticate` limits its own time.
             version: of the services.
             store: read before each login; written after each login, and at most every 5 minutes after a use.
+            on_event: called with what happens to the ticket; must not raise.
             wall_clock: returns the time now (aware).
         """
         self._provider = provider
@@ -171,6 +201,7 @@ class TicketManager:
         self._renews = provider.renews(version)
         self._store = TolerantStore(store) if store is not None and self._renews else None
         self._save_use_from = -math.inf
+        self._on_event = on_event
         self._wall_clock = wall_clock
         self._closed = False
 
@@ -257,6 +288,7 @@ class TicketManager:
         self._refused, self._held = held.issued.value, None
         if self._store is not None:
             self._store.forget()
+        self._on_event(TicketEvent(kind="refused", version=self._version, generation=held.issued.generation))
         return True
 
     async def aclose(self) -> None:
@@ -309,7 +341,10 @@ class TicketManager:
                 self._start_cool_down(error, login)
             raise
         else:
-            return self._hold(ticket, is_new=is_new)
+            held = self._hold(ticket, is_new=is_new)
+            kind: Literal["renewed", "obtained"] = "renewed" if login.is_ahead else "obtained"
+            self._on_event(TicketEvent(kind=kind, version=self._version, generation=held.issued.generation))
+            return held
         finally:
             if self._login is login:
                 self._login = None
@@ -322,6 +357,7 @@ class TicketManager:
             error=type(error).__name__,
             seconds=seconds,
         )
+        self._on_event(TicketEvent(kind="failed", version=self._version, error=type(error).__name__))
 
     def _hold(self, ticket: Ticket, *, is_new: bool) -> _HeldTicket:
         now, old = _now(), self._held

@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from soapbatch.calls.hooks import RequestEvent
 from soapbatch.calls.logs import is_exchange_wanted, log_response
+from soapbatch.calls.observation import Observation
 from soapbatch.calls.recorder import Recorder, header_secrets
 from soapbatch.calls.settings import Settings
 from soapbatch.errors import ProtocolError, ServiceError, TransportError, UnreadableResponse, clean_traceback
@@ -43,6 +44,7 @@ class Exchange:
         secrets: tuple[Secret, ...],
         collect: bool,
         advise_binding: bool,
+        observe: Callable[[RequestEvent], Observation | None],
     ) -> None:
         """Prepare to send `request`; nothing happens yet.
 
@@ -55,6 +57,7 @@ class Exchange:
             secrets: that the request holds: masked wherever the exchange is shown.
             collect: whether a list is part of the result; else `read` returns its items.
             advise_binding: whether an error may advise another binding, as no binding has worked yet.
+            observe: begins the scope of the caller's hook, if there is one.
         """
         self._operation = operation
         self._request = request
@@ -62,6 +65,8 @@ class Exchange:
         self._secrets = secrets
         self._collect = collect
         self._advise_binding = advise_binding
+        self._observe = observe
+        self._observation: Observation | None = None
         self._event = RequestEvent(
             operation=operation.name,
             version=settings.version,
@@ -86,11 +91,15 @@ class Exchange:
     def send(self, sender: Sender, state: SendState) -> Coroutine[Any, Any, HttpResponse]:
         """Send the request and return the head of the response, for `receive`."""
         settings, request = self._settings, self._request
+        observation = self._observation = self._observe(self._event)
         hooks = settings.hooks
         if hooks.on_request is not None:
             hooks.on_request(self._event)
-        headers = merged_headers(request.headers, hooks.headers() if hooks.headers is not None else {})
+        extras: list[Mapping[str, str]] = [] if observation is None else [observation.scope.headers]
         if hooks.headers is not None:
+            extras.append(hooks.headers())
+        headers = merged_headers(request.headers, *extras)
+        if extras:
             self._secrets += header_secrets(headers)
         self._recorder.sending(headers)
         return sender.send(self._event.url, headers, request.body, state)
@@ -237,4 +246,5 @@ class Exchange:
             milliseconds=milliseconds,
             outcome=outcome,
             exchange=exchange,
+            observation=self._observation,
         )

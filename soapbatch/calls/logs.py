@@ -5,14 +5,11 @@ it is enabled for DEBUG. `soapbatch.guide.logs` lists every record.
 """
 
 import logging
-from collections.abc import Callable
-from typing import TypeVar
 
-from soapbatch.calls.hooks import Hooks, RequestEvent, ResponseEvent
+from soapbatch.calls.hooks import Hooks, RequestEvent, ResponseEvent, tell
+from soapbatch.calls.observation import Observation
 from soapbatch.model import ExchangeRecord
 from soapbatch.system import LOG, WIRE, log_record
-
-E = TypeVar("E")
 
 
 def is_exchange_wanted(hooks: Hooks) -> bool:
@@ -29,8 +26,20 @@ def log_response(
     milliseconds: float,
     outcome: str,
     exchange: ExchangeRecord | None,
+    observation: Observation | None,
 ) -> None:
-    """Log a request that has ended, and call the hooks; `exchange` is None unless somebody wants it."""
+    """Log a request that has ended, and call the hooks.
+
+    Args:
+        hooks: of the client.
+        request: the event of the request.
+        status: of HTTP; None: there was no response.
+        bytes_received: of the body.
+        milliseconds: that it took.
+        outcome: "ok", or why there is no result.
+        exchange: what went over the wire; None: nobody wants to see it.
+        observation: the scope of the caller's hook, if there is one.
+    """
     if LOG.isEnabledFor(logging.DEBUG):
         log_record(
             logging.DEBUG,
@@ -58,8 +67,8 @@ def log_response(
                 attempt=exchange.attempt,
                 exchange=str(exchange),
             )
-        _observe("on_exchange", hooks.on_exchange, exchange)
-    if hooks.on_response is not None:
+        tell(hooks.on_exchange, exchange)
+    if hooks.on_response is not None or observation is not None:
         event = ResponseEvent(
             request=request,
             status=status,
@@ -67,13 +76,6 @@ def log_response(
             milliseconds=milliseconds,
             outcome=outcome,
         )
-        _observe("on_response", hooks.on_response, event)
-
-
-def _observe(name: str, hook: Callable[[E], None] | None, event: E) -> None:
-    """Call a hook, if there is one. It must not cost the caller what the server has done: what it raises is logged."""
-    if hook is not None:
-        try:
-            hook(event)
-        except Exception:  # noqa: BLE001 - see above
-            log_record(logging.ERROR, "the %(hook)s hook failed", exc_info=True, hook=name)
+        tell(hooks.on_response, event)
+        if observation is not None:
+            observation.end(event)

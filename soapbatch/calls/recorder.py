@@ -6,7 +6,7 @@ Most exchanges succeed and nobody asks for them: they pay for a list of the firs
 import codecs
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Final
@@ -101,6 +101,14 @@ class Recorder:
             response_body=shown(b"".join(self._head), secrets),
             bytes_received=bytes_received,
         )
+
+
+def secrets_among(*values: object) -> tuple[Secret, ...]:
+    """Return the secrets among the values of a call, those inside dictionaries included."""
+    found: list[object] = []
+    for value in values:
+        found += value.values() if isinstance(value, Mapping) else [value]
+    return tuple(secret for secret in found if isinstance(secret, Secret))
 
 
 def header_secrets(headers: list[tuple[bytes, bytes]]) -> tuple[Secret, ...]:

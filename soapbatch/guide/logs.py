@@ -93,8 +93,8 @@ Logger `soapbatch`, calls:
     INFO              url, form, binding
         %(url)s does not take the documented form of envelope: this client sends %(form)s from now on;
         binding=Binding.%(binding)s saves the search
-    ERROR             hook
-        the %(hook)s hook failed
+    ERROR             event
+        a hook failed that was told of %(event)s
 
 Logger `soapbatch`, tickets (DEBUG: a ticket that the caller gave; a store that failed before):
 

@@ -178,7 +178,7 @@ async def test_what_the_hook_raises_costs_no_result(caplog: pytest.LogCaptureFix
     async with client:
         assert await client.batch.start_batch_job(BatchTaskInfo(name="Export")) == 7
     (record,) = (record for record in caplog.records if record.levelno == logging.ERROR)
-    assert record.getMessage() == "the on_exchange hook failed"
+    assert record.getMessage() == "a hook failed that was told of ExchangeRecord"
     assert record.exc_info
     assert record.exc_info[0] is LookupError
     assert len(seen) == 1

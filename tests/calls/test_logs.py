@@ -212,7 +212,7 @@ async def test_what_an_observer_raises_costs_no_result(caplog: pytest.LogCapture
     async with client:
         assert await client.batch.start_batch_job(BatchTaskInfo(name="Export")) == 7
     assert reply.closed == 1
-    assert "on_response hook failed" in caplog.text
+    assert "a hook failed that was told of ResponseEvent" in caplog.text
 
 
 # --- Records --------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Marked secrets go through everything that can fail, and turn up in no log, error, traceback, hook or warning."""
 
 import asyncio
+import contextlib
 import logging
 import pickle
 import ssl
@@ -31,12 +32,15 @@ from soapbatch import (
     UsageError,
     UsernamePassword,
 )
+from soapbatch.auth import TicketEvent
+from soapbatch.calls import CallEvent, RequestEvent
 from soapbatch.model import ExchangeRecord
 from soapbatch.operations import GET_BATCH_TASK_INFOS_BY_STATE
 from soapbatch.testing import NetServer, User
 from soapbatch.transport import ConnectionPool
 from tests.support.clients import BASE, upstream_of
 from tests.support.fault_server import FAULTS, HTML, Answer, Authority, FaultServer
+from tests.support.telemetry import Telemetry
 
 # Kept in globals: the frames of these tests are in the tracebacks, too, and their locals are looked at.
 CORES = {
@@ -171,15 +175,63 @@ SCENARIOS: dict[str, tuple[Callable[[], Any], Callable[[Client], Awaitable[objec
 }
 
 
+@attrs.frozen
+class SeenScope:
+    """A scope of hooks, and what it is told."""
+
+    witness: Witness
+    inner: Any
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Return those of the scope."""
+        headers: Mapping[str, str] = self.inner.headers
+        self.witness.saw("hook", repr(headers))
+        return headers
+
+    def ended(self, event: object) -> None:
+        """Take note, and tell the scope."""
+        self.witness.saw("hook", repr(event))
+        self.inner.ended(event)
+
+
+def seen_hooks(witness: Witness, inner: Any) -> Hooks:
+    """Return hooks that take note of each event, and hand it on to those of `inner`."""
+
+    def saw(event: object) -> None:
+        witness.saw("hook", repr(event))
+
+    @contextlib.contextmanager
+    def around_call(event: CallEvent) -> Iterator[SeenScope]:
+        saw(event)
+        with inner.around_call(event) as scope:
+            yield SeenScope(witness, scope)
+
+    @contextlib.contextmanager
+    def around_request(event: RequestEvent, call: SeenScope) -> Iterator[SeenScope]:
+        with inner.around_request(event, call.inner) as scope:
+            yield SeenScope(witness, scope)
+
+    def on_ticket(event: TicketEvent) -> None:
+        saw(event)
+        inner.on_ticket(event)
+
+    return Hooks(
+        around_call=around_call,
+        around_request=around_request,
+        on_request=saw,
+        on_response=saw,
+        on_exchange=lambda exchange: witness.saw_exchange("on_exchange", exchange),
+        headers=lambda: HEADERS,
+        on_ticket=on_ticket,
+    )
+
+
 async def try_out(witness: Witness, url: str, scenario: str, **options: Any) -> bool:
     """Play a scenario against a server, take note of everything, and tell whether it failed."""
     credentials, call = SCENARIOS[scenario]
-    hooks = Hooks(
-        on_request=lambda event: witness.saw("hook", repr(event)),
-        on_response=lambda event: witness.saw("hook", repr(event)),
-        on_exchange=lambda exchange: witness.saw_exchange("on_exchange", exchange),
-        headers=lambda: HEADERS,
-    )
+    telemetry = Telemetry()
+    hooks = seen_hooks(witness, telemetry.hooks(polls=True))
     retries = Retries(attempts=2, first_wait=0.001)
     settings: dict[str, Any] = {"timeout": 2, "binding": Binding.SOAP11, "retries": retries} | options
     client = Client(
@@ -198,6 +250,8 @@ async def try_out(witness: Witness, url: str, scenario: str, **options: Any) -> 
         return True
     finally:
         await client.aclose()
+        witness.saw("span", *(span.to_json() for span in telemetry.spans()))
+        witness.saw("metric", repr(telemetry.metrics()))
     return False
 
 
@@ -233,7 +287,8 @@ async def test_no_fault_shows_a_secret(scenario: str, transport: str, witness: W
             return failed
 
     assert all(await asyncio.gather(*map(row, FAULTS))), "something succeeded that should not"
-    assert {"error", "rich", "hook", "log soapbatch", "pickle", "on_exchange", "error.exchange"} <= witness.seen.keys()
+    places = {"error", "rich", "hook", "log soapbatch", "metric", "span", "pickle", "on_exchange", "error.exchange"}
+    assert places <= witness.seen.keys()
 
 
 def echoed(body: bytes, headers: Mapping[str, str]) -> dict[str, Answer]:

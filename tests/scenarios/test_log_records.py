@@ -180,7 +180,7 @@ async def a_login_and_a_refused_ticket(_: World, __: Path) -> None:
         await client.batch.get_batch_task_info(1)
 
 
-@provokes("the %(hook)s hook failed")
+@provokes("a hook failed")
 async def a_hook_that_fails(_world: World, _: Path) -> None:
     """It is told of a request."""
 
