@@ -22,6 +22,7 @@ from tests.bench.case import SOAPBATCH, Case, Plan, Sample, Target, timed
 from tests.bench.inputs import BINDING, TICKET, TOKEN, VERSION, reply_with_one
 
 SCOPES: Final = "with scopes"
+EXCHANGES: Final = "with on_exchange"
 API: Final = "OpenTelemetry, no SDK"
 SDK: Final = "OpenTelemetry"
 _ID: Final = 100_000
@@ -29,7 +30,7 @@ _CALLS: Final = 50
 
 
 def cases(plan: Plan) -> Iterator[Case]:
-    """Yield one: hooks that do nothing, OpenTelemetry's API without an SDK, and with one."""
+    """Yield one: hooks that do nothing, a hook that is given exchanges, OpenTelemetry's API without an SDK, and with one."""
     yield Case(
         topic="hooks",
         name=GET_BATCH_TASK_INFO.name,
@@ -49,6 +50,7 @@ def _contenders(seconds: float, stack: ExitStack) -> Mapping[str, Sample]:
     hooks = {
         SOAPBATCH: None,
         SCOPES: Hooks(around_call=lambda _: nullcontext(scope), around_request=lambda _, __: nullcontext(scope)),
+        EXCHANGES: Hooks(on_exchange=lambda _: None),
         API: OpenTelemetry(),
         SDK: OpenTelemetry(tracer_provider=traces, meter_provider=meters),
     }
