@@ -30,7 +30,7 @@ _CALLS: Final = 50
 
 
 def cases(plan: Plan) -> Iterator[Case]:
-    """Yield one: hooks that do nothing, a hook that is given exchanges, OpenTelemetry's API without an SDK, and with one."""
+    """Yield one: without hooks, with scopes, with exchanges, with OpenTelemetry's API alone, and with its SDK."""
     yield Case(
         topic="hooks",
         name=GET_BATCH_TASK_INFO.name,
