@@ -240,6 +240,20 @@ async def test_requests_of_a_call_without_its_scope(telemetry: Telemetry) -> Non
     assert parent_of(telemetry.span("POST")) == service.get_span_context().span_id
 
 
+async def test_further_hooks(telemetry: Telemetry) -> None:
+    """They stand beside those of OpenTelemetry."""
+    seen: list[str] = []
+    hooks = telemetry.hooks(on_request=lambda event: seen.append(event.operation), headers=lambda: {"X-Other": "1"})
+    client, script = scripted(replying(GET_BATCH_TASK_INFO), hooks=hooks)
+    async with client:
+        await client.batch.get_batch_task_info(1)
+    assert seen == ["GetBatchTaskInfo"]
+    assert {"traceparent", "X-Other"} <= script.requests[0].headers.keys()
+    assert len(telemetry.spans()) == 2
+    with pytest.raises(TypeError):
+        OpenTelemetry(on_nonsense=print)
+
+
 def test_where_a_call_goes() -> None:
     """Address and port of a URL; the port of the scheme, where the URL has none."""
     urls = {
