@@ -200,6 +200,23 @@ async def test_a_stream() -> None:
         assert "error.type" not in dict(span.attributes or {})
 
 
+async def test_a_login_for_a_stream(telemetry: Telemetry) -> None:
+    """It is beside the stream's span: nobody but the stream's own scopes sees that one."""
+    credentials = UsernamePassword("demo", "demo")
+    async with in_process(
+        NetServer(), credentials=credentials, hooks=telemetry.hooks(), binding=Binding.SOAP11
+    ) as client:
+        with telemetry.tracer.start_as_current_span("service"):
+            assert [task async for task in client.batch.stream(GET_BATCH_TASK_INFOS_BY_STATE, **ALL)] == []
+    assert telemetry.tree().split("\n") == [
+        "service                                       INTERNAL",
+        "  Batch/GetBatchTaskInfosByState              CLIENT",
+        "    POST                                      CLIENT",
+        "  SoPrincipal/AuthenticateUsernamePassword    CLIENT",
+        "    POST                                      CLIENT",
+    ]
+
+
 async def test_what_a_call_does_inside_sees_its_span(telemetry: Telemetry) -> None:
     """A log record, or a hook, within a request finds the request's span as the current one."""
     seen: list[int] = []
