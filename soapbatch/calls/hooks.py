@@ -134,8 +134,8 @@ class JobEvent:
     | started | a start has made a task |
     | watched | the first of the waits for a job has begun |
     | polled | a reading for waits begins: of one task, or of a list for several; what comes of it, its call says |
-    | changed | a reading differs from the one before it, or is the first one |
-    | ended | a reading shows that the job has ended, or that the server does not know the task any more |
+    | changed | such a reading differs from the one before it, or is the first one |
+    | ended | such a reading shows that the job has ended, or that the server does not know the task any more |
     | unwatched | the last of the waits for a job is over |
 
     Attributes:

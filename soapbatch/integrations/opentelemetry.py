@@ -8,7 +8,7 @@ library; without one, nothing is recorded.
 
 Rule 1. A call is one span of kind CLIENT, by the conventions for RPC, however many requests it takes. Each request is a
         span of kind CLIENT below it, by the conventions for HTTP, so that retries show. A login that the client makes
-        for a call is a span below that call.
+        for a call is a span below that call; one for a stream is beside the stream's span.
 Rule 2. Each request carries the context of its span, by the propagators of the process: `traceparent`, if not said
         otherwise.
 Rule 3. A wait is no span, and neither are its readings: a trace does not last for hours. The end of a job that was

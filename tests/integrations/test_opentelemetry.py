@@ -200,6 +200,23 @@ async def test_a_stream() -> None:
         assert "error.type" not in dict(span.attributes or {})
 
 
+async def test_a_login_for_a_stream(telemetry: Telemetry) -> None:
+    """It is beside the stream's span: nobody but the stream's own scopes sees that one."""
+    credentials = UsernamePassword("demo", "demo")
+    async with in_process(
+        NetServer(), credentials=credentials, hooks=telemetry.hooks(), binding=Binding.SOAP11
+    ) as client:
+        with telemetry.tracer.start_as_current_span("service"):
+            assert [task async for task in client.batch.stream(GET_BATCH_TASK_INFOS_BY_STATE, **ALL)] == []
+    assert telemetry.tree().split("\n") == [
+        "service                                       INTERNAL",
+        "  Batch/GetBatchTaskInfosByState              CLIENT",
+        "    POST                                      CLIENT",
+        "  SoPrincipal/AuthenticateUsernamePassword    CLIENT",
+        "    POST                                      CLIENT",
+    ]
+
+
 async def test_what_a_call_does_inside_sees_its_span(telemetry: Telemetry) -> None:
     """A log record, or a hook, within a request finds the request's span as the current one."""
     seen: list[int] = []
@@ -238,6 +255,20 @@ async def test_requests_of_a_call_without_its_scope(telemetry: Telemetry) -> Non
         with telemetry.tracer.start_as_current_span("service") as service:
             await client.batch.get_batch_task_info(1)
     assert parent_of(telemetry.span("POST")) == service.get_span_context().span_id
+
+
+async def test_further_hooks(telemetry: Telemetry) -> None:
+    """They stand beside those of OpenTelemetry."""
+    seen: list[str] = []
+    hooks = telemetry.hooks(on_request=lambda event: seen.append(event.operation), headers=lambda: {"X-Other": "1"})
+    client, script = scripted(replying(GET_BATCH_TASK_INFO), hooks=hooks)
+    async with client:
+        await client.batch.get_batch_task_info(1)
+    assert seen == ["GetBatchTaskInfo"]
+    assert {"traceparent", "X-Other"} <= script.requests[0].headers.keys()
+    assert len(telemetry.spans()) == 2
+    with pytest.raises(TypeError):
+        OpenTelemetry(on_nonsense=print)
 
 
 def test_where_a_call_goes() -> None:
