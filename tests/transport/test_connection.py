@@ -366,6 +366,7 @@ async def test_a_url_that_leads_nowhere_is_a_usage_error(url: str) -> None:
         ("http://h/", (b"http", b"h", 80)),
         ("https://H:443/x", (b"https", b"h", 443)),
         ("https://[::1]:65535/", (b"https", b"::1", 65535)),
+        ("http://xn--bcher-kva.example/", (b"http", b"xn--bcher-kva.example", 80)),
         ("http://h:65536/", None),
         ("ftp://h/", None),
     ],
