@@ -186,7 +186,7 @@ async def test_a_later_attempt_finds_the_job(world: World, marker: Marker, caplo
             await found.wait()
     assert world.server.counts["StartBatchJob"] == 1
     assert world.now == 1000  # an earlier job is read at once
-    assert "StartBatchJob: first look for a task of that job whose" in caplog.text
+    assert f"job {NAME}: first look for a task of that job whose" in caplog.text
 
 
 @in_world
