@@ -139,12 +139,10 @@ def _shown_headers(
     headers: Iterable[tuple[str, str]], hidden: set[str], secrets: tuple[Secret, ...]
 ) -> tuple[tuple[str, str], ...]:
     """Return headers without secrets: those named in `hidden` without their values."""
-    lines: list[tuple[str, str]] = []
-    for name, value in islice(headers, _MOST_HEADERS):
-        line = f"{name}: {MASK if name in hidden else value}".encode("latin-1", "replace")
-        name_shown, _, value_shown = shown(line, secrets).partition(": ")
-        lines.append((name_shown[:_LONGEST_HEADER], value_shown[:_LONGEST_HEADER]))
-    return tuple(lines)
+    lines = (f"{name}: {MASK if name in hidden else value}" for name, value in islice(headers, _MOST_HEADERS))
+    text = shown("\n".join(lines).encode("latin-1", "replace"), secrets)
+    parts = (line.partition(": ") for line in text.split("\n") if line)
+    return tuple((name[:_LONGEST_HEADER], value[:_LONGEST_HEADER]) for name, _, value in parts)
 
 
 def shown(body: bytes, secrets: tuple[Secret, ...]) -> str:

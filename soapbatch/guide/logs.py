@@ -57,9 +57,9 @@ It prints what was called and how it ended, when, and how long it took; then the
     < 20 bytes
     <h1>Bad Gateway</h1>
 
-`exchange` is an `ExchangeRecord`: it has all of that as attributes, survives a pickle, and holds at most 65,536
-characters of each body. A broken connection (`TransportError`) explains itself, and has none. An error that was made of
-another one has it in its `__cause__`.
+`exchange` is a `soapbatch.model.ExchangeRecord`: it has all of that as attributes, survives a pickle, and holds 65,536
+characters of each body at most. A broken connection (`TransportError`) explains itself, and has none. An error that was
+made of another one has it in its `__cause__`.
 
 `Hooks(on_exchange=)` gets the same for each request, also for one that worked. To keep the last twenty:
 

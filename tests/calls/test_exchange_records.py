@@ -346,7 +346,7 @@ async def test_a_header_of_the_servers_is_shown_unless_its_name_speaks_of_a_secr
 
 async def test_headers_are_cut_and_masked_in_each_reading() -> None:
     """At most 100 of them, each at most 1,024 characters long; a ticket in UTF-8 is found, too."""
-    many = {f"x-{number}": "y" * 2000 for number in range(150)}
+    many = {f"x-{number}": "y" * (2000 if number < 10 else 20) for number in range(150)}
     secret = "blåbær<&>"
     echo: Any = [(b"x-utf-8", secret.encode()), (b"x-latin-1", secret.encode("latin-1"))]
     client, records = watched(Reply(500, many, [b"x"]), Reply(500, echo), ticket=secret)
@@ -354,7 +354,9 @@ async def test_headers_are_cut_and_masked_in_each_reading() -> None:
         for _ in range(2):
             with pytest.raises(ProtocolError):
                 await client.batch.start_batch_job(BatchTaskInfo(name="Export"))
-    assert records[0].response_headers == tuple((f"x-{number}", "y" * 1024) for number in range(100))
+    assert records[0].response_headers == tuple(
+        (f"x-{number}", "y" * (1024 if number < 10 else 20)) for number in range(100)
+    )
     assert records[1].response_headers == (("x-utf-8", "***"), ("x-latin-1", "***"))
 
 
