@@ -6,6 +6,7 @@ import time
 from collections.abc import Coroutine, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from soapbatch.calls.hooks import RequestEvent
 from soapbatch.calls.logs import LOGGED_BYTES, WIRE, log_request, log_response
@@ -104,13 +105,11 @@ class Exchange:
             content_type=response.headers.get("content-type"),
             on_unknown=settings.on_unknown,
             collect=self._collect,
+            server=urlsplit(self._event.url).netloc,
         )
-        try:
-            self._decompressor = Decompressor(
-                response.headers.get("content-encoding", ""), settings.limits, streamed=not self._collect
-            )
-        except ProtocolError as error:
-            self._problem = Problem.of(error)
+        self._decompressor = Decompressor(
+            response.headers.get("content-encoding", ""), settings.limits, streamed=not self._collect
+        )
 
     async def read(self) -> list[Any] | None:
         """Return the items that the next piece of the response completes; None at its end."""
