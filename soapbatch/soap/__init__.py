@@ -28,6 +28,7 @@ from soapbatch.soap.interpretation import (
     interpret as interpret,
     parse_response as parse_response,
 )
+from soapbatch.soap.names import names_of as names_of
 from soapbatch.soap.parser import (
     CHUNK as CHUNK,
     ParsedResponse as ParsedResponse,

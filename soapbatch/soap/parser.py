@@ -41,6 +41,7 @@ from soapbatch.soap.decoders import (
     is_nil,
     local_name,
 )
+from soapbatch.soap.names import names_of
 from soapbatch.soap.references import ForbiddenReferences
 from soapbatch.soap.xml_input import Events, SafeXmlParser, Utf8Transcoder, limit_exceeded
 
@@ -169,6 +170,7 @@ class ResponseParser:
         content_type: str | None = None,
         on_unknown: UnknownCallback = ignore_unknown,
         collect: bool = True,
+        server: str = "",
     ) -> None:
         """Prepare to parse a response of `operation`.
 
@@ -180,6 +182,7 @@ class ResponseParser:
             on_unknown: called with each element, value and header block that this release does not know.
             collect: whether the result holds the items of a list and the pieces of a base64 result. Otherwise `feed`
                 returns them.
+            server: host and port, if they are known: `Limits.names` holds for each server.
         """
         self._operation = operation
         self._shape = response_shape(operation, version)
@@ -188,7 +191,7 @@ class ResponseParser:
         self._collect = collect
         self._transcoder = Utf8Transcoder(limits, streamed=not collect, content_type=content_type)
         self._references = ForbiddenReferences(self._report_character)
-        self._xml = SafeXmlParser(limits, self._shape.event_tags)
+        self._xml = SafeXmlParser(limits, self._shape.event_tags, names_of(server))
         self._excerpt = b""
         self._parsed = ParsedResponse()
         self._items: list[Any] = []
