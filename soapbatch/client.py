@@ -22,7 +22,6 @@ from soapbatch.auth import (
     check_transport_security,
 )
 from soapbatch.calls import (
-    SECONDS,
     BatchAgent,
     BlobAgent,
     CallContext,
@@ -35,6 +34,7 @@ from soapbatch.calls import (
 from soapbatch.errors import UsageError
 from soapbatch.jobs import Jobs
 from soapbatch.model import (
+    SECONDS,
     Address,
     Binding,
     Limits,

@@ -11,4 +11,4 @@ from soapbatch.calls.hooks import Hooks as Hooks, RequestEvent as RequestEvent, 
 from soapbatch.calls.location import Location as Location
 from soapbatch.calls.logs import WIRE as WIRE
 from soapbatch.calls.rate import RateLimit as RateLimit
-from soapbatch.calls.settings import SECONDS as SECONDS, CallOptions as CallOptions, Settings as Settings
+from soapbatch.calls.settings import CallOptions as CallOptions, Settings as Settings

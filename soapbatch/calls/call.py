@@ -31,7 +31,7 @@ from soapbatch.auth import (
 from soapbatch.calls.bindings import BindingSearch, answers_note, is_service_answer, last_answer, may_refuse_form
 from soapbatch.calls.exchange import Exchange
 from soapbatch.calls.lifetime import Lifetime
-from soapbatch.calls.settings import SECONDS, CallOptions, Settings
+from soapbatch.calls.settings import CallOptions, Settings
 from soapbatch.errors import (
     AccessDenied,
     ClientClosed,
@@ -41,7 +41,7 @@ from soapbatch.errors import (
     TransportError,
     UsageError,
 )
-from soapbatch.model import AuthenticateResponse, Binding, Secret, is_seconds
+from soapbatch.model import SECONDS, AuthenticateResponse, Binding, Secret, is_seconds
 from soapbatch.operations import GET_BATCH_TASK_INFO, AuthenticateOperation, Operation
 from soapbatch.soap import PreparedRequest, prepare_request
 from soapbatch.system import LOG

@@ -1,7 +1,7 @@
 """What the caller may say of every call of a client, and of a single call."""
 
 from collections.abc import Callable
-from typing import Final, TypedDict
+from typing import TypedDict
 
 import attrs
 
@@ -9,11 +9,8 @@ from soapbatch.auth import SecretSource
 from soapbatch.calls.hooks import Hooks
 from soapbatch.calls.location import Location
 from soapbatch.calls.rate import RateLimit
-from soapbatch.model import LONGEST_SECONDS, Binding, Limits, ReplyHeader, Retries, Secret, ServiceVersion, SoTimeZone
+from soapbatch.model import Binding, Limits, ReplyHeader, Retries, Secret, ServiceVersion, SoTimeZone
 from soapbatch.soap import UnknownCallback
-
-SECONDS: Final = f"a number of seconds, from 0 to {LONGEST_SECONDS:.0f} (a year)"
-"""What an argument in seconds is, for the error about another one."""
 
 
 @attrs.frozen(kw_only=True)

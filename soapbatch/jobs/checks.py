@@ -1,7 +1,7 @@
 """Check arguments that an untyped caller may mix up, before anything is sent."""
 
 from soapbatch.errors import UsageError
-from soapbatch.model import LONGEST_SECONDS, is_seconds
+from soapbatch.model import SECONDS, is_seconds
 
 
 def require(is_right: object, message: str) -> None:
@@ -13,10 +13,7 @@ def require(is_right: object, message: str) -> None:
 def require_seconds(name: str, value: object, *, or_none: bool = False) -> None:
     """Raise a UsageError, unless `value` is seconds as timers can bear them; `or_none`: None means "no limit"."""
     suffix = ", or None" if or_none else ""
-    require(
-        is_seconds(value) or (or_none and value is None),
-        f"{name} is a number of seconds, from 0 to {LONGEST_SECONDS:.0f} (a year){suffix}",
-    )
+    require(is_seconds(value) or (or_none and value is None), f"{name} is {SECONDS}{suffix}")
 
 
 def require_text(name: str, value: object) -> None:

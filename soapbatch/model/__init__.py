@@ -61,7 +61,7 @@ from soapbatch.model.schema import (
     WireType as WireType,
     to_plain as to_plain,
 )
-from soapbatch.model.seconds import LONGEST_SECONDS as LONGEST_SECONDS, is_seconds as is_seconds
+from soapbatch.model.seconds import SECONDS as SECONDS, is_seconds as is_seconds
 from soapbatch.model.secret import (
     MASK as MASK,
     Secret as Secret,

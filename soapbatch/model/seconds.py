@@ -4,6 +4,8 @@ from typing import Final, TypeGuard
 
 LONGEST_SECONDS: Final = 366 * 86400.0
 """The most seconds that an argument takes: a year. An argument that may be without a limit takes None for that."""
+SECONDS: Final = f"a number of seconds, from 0 to {LONGEST_SECONDS:.0f} (a year)"
+"""What `is_seconds` takes, in words for messages."""
 
 
 def is_seconds(value: object) -> TypeGuard[float]:

@@ -214,7 +214,7 @@ def _fault(about: _Exchange, block: FaultBlock) -> Fault:
     kind = VersionMismatch if block.code.partition(".")[0] == "VersionMismatch" else Fault
     code = _shown_name(block.code, secrets) or ""
     reasons = {language: redact(text, secrets) for language, text in block.reasons.items()}
-    reason = next((text for text in reasons.values() if text), "no reason given")
+    reason = redact(block.reason, secrets)
     if not codes.isdisjoint(_REFUSED_BEFORE_DISPATCH) or _is_session_lost(info):
         common["applied"] = "no"
     return kind(
@@ -264,8 +264,8 @@ def _http_error(about: _Exchange) -> HttpError:
     parsed, status, secrets = about.parsed, about.status, about.secrets
     said = "no SOAP envelope"
     if parsed.fault is not None:
-        reason = next((text for text in parsed.fault.reasons.values() if text), "no reason given")
-        said = f"the fault {_shown_name(parsed.fault.code, secrets) or 'without a code'}: {redact(reason, secrets)}"
+        code = _shown_name(parsed.fault.code, secrets) or "without a code"
+        said = f"the fault {code}: {redact(parsed.fault.reason, secrets)}"
     kind = _ERROR_BY_STATUS.get(status, HttpError)
     advice = _ADVICE.get(status, "redirects are not followed: the body holds credentials" if 300 < status < 400 else "")  # noqa: PLR2004
     if status == _UNSUPPORTED_MEDIA_TYPE and not about.advise_binding:
