@@ -55,6 +55,10 @@ _DISCARDED: Final = 2000  # items that are freed in about a millisecond
 _EXCERPT: Final = (
     8 * KIB
 )  # bytes of an unreadable body that are kept for an error: a token that begins early ends there
+_MULTIPART: Final = (
+    "the response is multipart (MTOM, or SOAP with attachments), which is not read; "
+    "let the server send this endpoint's responses as plain XML"
+)
 _NAME: Final = 2000  # characters of a name that are kept for an error; they are cut once they are masked
 
 
@@ -178,7 +182,7 @@ class ResponseParser:
             operation: the row of the operation that was called.
             version: of the services that answered.
             limits: how large the response may be.
-            content_type: of the HTTP response; only its charset matters.
+            content_type: of the HTTP response; its charset matters, and whether it is multipart.
             on_unknown: called with each element, value and header block that this release does not know.
             collect: whether the result holds the items of a list and the pieces of a base64 result. Otherwise `feed`
                 returns them.
@@ -187,6 +191,7 @@ class ResponseParser:
         self._operation = operation
         self._shape = response_shape(operation, version)
         self._limits = limits
+        self._content_type = content_type
         self._on_unknown = on_unknown
         self._collect = collect
         self._transcoder = Utf8Transcoder(limits, streamed=not collect, content_type=content_type)
@@ -244,6 +249,7 @@ class ResponseParser:
             except BadValue as error:
                 parsed.problem = self._problem_of(error)
         if parsed.problem is not None:
+            parsed.problem = self._explained(parsed.problem)
             parsed.excerpt = redact_envelope(self._excerpt.decode("utf-8", "replace"))
         self._list = self._scanner = None
         self._xml.release()
@@ -290,6 +296,23 @@ class ResponseParser:
         if self._base64 is not None and self._base64.is_open:
             return self._references.skip(data)
         return self._references.feed(data, final=final)
+
+    def _explained(self, problem: Problem) -> Problem:
+        """Return `problem`, or what causes it, where lxml does not say that."""
+        if problem.kind is not UnreadableResponse:
+            return problem
+        if self._is_multipart:
+            return Problem(UnreadableResponse, _MULTIPART)
+        if self._references.problem is not None:
+            return Problem(UnreadableResponse, f"the response is not well-formed XML: {self._references.problem}")
+        return problem
+
+    @property
+    def _is_multipart(self) -> bool:
+        """Whether the response is a message of several parts: nothing that is XML begins with dashes."""
+        kind = (self._content_type or "").lstrip().lower()
+        begin = self._excerpt.lstrip()
+        return bool(begin) and (kind.startswith("multipart/") or begin.startswith(b"--"))
 
     def _problem_of(self, error: BadValue) -> Problem:
         return Problem(UnexpectedResponse, f"{self._operation.response_name}.{error}")

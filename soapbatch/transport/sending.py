@@ -39,6 +39,7 @@ class Sender:
         # Hosts for which the transport has reported trace events. A request to any other host counts as sent as soon as
         # the transport has it.
         self._traced: set[str] = set()
+        self._answered: set[str] = set()  # hosts that have sent a response
 
     async def send(
         self,
@@ -88,10 +89,18 @@ class Sender:
                 )
             )
         except Exception as error:  # noqa: BLE001 - whatever a foreign transport raises becomes ours
-            failure = transport_error(error, phase=state.phase, is_sent=state.sent, url=url, handled=handled)
+            failure = transport_error(
+                error,
+                phase=state.phase,
+                is_sent=state.sent,
+                url=url,
+                has_answered=host in self._answered,
+                handled=handled,
+            )
             if trace.is_reused and type(failure) is ProtocolError:
                 failure = stale_response(url)  # the head is the rest of an earlier answer
         else:
+            self._answered.add(host)
             state.phase = "reading"
             received = HttpResponse(response, state, url)
             if not trace.is_stale:

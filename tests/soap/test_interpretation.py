@@ -152,8 +152,10 @@ def test_a_result_is_returned(status: int) -> None:
 @pytest.mark.parametrize(
     ("status", "kind", "applied", "retryable", "advice"),
     [
-        (302, HttpError, "unknown", False, "redirects are not followed"),
-        (307, HttpError, "no", False, "redirects are not followed"),
+        *((status, HttpError, "unknown", False, "redirects are not followed") for status in (301, 302, 303)),
+        *((status, HttpError, "no", False, "redirects are not followed") for status in (307, 308)),
+        (304, HttpError, "unknown", False, "a cache says that nothing has changed, which answers no call: look at"),
+        *((status, HttpError, "unknown", False, "no SOAP envelope$") for status in (300, 305, 306)),
         (400, HttpError, "unknown", False, ""),
         (401, AccessDenied, "no", False, "check the ticket"),
         (403, AccessDenied, "no", False, "application token"),
