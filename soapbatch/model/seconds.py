@@ -1,5 +1,6 @@
 """Which numbers are taken for seconds."""
 
+from numbers import Real
 from typing import Final, TypeGuard
 
 LONGEST_SECONDS: Final = 366 * 86400.0
@@ -13,4 +14,4 @@ def is_seconds(value: object) -> TypeGuard[float]:
 
     NaN is none: one timer with NaN puts the timers of the whole event loop out of order. A bool is none, either.
     """
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LONGEST_SECONDS
+    return isinstance(value, (int, float, Real)) and not isinstance(value, bool) and 0 <= value <= LONGEST_SECONDS
