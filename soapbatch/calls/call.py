@@ -36,6 +36,7 @@ from soapbatch.errors import (
     AccessDenied,
     ClientClosed,
     Fault,
+    LimitExceeded,
     OperationFailed,
     SoapBatchError,
     TransportError,
@@ -312,11 +313,13 @@ class Call(Generic[R]):
                     search.note_refused(binding)
                 elif not is_service_answer(error):
                     raise
+                elif isinstance(error, LimitExceeded):
+                    self._settle_if_seen(ticket, binding)
+                    raise
                 elif not (binding.is_documented and ticket):
                     break
             else:
-                if self._is_seen(ticket, binding):
-                    search.settle(binding)
+                self._settle_if_seen(ticket, binding)
                 return result
         last = last_answer(answers)
         if last is None:
@@ -385,6 +388,11 @@ class Call(Generic[R]):
         return items
 
     # Questions that a call asks.
+
+    def _settle_if_seen(self, ticket: IssuedTicket | None, binding: Binding) -> None:
+        """Stay with `binding`, in which the service has given a result, if it sees the ticket there."""
+        if self._is_seen(ticket, binding):
+            self._context.search.settle(binding)
 
     def _is_seen(self, ticket: IssuedTicket | None, binding: Binding) -> bool:
         """Return whether an answer to this call in `binding` shows that the server sees the client's ticket."""

@@ -1,6 +1,7 @@
 """Check arguments that an untyped caller may mix up, before anything is sent."""
 
 from numbers import Integral
+from typing import cast
 
 from soapbatch.errors import UsageError
 from soapbatch.model import SECONDS, is_seconds, plain_int
@@ -33,5 +34,5 @@ def require_text(name: str, value: object) -> None:
 
 def require_count(name: str, value: object, *, least: int = 1) -> None:
     """Raise a UsageError, unless `value` is a whole number of at least `least`."""
-    is_count = isinstance(value, Integral) and not isinstance(value, bool) and value >= least
-    require(is_count, f"{name} is a whole number, {least} or more")
+    is_number = isinstance(value, Integral) and not isinstance(value, bool)  # numpy's integers are Integral
+    require(is_number and cast("int", value) >= least, f"{name} is a whole number, {least} or more")

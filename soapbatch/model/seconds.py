@@ -1,7 +1,7 @@
 """Which numbers are taken for seconds."""
 
 from numbers import Real
-from typing import Final, TypeGuard
+from typing import Final, TypeGuard, cast
 
 LONGEST_SECONDS: Final = 366 * 86400.0
 """The most seconds that an argument takes: a year. An argument that may be without a limit takes None for that."""
@@ -14,4 +14,5 @@ def is_seconds(value: object) -> TypeGuard[float]:
 
     NaN is none: one timer with NaN puts the timers of the whole event loop out of order. A bool is none, either.
     """
-    return isinstance(value, (int, float, Real)) and not isinstance(value, bool) and 0 <= value <= LONGEST_SECONDS
+    is_number = isinstance(value, (int, float, Real)) and not isinstance(value, bool)  # numpy's numbers are Real
+    return is_number and 0 <= cast("float", value) <= LONGEST_SECONDS

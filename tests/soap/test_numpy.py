@@ -84,15 +84,16 @@ def test_seconds() -> None:
 @in_world
 async def test_jobs(world: World) -> None:
     """Ids, owners, counts and timeouts of the jobs may be numpy's; a handle's id is a plain int."""
+    minute: Any = np.int64(60)
     ids = np.array([(await started(world, duration=5)).id for _ in range(3)])
     job = world.client.jobs.attach(ids[0])
     assert type(job.id) is int
     assert type(JobReference(server="s", version=V88, id=ids[0]).id) is int
     assert (await job.info()).id == ids[0]
-    owner = np.int64((await job.info()).associate_id or 0)
+    owner: Any = np.int64((await job.info()).associate_id or 0)
     assert {info.id async for info in world.client.jobs.list(owner=owner)} == set(ids.tolist())
     assert {info.id async for info in world.client.jobs.list(owner=np.array([owner]))} == set(ids.tolist())
-    assert all(outcome.ok for outcome in await world.client.jobs.wait_all(ids, timeout=np.int64(60)))
+    assert all(outcome.ok for outcome in await world.client.jobs.wait_all(ids, timeout=minute))
     for wrong in itertools.chain((np.float64(1), np.bool_(1)), "1"):
         with pytest.raises(UsageError, match="a task's id needs an int, got"):
             world.client.jobs.attach(wrong)  # type: ignore[arg-type]  # what is refused
