@@ -1,7 +1,7 @@
 """One typed, documented method for each operation: `client.batch`, `client.principal`, `client.blob`.
 
-Every method takes the options of a call (`timeout`, `on_header`) as keyword arguments after the operation's own
-parameters; `stream` takes them as `options={...}`.
+Every method takes the options of a call (`timeout`, `on_header`, `renew`) as keyword arguments after the operation's
+own parameters; `stream` takes them as `options={...}`.
 
 Every method raises a UsageError before anything is sent (NotInVersion where the service version lacks the operation), a
 TransportError where there is no response, a ProtocolError where the response cannot be read, and a ServiceError where

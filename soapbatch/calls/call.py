@@ -163,6 +163,7 @@ class Call(Generic[R]):
         # An iterator can be read only once, and a request may have to be built again in another binding.
         self._arguments = {k: [*v] if isinstance(v, Iterator) else v for k, v in arguments.items()}
         self._on_header = options.get("on_header")
+        self._renews_at_401 = options.get("renew", True)
         self._collect = collect
         self._is_repeatable = operation.is_read_only or is_login
         self._timeout = self._left = options.get("timeout", context.settings.timeout)
@@ -271,6 +272,8 @@ class Call(Generic[R]):
                 error.proven_not_applied()
                 self._state = SendState(phase="login")
                 if not (may_renew and await tickets.rejected(ticket)):
+                    raise
+                if isinstance(error, AccessDenied) and not self._renews_at_401:
                     raise
                 may_renew = False
             else:

@@ -43,7 +43,10 @@ class CallOptions(TypedDict, total=False):
     Attributes:
         timeout: seconds for the whole call, instead of the client's; None: no limit.
         on_header: called with the header blocks of a successful reply.
+        renew: False: HTTP 401 is raised, and the call is not sent again with a new ticket. The next call has one.
+            NetServer's own refusal of a ticket is renewed all the same: it decides before it runs the operation.
     """
 
     timeout: float | None
     on_header: Callable[[ReplyHeader], None]
+    renew: bool
