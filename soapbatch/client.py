@@ -45,6 +45,7 @@ from soapbatch.model import (
     is_seconds,
     kind_of,
     parse_address,
+    problem_of_prefix,
 )
 from soapbatch.soap import SESSION_LOST, UnknownCallback, ignore_unknown
 from soapbatch.transport import MAX_CONNECTIONS, HttpClient, Sender, SendState, choose_transport
@@ -183,11 +184,12 @@ class Client:
             (not (timeout is None or is_seconds(timeout)), f"timeout= is {SECONDS}, or None for no limit"),
             (not is_seconds(grace), f"grace= is {SECONDS}"),
             (not (retries is None or _is_usable(retries)), _NO_RETRIES),
-            ((path_prefix or "/")[0] != "/", 'path_prefix= begins with a slash, or is ""'),
             (isinstance(session_errors, str), "session_errors= is a list of names, not one"),
         ):
             if is_wrong:
                 raise UsageError(message)
+        if problem := problem_of_prefix(path_prefix or ""):
+            raise UsageError(problem)
         location = base_url if isinstance(base_url, Location) else None
         where = _where(str(base_url), version)
         del base_url  # it may hold a password

@@ -5,7 +5,11 @@ This wing imports no other wing. A carrier is a frozen attrs class; each field n
 bindings and namespaces.
 """
 
-from soapbatch.model.address import Address as Address, parse_address as parse_address
+from soapbatch.model.address import (
+    Address as Address,
+    parse_address as parse_address,
+    problem_of_prefix as problem_of_prefix,
+)
 from soapbatch.model.batch import (
     ALL_ASSOCIATES as ALL_ASSOCIATES,
     ALL_USER_TASKS as ALL_USER_TASKS,

@@ -120,7 +120,9 @@ class Sender:
         Only transports of this library say it: an `httpx.AsyncClient` does not.
         """
         ask: Callable[[str], str | None] | None = getattr(self._transport, "proxy_for", None)
-        return None if ask is None else ask(url)
+        with contextlib.suppress(httpx.InvalidURL, UnicodeError):  # `send` refuses such a URL, and says why
+            return None if ask is None else ask(url)
+        return None
 
     async def aclose(self) -> None:
         """Close the transport, unless it is a pool that belongs to a block of its own."""

@@ -411,7 +411,7 @@ async def test_a_misspelt_option_is_refused() -> None:
     """An option that does not exist raises UsageError and names those that do; nothing is sent."""
     client, script = scripted(AssertionError("a request was sent"))
     async with client:
-        with pytest.raises(UsageError, match="on_header, timeout, not timout") as caught:
+        with pytest.raises(UsageError, match="on_header, renew, timeout, not timout") as caught:
             await client.batch.get_batch_task_info(1, timout=3)  # type: ignore[call-arg]  # the mistake itself
     assert caught.value.operation == "GetBatchTaskInfo"
     assert script.requests == []
