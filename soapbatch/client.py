@@ -60,6 +60,7 @@ _HINTS: Final = {
     "http_client": ": an httpx.AsyncClient or an httpx2.AsyncClient; an httpx transport is for transport=",
 }
 _SECRETS: Final = frozenset({"ticket", "credentials", "application_token", "proxy"})  # arguments that may hold one
+_SECRET_VARIABLES: Final = frozenset({"SOAPBATCH_TICKET", "SOAPBATCH_PASSWORD", "SOAPBATCH_APP_TOKEN"})
 _NO_RETRIES: Final = f"retries= takes attempts of 1 or more, and first_wait and longest_wait that are each {SECONDS}"
 _NO_TIME_ZONE: Final = (
     "time_zone= needs binding=Binding.SOAP11 or Binding.SOAP12: the documented form has no place for it"
@@ -255,7 +256,12 @@ class Client:
             UsageError: SOAPBATCH_URL is missing, or a variable cannot be used; its value is not shown.
         """
         options = {name: Secret.wrap(value) if name in _SECRETS else value for name, value in options.items()}
-        return cls(**(settings_from(os.environ if environ is None else environ) | options))
+        environ = {
+            name: cast("str", Secret.wrap(value)) if name in _SECRET_VARIABLES else value
+            for name, value in (os.environ if environ is None else environ).items()
+            if name.startswith("SOAPBATCH_") and value
+        }
+        return cls(**(settings_from(environ) | options))
 
     @classmethod
     def online(
