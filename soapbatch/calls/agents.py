@@ -215,6 +215,8 @@ class BatchAgent(_Agent):
         Raises:
             UsageError: the operation returns no list.
         """
+        if not isinstance(operation, ops.Operation):
+            raise UsageError("stream takes a row of soapbatch.operations, for example GET_BATCH_TASK_INFOS_BY_STATE")
         if not isinstance(operation.result, Array):
             raise UsageError(f"{operation.name} returns no list: call {operation.python_name}()")
         return self._context.stream(operation, arguments, options or {})

@@ -71,7 +71,8 @@ class Exchange:
             url=f"{base_url}{request.path}",
             bytes_sent=len(request.body),
         )
-        self._started = asyncio.get_running_loop().time()
+        self._now = asyncio.get_running_loop().time  # an exchange may be closed when the loop runs no more
+        self._started = self._now()
         self._response: HttpResponse | None = None
         self._pieces: Iterator[bytes] = iter(())
         self._problem: Problem | None = None
@@ -97,7 +98,7 @@ class Exchange:
         settings = self._settings
         self._response = response
         if response.status in _BODY_SAYS_LITTLE:
-            self._body_ends = asyncio.get_running_loop().time() + _LITTLE_BODY_TIMEOUT
+            self._body_ends = self._now() + _LITTLE_BODY_TIMEOUT
         self._parser = ResponseParser(
             self._operation,
             settings.version,
@@ -207,7 +208,7 @@ class Exchange:
                 self._event,
                 status=None if self._response is None else self._response.status,
                 bytes_received=self._received,
-                seconds=asyncio.get_running_loop().time() - self._started,
+                seconds=self._now() - self._started,
                 outcome=outcome,
                 body=self._shown,
                 secrets=self._secrets,

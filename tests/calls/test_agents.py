@@ -439,6 +439,14 @@ async def test_only_lists_are_streamed(operation: Operation[Any]) -> None:
     assert script.requests == []
 
 
+async def test_a_name_is_no_operation_to_stream() -> None:
+    """`stream` takes a row, which says what it yields."""
+    client, _ = scripted(AssertionError("a request was sent"))
+    async with client:
+        with pytest.raises(UsageError, match=r"a row of soapbatch\.operations, for example GET_BATCH"):
+            client.batch.stream("GetBatchTaskInfosByState", state="All")  # type: ignore[call-overload]  # what is refused
+
+
 async def test_wrong_arguments_of_a_stream_are_refused() -> None:
     """A stream with an argument that the operation does not take raises UsageError at its first step."""
     client, script = scripted(AssertionError("a request was sent"))
