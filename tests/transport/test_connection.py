@@ -457,8 +457,16 @@ async def test_the_certificates_are_read_once_and_not_in_the_loop(
     assert made[0] is not threading.main_thread()
 
 
-@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSLKEYLOGFILE"])
-async def test_certificates_that_cannot_be_read(variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("variable", "message"),
+    [
+        ("SSL_CERT_FILE", "the CA certificates cannot be read; check SSL_CERT_FILE and SSL_CERT_DIR$"),
+        ("SSLKEYLOGFILE", "SSLKEYLOGFILE names a file that cannot be written"),
+    ],
+)
+async def test_certificates_that_cannot_be_read(
+    variable: str, message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """A setting that names no file is a UsageError, each time; a request that gave up meanwhile is no matter."""
     monkeypatch.setenv(variable, str(tmp_path / "missing" / "missing.pem"))
     async with using(ConnectionPool()) as pool:
@@ -466,7 +474,7 @@ async def test_certificates_that_cannot_be_read(variable: str, monkeypatch: pyte
             gone = asyncio.create_task(ask(pool, "https://127.0.0.1:9/"))
             await asyncio.sleep(0)
             gone.cancel()
-            with pytest.raises(UsageError, match=variable):
+            with pytest.raises(UsageError, match=message):
                 await ask(pool, "https://127.0.0.1:9/")
             with pytest.raises(asyncio.CancelledError):
                 await gone
