@@ -13,7 +13,6 @@ nothing: `interpretation` decides what the whole response means.
 
 import re
 from collections.abc import Iterable
-from functools import cache
 from typing import Any, Final
 
 import attrs
@@ -30,19 +29,18 @@ from soapbatch.soap.decoders import (
     FAULT,
     HEADER,
     BadValue,
-    Decoder,
     FaultBlock,
     UnknownCallback,
     UnknownItem,
     decode_fault,
     decode_header,
-    decoder_for,
     ignore_unknown,
     is_nil,
     local_name,
 )
 from soapbatch.soap.names import names_of
 from soapbatch.soap.references import ForbiddenReferences
+from soapbatch.soap.response_shape import response_shape, start_tag_of
 from soapbatch.soap.xml_input import Events, SafeXmlParser, Utf8Transcoder, limit_exceeded
 
 CHUNK: Final = 64 * 1024
@@ -60,55 +58,6 @@ _MULTIPART: Final = (
     "let the server send this endpoint's responses as plain XML"
 )
 _NAME: Final = 2000  # characters of a name that are kept for an error; they are cut once they are masked
-
-
-@attrs.frozen
-class ResponseShape:
-    """The names of the elements that the response of an operation consists of, in one service version.
-
-    Attributes:
-        namespace: of the service version.
-        response: tag of the element in the Body.
-        result: tag of the element inside the response element.
-        item: tag of the elements inside the result, if the result is a list; else "".
-        event_tags: tags for which lxml reports events. They match any namespace, which costs lxml less time.
-        decode: decodes an item of a list, or a result that is no list.
-    """
-
-    namespace: str
-    response: str
-    result: str
-    item: str
-    event_tags: tuple[str, ...]
-    decode: Decoder
-
-
-@cache
-def response_shape(operation: Operation[Any], version: ServiceVersion) -> ResponseShape:
-    """Return the shape of the responses of `operation`."""
-    namespace, result = f"{{{version.namespace}}}", operation.result
-    item, decoded_type = "", result or BASE64
-    event_tags = ["Envelope", "Header", "Fault", operation.response_name]
-    if isinstance(result, Array):
-        item, decoded_type = f"{namespace}{result.item_name}", result.item
-        event_tags.append(result.item_name)
-    elif result is BASE64:
-        event_tags.append(operation.result_name)
-    return ResponseShape(
-        namespace=version.namespace,
-        response=f"{namespace}{operation.response_name}",
-        result=f"{namespace}{operation.result_name}",
-        item=item,
-        event_tags=tuple(f"{{*}}{name}" for name in event_tags),
-        decode=decoder_for(decoded_type, version.namespace),
-    )
-
-
-@cache
-def _start_tag_of(name: str) -> re.Pattern[bytes]:
-    """Return a pattern of a start tag of `name` with any prefix."""
-    attributes = rb"""(?:\s[^<>"']*(?:"[^"<]*+"[^<>"']*+|'[^'<]*+'[^<>"']*+)*)?"""
-    return re.compile(rb"<(?:[^\s<>:/!?]+:)?" + re.escape(name.encode()) + attributes + b">")
 
 
 @attrs.frozen
@@ -218,7 +167,7 @@ class ResponseParser:
 
     @property
     def _start_tag(self) -> re.Pattern[bytes]:
-        return _start_tag_of(self._operation.result_name)
+        return start_tag_of(self._operation.result_name)
 
     @property
     def problem(self) -> Problem | None:
