@@ -307,7 +307,8 @@ class _Foreign(httpx.AsyncByteStream):
 def merged_headers(own: Mapping[str, str], extra: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     """Return the headers of a request, encoded: `own`, and those of `extra` that do not name the same, in any case.
 
-    Gzip is accepted, unless `extra` says what is. A Content-Length in `extra` is left out: the sender knows it.
+    Gzip is accepted, unless `extra` says what is. A Content-Length and a Transfer-Encoding in `extra` are left out: the
+    sender knows how long the body is.
 
     Raises:
         UsageError: `extra` is no mapping, or holds a name or a value that HTTP cannot carry.
@@ -315,7 +316,7 @@ def merged_headers(own: Mapping[str, str], extra: Mapping[str, str]) -> list[tup
     headers = [(name.encode(), value.encode()) for name, value in own.items()]
     if not isinstance(extra, Mapping):
         raise UsageError(f"Hooks(headers=) returns a mapping of names to values, not {type(extra).__name__}")
-    names = {name.lower() for name, _ in headers} | {b"content-length"}
+    names = {name.lower() for name, _ in headers} | {b"content-length", b"transfer-encoding"}
     for name, value in extra.items():
         if not (isinstance(name, str) and _NAME.fullmatch(name)):
             raise UsageError(f"a header cannot be named {name!r}: a name is ASCII letters, digits and hyphens")
