@@ -393,6 +393,8 @@ async def _search_with_proof(search: Search, settle: float) -> tuple[list[int], 
     if suspects := await search.suspects():
         shown = ", ".join(map(str, suspects[:_SUSPECTS_SHOWN])) + (", ..." if len(suspects) > _SUSPECTS_SHOWN else "")
         return [], f"lists show no key, but tasks of that job that carry none and may be the one: {shown}"
+    if missed := await search.missed():
+        return [], f"lists prove nothing here: they do not show task {missed} of that job, which the server has"
     if not await search.shows_tasks():
         return [], "lists prove nothing here: none of them has ever shown a task of a user, or one of that job"
     return [], ""

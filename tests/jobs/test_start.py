@@ -505,6 +505,46 @@ def test_start_run_and_start_many_take_the_same_arguments() -> None:
             assert f"    {name}: " in (inspect.getdoc(method) or "")
 
 
+CUT: dict[str, Any] = {
+    "cut": lambda tasks, _: list(tasks)[:1],
+    "old": lambda tasks, _: [info for info in tasks if info.id < 2],
+}
+
+
+@markers
+@pytest.mark.parametrize("change", CUT)
+@pytest.mark.parametrize("trouble", [lost_reply, lost_request])
+@in_world
+async def test_lists_that_miss_a_task_prove_nothing(
+    world: World, trouble: Interceptor, change: str, marker: Marker
+) -> None:
+    """They show tasks of the job, but not the last one that this client has started: they are cut, or old."""
+    for _ in range(2):
+        await world.client.jobs.start(NAME)
+    world.change_lists(CUT[change])
+    world.server.intercept(START_BATCH_JOB, trouble)
+    with pytest.raises(StartOutcomeUnknown, match="they do not show task 2 of that job, which the server has"):
+        await world.client.jobs.start(NAME, marker=marker, resend=True, settle=5)
+    assert world.server.counts["StartBatchJob"] == 3
+
+
+@markers
+@pytest.mark.parametrize("others", [1, 5])
+@in_world
+async def test_tasks_that_lists_need_not_show(world: World, others: int, marker: Marker) -> None:
+    """Tasks of this client that have vanished, and those of other jobs, are no reason to doubt the lists."""
+    show_that_lists_show_tasks(world)
+    vanished = await world.client.jobs.start(NAME)
+    world.server.tasks.delete(vanished.id)
+    for _ in range(others):
+        await world.client.jobs.start("EndlessBatchPlugin")
+    world.server.intercept(START_BATCH_JOB, lost_request)
+    with pytest.raises(ConnectionLost) as caught:
+        await world.client.jobs.start(NAME, marker=marker, settle=5)
+    assert caught.value.applied == "no"
+    assert world.server.counts["GetBatchTaskInfo"] == min(others + 1, 3)
+
+
 async def refused_afterwards(_: Call, proceed: Proceed) -> Answer:
     """Start the job, and answer 401, as a gateway does whose own session has ended meanwhile."""
     await proceed()
