@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Final
 
 from soapbatch.errors import LimitExceeded
+from soapbatch.model import KIB
 
 _TAG = re.compile(rb"<[^/!][^>]*")
 # The same, where a quoted value holds a `>`.
@@ -22,8 +23,7 @@ _BLANKS = re.compile(rb">[ \t\r\n]{16,59}<")
 _VALUE = re.compile(rb"""(\s(?!xmlns[\s:=])[^\s="']+)\s*=\s*(?:"[^"]*"|'[^']*')""")
 _OVERHEAD: Final = 64  # bytes that a name takes beside its own
 _RESPONSES: Final = 32  # that may bring as many new names as one response may
-_SEEN: Final = 4096  # tags that are remembered as they were written: a server writes the same ones again and again
-_LONGEST_SEEN: Final = 1024  # bytes of such a tag
+_SEEN: Final = 256 * KIB  # of tags that are remembered as they were written: a server writes the same ones again
 
 
 class Names:
@@ -34,6 +34,7 @@ class Names:
         self._known: set[bytes] = set()
         self._cost = 0
         self._seen: set[bytes] = set()
+        self._seen_size = 0
 
     def cost_of(self, data: bytes, limit: int) -> int:
         """Return the bytes that the names in `data` take which are new, as an estimate.
@@ -67,10 +68,13 @@ class Names:
 
     def _remember(self, tags: set[bytes]) -> None:
         """Remember tags that need not be taken apart again."""
-        if len(self._seen) + len(tags) > _SEEN:
+        size = sum(map(len, tags)) + _OVERHEAD * len(tags)
+        if self._seen_size + size > _SEEN:
             self._seen.clear()
-        if len(tags) <= _SEEN:
-            self._seen.update(tag for tag in tags if len(tag) <= _LONGEST_SEEN)
+            self._seen_size = 0
+        if size <= _SEEN:
+            self._seen |= tags
+            self._seen_size += size
 
 
 @lru_cache(maxsize=1024)
