@@ -48,7 +48,7 @@ class Decompressor:
         self._limit = "streamed_bytes" if streamed else "bytes"
         self._longest: int = getattr(limits, self._limit)
         self._inflater: zlib._Decompress | None = None
-        self._head = b""
+        self._head: bytes = b""
         self._members = self._received = self._inflated = self._produced = 0
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
