@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-fleet check test lint bench soak format clean
+.PHONY: help demo demo-fleet check test lint bench soak docs format clean
 
 # A worker for each core. "worksteal" gives each worker neighbouring tests, so that the fixtures of a module are mostly
 # made once, and lets a worker that has finished take tests from another: "loadscope" ends with one worker at work.
@@ -49,6 +49,9 @@ soak: $(INSTALLED) ## make 20,000 calls with injected faults and check what they
 	@$(BIN)/python -m tests.soak
 	@$(BIN)/python -m tests.fuzz
 
+docs: .venv/.installed-docs ## build the reference and the guide as HTML into build/docs, with pdoc
+	@$(BIN)/python -m tests.docs
+
 format: $(INSTALLED) ## format the code, and fix what ruff can fix by itself
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
@@ -65,4 +68,8 @@ $(INSTALLED): pyproject.toml
 	@test -x $(BIN)/pip || { echo "== creating .venv with $$($(PYTHON) --version)"; $(PYTHON) -m venv --clear .venv; }
 	@echo "== installing soapbatch and what it is tested with into .venv (a minute or two the first time)"
 	@$(BIN)/python -m pip install --disable-pip-version-check -qq --editable '.[bench,dev]'
+	@touch $@
+
+.venv/.installed-docs: $(INSTALLED)
+	@$(BIN)/python -m pip install --disable-pip-version-check -qq --editable '.[docs]'
 	@touch $@

@@ -10,7 +10,7 @@ or after `proceed`, and may return an answer of its own.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import attrs
@@ -160,3 +160,13 @@ class Interceptions:
         """Forget all."""
         self._waiting.clear()
         self._unused.clear()
+
+
+def check_interceptors_used(unused: Sequence[str]) -> None:
+    """Raise an AssertionError that shows the interceptors that were not used, if there are some."""
+    __tracebackhide__ = True
+    if unused:
+        raise AssertionError(
+            "no call came to these interceptors: " + "; ".join(unused) + ". Pass optional=True for one that need"
+            " not be used"
+        )

@@ -37,7 +37,7 @@ from soapbatch.testing.faults import (
     fault,
 )
 from soapbatch.testing.handlers import HANDLERS, Context, without_newer_values
-from soapbatch.testing.interceptors import Call, Interception, Interceptions, Interceptor
+from soapbatch.testing.interceptors import Call, Interception, Interceptions, Interceptor, check_interceptors_used
 from soapbatch.testing.job_definitions import JobDefinition
 from soapbatch.testing.requests import Personality, ReceivedCall, find_endpoint, read_request
 from soapbatch.testing.responses import Answer, ResponseForm, failure, success
@@ -218,11 +218,7 @@ class NetServer:
                 the test is about.
         """
         __tracebackhide__ = True
-        if unused := self.unused_interceptors():
-            raise AssertionError(
-                "no call came to these interceptors: " + "; ".join(unused) + ". Pass optional=True for one that need"
-                " not be used"
-            )
+        check_interceptors_used(self.unused_interceptors())
 
     def calls_of(self, operation: Operation[Any] | str | None = None, /, **arguments: object) -> list[Call]:
         """Return the calls of an operation that reached the server, the oldest first.

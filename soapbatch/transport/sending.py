@@ -119,9 +119,8 @@ class Sender:
 
         Only transports of this library say it: an `httpx.AsyncClient` does not.
         """
-        ask: Callable[[str], str | None] | None = getattr(self._transport, "proxy_for", None)
         with contextlib.suppress(httpx.InvalidURL, UnicodeError):  # `send` refuses such a URL, and says why
-            return None if ask is None else ask(url)
+            return proxy_through(self._transport, url)
         return None
 
     async def aclose(self) -> None:
@@ -183,6 +182,12 @@ class HttpResponse:
             await stream.aclose()  # it is finished whatever is cancelled
         else:
             await run_to_completion(_close(self._pieces, cast("httpx.AsyncByteStream", stream)))
+
+
+def proxy_through(transport: httpx.AsyncBaseTransport, url: str) -> str | None:
+    """Return what `Sender.proxy_for` says of a transport."""
+    ask: Callable[[str], str | None] | None = getattr(transport, "proxy_for", None)
+    return None if ask is None else ask(url)
 
 
 async def _close(pieces: AsyncIterator[bytes] | None, stream: httpx.AsyncByteStream) -> None:
