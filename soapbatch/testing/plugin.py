@@ -14,6 +14,7 @@ The fixtures, by name:
     netserver_block_network    refuses every connection that leaves this machine, and fails the test that tried one
 
 The fixtures for SuperOffice Online, which need `pip install "soapbatch[testing,online]"`:
+
     superoffice_online         an embedded Online on a loopback socket, in a thread of its own: an app, "My App", and a
                                tenant, "Cust12345", which has approved the app
     superoffice_online_url     the URL of its socket, which is all of its hosts, for a `ForwardingTransport`
@@ -34,6 +35,7 @@ The marker configures `netserver`; markers of a class and a module are read firs
     ticket_refusals, unknown_task, users
 
 Another marker configures `superoffice_online`:
+
     @pytest.mark.superoffice_online(tenants={"Cust1": {"host": "sod3.superoffice.com"}, "Cust2": {}}, jobs={...})
 
     tenants            a name, a list of names, or a mapping of names to what a tenant has: host, jobs of its own, and
