@@ -1,6 +1,7 @@
 """What the caller may say of every call of a client, and of a single call."""
 
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import TypedDict
 
 import attrs
@@ -9,6 +10,7 @@ from soapbatch.auth import SecretSource
 from soapbatch.calls.hooks import Hooks
 from soapbatch.calls.location import Location
 from soapbatch.calls.rate import RateLimit
+from soapbatch.errors import AccessDenied, Fault, OperationFailed, SoapBatchError
 from soapbatch.model import Binding, Limits, ReplyHeader, Retries, Secret, ServiceVersion, SoTimeZone
 from soapbatch.soap import UnknownCallback
 
@@ -35,6 +37,12 @@ class Settings:
     on_unknown: UnknownCallback
     session_errors: frozenset[str]
     allow_insecure: bool
+
+    def refuses_ticket(self, error: SoapBatchError) -> bool:
+        """Return whether `error` says that the ticket is unknown or has expired, so that nothing was applied."""
+        if isinstance(error, AccessDenied):
+            return error.status == HTTPStatus.UNAUTHORIZED
+        return isinstance(error, OperationFailed | Fault) and error.error_type in self.session_errors
 
 
 class CallOptions(TypedDict, total=False):

@@ -33,6 +33,7 @@ class Call:
         outcome: what the operation did, which the client may not learn. "" while the call is handled; "succeeded";
             the last part of the exception's type, for example "SoSessionException"; or, if an interceptor kept the
             operation from running, "dropped", "cancelled" or "intercepted".
+        headers: of HTTP, by lower-case name, for example `traceparent`; credentials of HTTP are "***".
     """
 
     operation: str
@@ -41,6 +42,7 @@ class Call:
     arguments: Mapping[str, Any]
     at: float
     outcome: str = ""
+    headers: Mapping[str, str] = attrs.field(factory=dict[str, str], repr=False)
 
 
 Proceed: TypeAlias = Callable[[], Awaitable[Answer]]

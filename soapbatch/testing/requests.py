@@ -168,6 +168,7 @@ class ReceivedCall:
         binding: the form of the request, which is the form of the answer too.
         arguments: those that were sent, by parameter name.
         header: the header blocks.
+        http_headers: by lower-case name.
     """
 
     operation: Operation[Any]
@@ -175,6 +176,7 @@ class ReceivedCall:
     binding: Binding
     arguments: Mapping[str, Any]
     header: RequestHeader
+    http_headers: Mapping[str, str]
 
 
 def find_endpoint(
@@ -254,7 +256,7 @@ def read_request(stack: StackProfile, endpoint: Endpoint, headers: Mapping[str, 
         raise refuse(envelope.namespace, "Client", reason, subcode="DeserializationFailed") from None
     is_documented = envelope.is_documented_form and not stack.is_wcf
     binding = Binding.DOCUMENTED if is_documented else _BINDINGS[envelope.namespace]
-    return ReceivedCall(operation, endpoint.version, binding, arguments, header)
+    return ReceivedCall(operation, endpoint.version, binding, arguments, header, headers)
 
 
 def _refusal(

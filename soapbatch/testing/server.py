@@ -55,6 +55,7 @@ HowToFail: TypeAlias = Literal["header", "fault", "401"]
 DROP_CONNECTION: Final = "soapbatch.drop"
 """The ASGI extension of `serve`: a coroutine function that drops the connection."""
 
+_HTTP_CREDENTIALS: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
 _CALLS_KEPT: Final = 100_000
 _TASKS_LOOKED_AT: Final = 100  # of a list, for one that waits for a ManualClock
 _LARGEST_REQUEST: Final = 64 * MIB
@@ -295,7 +296,8 @@ class NetServer:
     async def _call(self, received: ReceivedCall) -> Answer:
         name = received.operation.name
         arguments = {k: MASK if k in SECRET_PARAMETERS else v for k, v in received.arguments.items()}
-        call = Call(name, received.version, received.binding, arguments, self._clock())
+        headers = {k: MASK if k in _HTTP_CREDENTIALS else v for k, v in received.http_headers.items()}
+        call = Call(name, received.version, received.binding, arguments, self._clock(), headers=headers)
         self.calls.append(call)
         self.counts[name] += 1
 

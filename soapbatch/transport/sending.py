@@ -9,7 +9,7 @@ import contextlib
 import functools
 import re
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Any, Final, Literal, Protocol, cast, runtime_checkable
 
 import httpx
@@ -309,19 +309,30 @@ class _Foreign(httpx.AsyncByteStream):
         await self._response.aclose()
 
 
-def merged_headers(own: Mapping[str, str], extra: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    """Return the headers of a request, encoded: `own`, and those of `extra` that do not name the same, in any case.
+def merged_headers(own: Mapping[str, str], *extras: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Return the headers of a request, encoded: `own`, and those of `extras` that do not name the same, in any case.
 
-    Gzip is accepted, unless `extra` says what is. A Content-Length and a Transfer-Encoding in `extra` are left out: the
-    sender knows how long the body is.
+    Of several that name the same, the first one is sent. Gzip is accepted, unless `extras` say what is. The sender
+    knows how long the body is: a Content-Length and a Transfer-Encoding in `extras` are left out.
 
     Raises:
-        UsageError: `extra` is no mapping, or holds a name or a value that HTTP cannot carry.
+        UsageError: one of `extras` is no mapping, or holds a name or a value that HTTP cannot carry.
     """
     headers = [(name.encode(), value.encode()) for name, value in own.items()]
-    if not isinstance(extra, Mapping):
-        raise UsageError(f"Hooks(headers=) returns a mapping of names to values, not {type(extra).__name__}")
     names = {name.lower() for name, _ in headers} | {b"content-length", b"transfer-encoding"}
+    for extra in extras:
+        if not isinstance(extra, Mapping):
+            raise UsageError(f"the headers of Hooks are a mapping of names to values, not {type(extra).__name__}")
+        for name, value in _checked_headers(extra):
+            if name.lower() not in names:
+                names.add(name.lower())
+                headers.append((name, value))
+    if b"accept-encoding" not in names:
+        headers.append((b"Accept-Encoding", b"gzip"))
+    return headers
+
+
+def _checked_headers(extra: Mapping[str, str]) -> Iterator[tuple[bytes, bytes]]:
     for name, value in extra.items():
         if not (isinstance(name, str) and _NAME.fullmatch(name)):
             raise UsageError(f"a header cannot be named {name!r}: a name is ASCII letters, digits and hyphens")
@@ -330,8 +341,4 @@ def merged_headers(own: Mapping[str, str], extra: Mapping[str, str]) -> list[tup
                 f"the value of the header {name!r} cannot be sent: it must be ASCII text without line breaks "
                 "and other control characters, and without a space at either end"
             )
-        if name.lower().encode() not in names:
-            headers.append((name.encode(), value.encode()))
-    if b"accept-encoding" not in {name.lower() for name, _ in headers}:
-        headers.append((b"Accept-Encoding", b"gzip"))
-    return headers
+        yield name.encode(), value.encode()
