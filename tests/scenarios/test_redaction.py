@@ -256,6 +256,20 @@ def client_from_env_with(name: str, kind: str) -> Client:
     return Client.from_env({"SOAPBATCH_URL": "https://h"}, **{name: WRONG_TYPES[kind]})
 
 
+MISTAKES = [("URL", ""), ("URL", "h"), ("URL", "http://crm.example.com"), ("VERSION", "5"), ("BINDING", "x")]
+ENVIRONMENT = {
+    "SOAPBATCH_URL": "https://h",
+    "SOAPBATCH_USER": "anna",
+    "SOAPBATCH_PASSWORD": PASSWORD,
+    "SOAPBATCH_APP_TOKEN": APPLICATION_TOKEN,
+}
+
+
+def client_from_env(name: str, value: str) -> Client:
+    """Return a client of an environment with secrets and a mistake. No local of this function holds one."""
+    return Client.from_env(ENVIRONMENT | {f"SOAPBATCH_{name}": value})
+
+
 @every_look
 @pytest.mark.parametrize(
     "make",
@@ -298,6 +312,8 @@ def client_from_env_with(name: str, kind: str) -> Client:
             lambda: Client.from_env({"SOAPBATCH_URL": "https://h"}, ticket=TICKET, application_token=7),
             id="from_env, a ticket beside a mistake",
         ),
+        *(pytest.param(partial(client_from_env, *mistake), id=f"from_env, {mistake[0]}") for mistake in MISTAKES),
+        pytest.param(lambda: Ticket(TICKET, expires_at="soon"), id="expiry as text"),  # type: ignore[arg-type]
         pytest.param(lambda: Ticket(""), id="ticket empty"),
         pytest.param(lambda: AccessToken(""), id="token empty"),
         pytest.param(lambda: UsernamePassword("", PASSWORD), id="user empty"),

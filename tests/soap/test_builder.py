@@ -312,6 +312,13 @@ def test_a_server_without_remote() -> None:
     assert request.path == "/Services88/BLOB.svc"
 
 
+@pytest.mark.parametrize("prefix", ["Remote", "/a?b", "/a#b", "/a b", "/\ud800", None])
+def test_a_path_prefix_that_is_none_is_named(prefix: Any) -> None:
+    """What would end the path, or cannot be sent, is refused before the server sees it."""
+    with pytest.raises(UsageError, match="path_prefix= begins with a slash"):
+        build_request("CleanupBatchTask", {"batch_task_id": 1}, version=V88, path_prefix=prefix)
+
+
 ZONE = SoTimeZone(so_time_zone_id=7, so_time_zone_location_code="Europe/Oslo")
 ZONE_XML = (
     b"<TimeZone><SoTimeZoneId>7</SoTimeZoneId><SoTimeZoneLocationCode>Europe/Oslo</SoTimeZoneLocationCode></TimeZone>"

@@ -152,8 +152,10 @@ def test_a_result_is_returned(status: int) -> None:
 @pytest.mark.parametrize(
     ("status", "kind", "applied", "retryable", "advice"),
     [
-        (302, HttpError, "unknown", False, "redirects are not followed"),
-        (307, HttpError, "no", False, "redirects are not followed"),
+        *((status, HttpError, "unknown", False, "redirects are not followed") for status in (301, 302, 303)),
+        *((status, HttpError, "no", False, "redirects are not followed") for status in (307, 308)),
+        (304, HttpError, "unknown", False, "a cache says that nothing has changed, which answers no call: look at"),
+        *((status, HttpError, "unknown", False, "no SOAP envelope") for status in (300, 305, 306)),
         (400, HttpError, "unknown", False, ""),
         (401, AccessDenied, "no", False, "check the ticket"),
         (403, AccessDenied, "no", False, "application token"),
@@ -182,6 +184,7 @@ def test_http_statuses(status: int, kind: type[HttpError], applied: str, retryab
     assert (type(error), error.status, error.applied, error.retryable) == (kind, status, applied, retryable)
     assert (error.retry_after, error.excerpt) == (7.5, "<h1>sorry</h1>")
     assert advice in str(error)
+    assert ("redirect" in str(error)) == (status in {301, 302, 303, 307, 308})
     assert error_of(status=status, result=True).excerpt == ""  # type: ignore[attr-defined]  # an HttpError
 
 

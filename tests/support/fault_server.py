@@ -251,7 +251,7 @@ AFTER: Final[Mapping[str, Fault]] = {
     "gzip-bomb": _encoded("gzip", lambda _: gzip.compress(bytes(8 << 20))),
     "deflate": _encoded("deflate", zlib.compress),
     "raw-deflate": _encoded("deflate", _raw_deflate),
-    "brotli": _encoded("br", lambda body: body),
+    "brotli": _encoded("br", lambda body: b"\x8b" + body),
 }
 FAULTS: Final = (*sorted(SERVER), *sorted(BEFORE), *DURING, *AFTER)
 

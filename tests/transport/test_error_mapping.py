@@ -360,3 +360,21 @@ def test_the_host_of_a_url() -> None:
     """A URL that cannot be parsed, or encoded, is not shown."""
     assert host_of(URL) == "crm.example.com:8080"
     assert host_of("http://h:x/") == host_of("http://h/\ud800") == "the service"
+
+
+@pytest.mark.parametrize(
+    ("url", "advice"),
+    [
+        ("http://h/", "if this port speaks TLS, give a base URL that starts with https://"),
+        ("HTTPS://h/", "if the server wants a client certificate, give one: transport="),
+        ("ftp://h/", "before repeating it"),
+    ],
+)
+def test_a_server_that_has_never_answered(url: str, advice: str) -> None:
+    """What may be wrong is said until the first answer, and never afterwards."""
+    for has_answered in (False, True):
+        failure = transport_error(
+            httpx.ReadError("m"), phase="waiting", is_sent=True, url=url, has_answered=has_answered
+        )
+        assert isinstance(failure, ConnectionLost)
+        assert (advice in str(failure)) == (not has_answered or url[0] == "f")

@@ -10,12 +10,13 @@ from typing import Any
 import httpx
 import pytest
 
+from soapbatch import Client, Retries
 from soapbatch.errors import ConnectFailed, UsageError
 from soapbatch.transport import ConnectionPool, SendState
 from soapbatch.transport.proxies import environment_proxy, is_exempt, read_proxy
 from soapbatch.transport.socket_stream import SocketStream
 from tests.support.fault_server import Authority, FaultServer, ProxyServer, SocksServer
-from tests.support.transports import Steps, ask, open_sockets, until, using
+from tests.support.transports import TRANSPORTS, Steps, ask, open_sockets, until, using
 
 # --- Which one --------------------------------------------------------------------------------------------------
 
@@ -384,3 +385,17 @@ async def test_cancelling_at_any_await_leaves_nothing(kind: str, scheme: str, ti
         await until(lambda: server.connections == proxy.connections == 0 and open_sockets() <= listening)
         await until(lambda: asyncio.all_tasks() <= serving)
     await until(lambda: open_sockets() <= before and asyncio.all_tasks() <= tasks)
+
+
+@pytest.mark.parametrize("name", ["pool", "client"])
+@pytest.mark.parametrize("url", ["http://xn--a/", "http://" + "a" * 300 + ".example/"])
+async def test_a_url_that_cannot_be_sent_is_a_usage_error(name: str, url: str, authority: Authority) -> None:
+    """Also where a ticket makes the client ask for the proxy of that URL before it sends."""
+    async with (
+        using(TRANSPORTS[name](authority.client)) as transport,
+        Client(url, ticket="7T:x", transport=transport, retries=Retries(attempts=1)) as client,
+    ):
+        with pytest.raises((UsageError, ConnectFailed)) as caught:
+            await client.batch.get_batch_task_info(1)
+    assert "a" * 300 in url or "check the base URL" in str(caught.value)
+    assert caught.value.applied == "no"
