@@ -80,7 +80,7 @@ def test_a_run(toy: Path) -> None:
     assert outcomes[f"applied | {line} | unknown to no"] == "killed by test_rules.py::test_applied"
     assert outcomes[f"applied | {line} | no to unknown"] == "unexplained"
     assert outcomes["not_tested | n += 1 | without the statement"] == "hung in test_rules.py::test_not_tested"
-    assert "enough, if no survivor is unexplained" in run.stdout
+    assert "are enough, if no survivor is unexplained" in run.stdout
 
 
 @pytest.mark.parametrize(
