@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-fleet check test lint bench soak format clean
+.PHONY: help demo demo-fleet check test test-all lint bench soak format clean
 
 # A worker for each core. "worksteal" gives each worker neighbouring tests, so that the fixtures of a module are mostly
 # made once, and lets a worker that has finished take tests from another: "loadscope" ends with one worker at work.
@@ -32,6 +32,9 @@ test: lint ## run ruff, both type checkers and all tests with branch coverage: b
 	@echo "== pytest: all tests, with branch coverage of the package"
 	@$(PYTEST) --cov --durations 15 --durations-min 1
 
+test-all: ## run the tests with each Python found, 3.11 to 3.14, and with the lowest dependencies: before a release
+	@$(PYTHON) -m tests.pythons
+
 lint: $(INSTALLED) ## run ruff and both type checkers, without the tests
 	@echo "== ruff check: every rule; pyproject.toml gives a reason for each exception"
 	@$(BIN)/ruff check .
@@ -54,7 +57,7 @@ format: $(INSTALLED) ## format the code, and fix what ruff can fix by itself
 	@$(BIN)/ruff format .
 
 clean: ## remove .venv and everything else that these commands create
-	rm -rf .bench .venv .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist htmlcov
+	rm -rf .bench .pythons .venv .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist htmlcov
 	find soapbatch tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # .venv/bin/pip is the last thing that venv writes: without it an earlier attempt was cut short.
