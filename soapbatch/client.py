@@ -122,9 +122,9 @@ class Client:
                 it is asked before each request: it should keep what it has fetched.
             version: of the services to call: a ServiceVersion, 88 or "88". None: the one that `base_url` names, or
                 Services88.
-            binding: which form of envelope to send. None: the client finds out. The first call is sent in the
+            binding: which form of envelope to send. None: the first read or login finds out. It is sent in the
                 documented form, then in SOAP 1.1, then in SOAP 1.2, until the service answers and sees the ticket. A
-                first call that changes something is sent once: GetBatchTaskInfo(0) finds the binding before it.
+                call that changes something is sent once: GetBatchTaskInfo(0) finds the binding before it.
             timeout: seconds for a whole call: queueing, login, connecting, retries, reading, parsing. None: no limit.
             limits: how large a response may be.
             retries: how transient failures are retried, where that is safe.
@@ -352,9 +352,8 @@ class Client:
             AuthenticationFailed: they give no ticket.
             DeadlineExceeded: obtaining one took longer than the client's timeout.
         """
-        tickets, lifetime, timeout = self._context.tickets, self._context.lifetime, self._context.settings.timeout
-        if tickets is None:
-            raise UsageError("this client has no credentials: pass ticket= or credentials=")
+        tickets = self._context.require_tickets("ticket()")
+        lifetime, timeout = self._context.lifetime, self._context.settings.timeout
         ended = partial(lifetime.ended, "obtaining a ticket", SendState(phase="login"), timeout)
         return await lifetime.within(timeout, tickets.ticket(), ended)
 
@@ -462,10 +461,10 @@ def settings_from(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _binding_named(name: str | None) -> Binding | None:
-    by_label = {binding.label: binding for binding in Binding}
-    if name is not None and name.lower() not in by_label:
-        raise UsageError(f"SOAPBATCH_BINDING is one of {', '.join(by_label)}")
-    return by_label[name.lower()] if name is not None else None
+    try:
+        return None if name is None else Binding.labelled(name)
+    except ValueError as error:
+        raise UsageError(f"SOAPBATCH_BINDING: {error}") from None
 
 
 def secret_in(file: str) -> Secret:

@@ -1,7 +1,7 @@
 """Everything that soapbatch raises, split by who has to act.
 
     SoapBatchError
-    ├── UsageError                 the caller: the call is wrong, and nothing was sent
+    ├── UsageError                 the caller: nothing was sent, unless `applied` says otherwise
     │   ├── EncodeError            a value cannot be written; `path` names it
     │   ├── NotInVersion           the service version lacks an operation, a field or a value
     │   ├── InsecureTransport      a secret would cross plain HTTP

@@ -48,7 +48,6 @@ UPWARD = {("client", "online"): "Client.online: a script writes it, and what mak
 # `testing` for transports that record and replay.
 FOREIGN = {
     "httpx": ("transport", "client", "online", "testing"),
-    "httpcore": ("transport",),
     "h11": ("transport",),
     "lxml": ("soap", "testing"),
     "pytest": ("testing",),

@@ -139,19 +139,6 @@ async def test_tokens_and_time_zone_are_sent() -> None:
     assert b"Europe/Oslo" not in principal
 
 
-async def test_without_credentials_only_the_principal_answers() -> None:
-    """A client without credentials asks what the server is; Batch calls are sent without a ticket, and refused."""
-    server = NetServer()
-    async with in_process(server, credentials=None) as client:
-        assert await client.principal.get_system_info() is not None
-        with pytest.raises(OperationFailed) as caught:
-            await client.batch.get_batch_task_info(1)
-        with pytest.raises(UsageError, match="no credentials"):
-            await client.ticket()
-    assert caught.value.error_type == "SoSessionException"
-    assert server.counts["GetBatchTaskInfo"] == 1
-
-
 async def returned_ticket(server: NetServer) -> str:
     """Return a ticket, as a caller's own callable does."""
     return server.tickets.issue()

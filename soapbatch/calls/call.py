@@ -102,6 +102,18 @@ class CallContext:
         """Make one call and yield the items of its response while they arrive; see `Call.items`."""
         return Call(self, operation, arguments, options, collect=False).items()
 
+    def require_tickets(self, name: str) -> TicketManager:
+        """Return what obtains and renews the client's ticket, for operation or method `name`, which needs one.
+
+        Raises:
+            UsageError: the client has no credentials.
+        """
+        if self.tickets is None:
+            advice = "pass ticket= or credentials=, for example credentials=UsernamePassword(user, password)"
+            error = UsageError(f"{name} needs a ticket, and this client has no credentials: {advice}")
+            raise error.concerning(name, self.settings.version)
+        return self.tickets
+
     async def wait_for_turn(self) -> None:
         """Wait until a request may be sent, by `max_rate`, and ask which application token it carries, if need be."""
         settings = self.settings
@@ -177,15 +189,18 @@ class Call(Generic[R]):
             raise self._about(UsageError(f"a call takes the options {', '.join(sorted(_OPTIONS))}, not {unknown}"))
 
     def check_open(self) -> None:
-        """Refuse to begin once the client is being closed, and to send a password where it can be read.
+        """Refuse to begin what would fail, or would show a password: nothing is sent.
 
         Raises:
             ClientClosed: the client is closed, or closing.
+            UsageError: the operation needs a ticket, and the client has no credentials.
             InsecureTransport: the operation sends a password, over plain HTTP to another machine.
         """
         settings, name = self._context.settings, self._operation.name
         if self._context.lifetime.is_closing:
             raise self._about(ClientClosed.refused(name))
+        if self._operation.agent.takes_ticket:
+            self._context.require_tickets(name)
         if self._operation.sends_password and not settings.allow_insecure:
             refuse_plain_http(settings.base_url, name)
 

@@ -38,8 +38,7 @@ async def serve(invocation: Invocation) -> None:
     with end_signals() as end:
         async with serving(app, port=options.port) as url:
             ready = {"url": url} | ({"control": f"{url}/_control"} if options.control else {})
-            sys.stdout.write(json.dumps(ready) + "\n")
-            sys.stdout.flush()
+            invocation.output.write(json.dumps(ready))
             await end.wait()
 
 

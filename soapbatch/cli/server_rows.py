@@ -229,7 +229,7 @@ SERVER_COMMANDS: Final = (
         text="""
         Serve an embedded NetServer on 127.0.0.1. One line of JSON, {"url": ...}, tells when it is ready and where. It
         ends on SIGTERM, and when its standard input, if that is a pipe, is closed. User demo, password demo. Needs
-        soapbatch[demo].
+        soapbatch[testing].
         """,
         examples="""
         soapbatch serve --job jobs.toml --speed 60

@@ -93,12 +93,12 @@ class Settings:
 
     @property
     def binding(self) -> Binding | None:
-        """The form of envelope; None: the first call finds out."""
+        """The form of envelope; None: the first read or login finds out."""
         label = self.get("binding")
-        by_label = {binding.label: binding for binding in Binding}
-        if label is not None and label.lower() not in by_label:
-            raise UsageError(f"binding is one of {', '.join(by_label)}, not {label!r}")
-        return None if label is None else by_label[label.lower()]
+        try:
+            return None if label is None else Binding.labelled(label)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
 
     @property
     def timeout(self) -> float:

@@ -49,15 +49,9 @@ async def wait_for(
             show = stack.enter_context(progress_bar(output.console(sys.stderr)))
         if not is_first_enough:
             return await client.jobs.wait_all(unique, timeout=seconds, on_progress=show, polling=polling)
-        waits = [
-            asyncio.create_task(client.jobs.wait_all([id_], timeout=seconds, on_progress=show, polling=polling))
-            for id_ in unique
-        ]
-        try:
-            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            return next(wait for wait in waits if wait in done).result()
-        finally:
-            await cancel_and_wait(waits)
+        finished = client.jobs.as_finished(unique, timeout=seconds, on_progress=show, polling=polling)
+        async with contextlib.aclosing(finished):
+            return [await anext(finished)]
 
 
 def polling_of(interval: float) -> Polling:

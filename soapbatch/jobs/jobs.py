@@ -341,6 +341,7 @@ class Jobs:
         jobs: Iterable[Job | int],
         *,
         timeout: float | None = WAIT_TIMEOUT,  # noqa: ASYNC109 - handed on to Job.wait
+        on_progress: OnProgress | None = None,
         polling: Polling = POLLING,
     ) -> AsyncGenerator[Outcome[BatchTaskInfo], None]:
         """Yield the outcome of each of these jobs as soon as it is known. Arguments: see `wait_all`.
@@ -348,9 +349,9 @@ class Jobs:
         If the consumer leaves the loop early, the waits end when the generator is closed: `contextlib.aclosing`
         closes it at once.
         """
-        check_wait(timeout, polling)
+        check_wait(timeout, polling, on_progress)
         finished: asyncio.Queue[asyncio.Task[Outcome[BatchTaskInfo]]] = asyncio.Queue()
-        tasks = [asyncio.create_task(_wait_outcome(job, timeout, None, polling)) for job in self._handles(jobs)]
+        tasks = [asyncio.create_task(_wait_outcome(job, timeout, on_progress, polling)) for job in self._handles(jobs)]
         try:
             for task in tasks:
                 task.add_done_callback(finished.put_nowait)

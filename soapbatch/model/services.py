@@ -119,6 +119,18 @@ class Binding(Enum):
         self.media_type = media_type
         self.has_soap_action = has_soap_action
 
+    @classmethod
+    def labelled(cls, label: str) -> "Binding":
+        """Return the binding with this label, in any case.
+
+        Raises:
+            ValueError: there is none.
+        """
+        by_label = {binding.label: binding for binding in cls}
+        if label.lower() not in by_label:
+            raise ValueError(f"binding is one of {', '.join(by_label)}")
+        return by_label[label.lower()]
+
     def http_headers(self, action: str) -> dict[str, str]:
         """Return the HTTP headers of a request in this binding."""
         content_type = f"{self.media_type}; charset=utf-8"

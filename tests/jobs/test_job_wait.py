@@ -249,12 +249,13 @@ async def test_what_a_wait_refuses(world: World, arguments: dict[str, Any], word
     waiting = asyncio.create_task(job.wait())
     await asyncio.sleep(1)
     jobs = world.client.jobs
-    waits: list[Callable[..., Awaitable[object]]] = [job.wait, functools.partial(jobs.wait_all, [job])]
+    waits: list[Callable[..., Awaitable[object]]] = [
+        job.wait,
+        functools.partial(jobs.wait_all, [job]),
+        lambda **options: anext(jobs.as_finished([job], **options)),
+    ]
     if "on_progress" not in arguments:
-        waits += [
-            lambda **options: anext(job.watch(**options)),
-            lambda **options: anext(jobs.as_finished([job], **options)),
-        ]
+        waits.append(lambda **options: anext(job.watch(**options)))
     for wait in waits:
         with pytest.raises(UsageError, match=words):
             await wait(**arguments)

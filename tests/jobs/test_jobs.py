@@ -430,6 +430,16 @@ async def test_wait_all_reports_the_progress_of_every_job(world: World) -> None:
 
 
 @in_world
+async def test_as_finished_reports_the_progress_of_every_job(world: World) -> None:
+    """`on_progress` is called for each change of each job, before the outcome is yielded."""
+    jobs = [await world.client.jobs.start("ExportArchiveBatchPlugin") for _ in range(2)]
+    seen: list[BatchTaskInfo] = []
+    async for outcome in world.client.jobs.as_finished(jobs, on_progress=seen.append):
+        assert [info.id for info in seen if info.has_ended].count(outcome.id) == 1
+    assert {info.id for info in seen} == {job.id for job in jobs}
+
+
+@in_world
 async def test_cancelling_wait_all_ends_all_waits(world: World) -> None:
     """No asyncio task is left; the jobs run on."""
     world.server.define_job("Long", duration=1e6)

@@ -190,14 +190,16 @@ async def test_a_login_finds_out_what_the_server_takes() -> None:
 
 @virtual
 async def test_without_credentials_only_the_principal_service_answers() -> None:
-    """A client without credentials has no ticket to return; the server refuses its calls."""
+    """A client without credentials has no ticket to return, and sends no call that needs one."""
     server = net_server()
     async with connected(server, credentials=None) as client:
         assert await client.principal.get_system_info() is not None
         with pytest.raises(UsageError, match="no credentials"):
             await client.ticket()
-        with pytest.raises(OperationFailed, match="No credentials"):
+        with pytest.raises(UsageError, match=r"no credentials: pass ticket= or credentials=") as caught:
             await start(client)
+    assert (caught.value.operation, caught.value.applied) == ("StartBatchJob", "no")
+    assert server.counts == {"GetSystemInfo": 1}
 
 
 @pytest.mark.parametrize(
