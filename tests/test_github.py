@@ -1,5 +1,6 @@
 """What stands in .github for machines: workflows and forms are valid, and agree with pyproject.toml."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -85,3 +86,22 @@ def test_who_reports_trouble_is_asked_for_the_doctor() -> None:
     assert "soapbatch doctor" in fields["doctor"]["attributes"]["description"]
     assert fields["doctor"]["validations"]["required"] is True
     assert "soapbatch doctor" in (GITHUB / "PULL_REQUEST_TEMPLATE.md").read_text("utf-8")
+
+
+CONTRIBUTING = " ".join((GITHUB / "CONTRIBUTING.md").read_text("utf-8").split())
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"`((?:soapbatch|tests|fixtures)/[\w./]+)`", CONTRIBUTING))))
+def test_contributing_names_what_there_is(path: str) -> None:
+    """Each file and folder that it sends somebody to exists."""
+    assert (ROOT / path).exists()
+
+
+@pytest.mark.parametrize(
+    ("names", "path"),
+    re.findall(r"((?:`[A-Za-z_]+`(?:, | and ))*`[A-Za-z_]+`)[\w ]*? (?:of|in) `([\w/]+\.py)`", CONTRIBUTING),
+)
+def test_contributing_names_what_is_in_a_file(names: str, path: str) -> None:
+    """A table or class that it names in a file stands there."""
+    text = (ROOT / path).read_text("utf-8")
+    assert [name for name in re.findall(r"`(\w+)`", names) if not re.search(rf"\b{name}\b", text)] == []

@@ -121,10 +121,9 @@ async def an_operation_is_a_method(client: Client) -> None:
 
     info.name  # type: ignore[union-attr] # pyright: ignore[reportOptionalMemberAccess]
     await client.batch.get_batch_task_info("42")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
-    await client.batch.get_batch_task_info(42, 5)  # type: ignore[arg-type, call-arg] # pyright: ignore[reportCallIssue]
     await client.batch.get_batch_task_info(42, retries=3)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
     await client.batch.start_batch_job("Export")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
-    await client.batch.get_batch_task_log(42)  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    await client.batch.get_task(42)  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
     BatchTaskInfo(42)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
     BatchTaskInfo(identity=42)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
     if info is not None:
