@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-fleet check test test-all lint bench soak format clean
+.PHONY: help demo demo-fleet check test lint bench soak format clean
 
 # A worker for each core. "worksteal" gives each worker neighbouring tests, so that the fixtures of a module are mostly
 # made once, and lets a worker that has finished take tests from another: "loadscope" ends with one worker at work.
@@ -32,6 +32,7 @@ test: lint ## run ruff, both type checkers and all tests with branch coverage: b
 	@echo "== pytest: all tests, with branch coverage of the package"
 	@$(PYTEST) --cov --durations 15 --durations-min 1
 
+.PHONY: test-all
 test-all: ## run the tests with each Python found, 3.11 to 3.14, and with the lowest dependencies: before a release
 	@$(PYTHON) -m tests.pythons
 
