@@ -44,10 +44,10 @@ def versions() -> list[str]:
 
 
 def floors() -> dict[str, str]:
-    """Return the lowest release of each library that pyproject.toml names.
+    """Return the lowest release of each library that pyproject.toml allows; where extras differ, the highest of them.
 
     Raises:
-        ValueError: a requirement has no lowest release, or a library has two.
+        ValueError: a requirement has no lowest release.
     """
     found: dict[str, str] = {}
     extras = project()["optional-dependencies"].values()
@@ -57,8 +57,7 @@ def floors() -> dict[str, str]:
         if not (match := _FLOOR.fullmatch(requirement)):
             raise ValueError(f"{requirement!r} has no lowest release: write name>=release")
         name, release = match.groups()
-        if found.setdefault(name, release) != release:
-            raise ValueError(f"{name} has two lowest releases: {found[name]} and {release}")
+        found[name] = max(found.get(name, "0"), release, key=_numbers)
     return found
 
 
@@ -72,11 +71,15 @@ def _candidates(version: str) -> Iterator[str]:
         yield on_path
     for variable, usual, pattern in _PLACES:
         folder = Path(os.environ.get(variable) or usual).expanduser()
-        yield from map(str, sorted(folder.glob(pattern.format(version)), key=_numbers, reverse=True))
+        yield from map(str, sorted(folder.glob(pattern.format(version)), key=_release_of, reverse=True))
 
 
-def _numbers(path: Path) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", path.parents[1].name)]
+def _release_of(path: Path) -> list[int]:
+    return _numbers(path.parents[1].name)
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", text)]
 
 
 def _works(path: str, version: str) -> bool:

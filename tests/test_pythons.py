@@ -56,14 +56,16 @@ def test_a_python_that_makes_environments_is_found() -> None:
     assert not pythons._works(sys.executable, "2.7")
 
 
-def test_every_requirement_has_one_lowest_release(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The project's have; one without, or with two, is refused."""
+def test_every_requirement_has_a_lowest_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The project's have; where extras differ, the highest holds; a requirement without one is refused."""
     assert pythons.floors().keys() >= {"attrs", "h11", "httpx", "lxml", "zeep"}
-    for requirements, message in [(["a"], "'a' has no lowest"), (["a>=1", "a[b]>=2"], "a has two lowest releases")]:
-        project: dict[str, Any] = {"dependencies": requirements, "optional-dependencies": {"x": ["soapbatch[y]"]}}
-        monkeypatch.setattr(pythons, "project", lambda project=project: project)
-        with pytest.raises(ValueError, match=message):
-            pythons.floors()
+    extras = {"x": ["soapbatch[y]", "a[b]>=2.10"], "y": ["a>=2.9"]}
+    project: dict[str, Any] = {"dependencies": ["a>=1", "b>=3"], "optional-dependencies": extras}
+    monkeypatch.setattr(pythons, "project", lambda: project)
+    assert pythons.floors() == {"a": "2.10", "b": "3"}
+    extras["y"] = ["c"]
+    with pytest.raises(ValueError, match="'c' has no lowest release"):
+        pythons.floors()
 
 
 def test_everything_runs_and_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
