@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from temporalio import workflow
 from temporalio.common import Priority, RetryPolicy, SearchAttributeKey
@@ -133,7 +133,7 @@ class _Run:
         failure = _unwrapped(error, self._job)
         if failure.details and isinstance(failure.details[0], dict):  # `save=` may raise one with other details
             known = {field.name for field in dataclasses.fields(TaskFacts)}
-            facts: dict[str, Any] = failure.details[0]
+            facts = cast("dict[str, Any]", failure.details[0])
             self._facts = TaskFacts(**{name: value for name, value in facts.items() if name in known})
         self.note("failed", note=failure.message)
         return failure
