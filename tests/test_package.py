@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -126,11 +126,10 @@ def test_a_release_says_where_it_comes_from(built: Built, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_what_the_package_costs(built: Built, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_the_package_costs(built: Built, record_property: Callable[[str, object], None]) -> None:
     """Its size is bounded. The time of an import is shown, and not judged: the machine may be busy."""
     size = sum(built.shipped().values())
     took = float(run("-c", "import time; t = time.perf_counter(); import soapbatch; print(time.perf_counter() - t)"))
-    with capsys.disabled():
-        kilobytes = f"wheel {built.wheel.stat().st_size / 1000:.0f} kB, installed {size / 1000:.0f} kB"
-        sys.stdout.write(f"\nsoapbatch {soapbatch.__version__}: {kilobytes}, import {took * 1000:.1f} ms\n")
+    kilobytes = f"wheel {built.wheel.stat().st_size / 1000:.0f} kB, installed {size / 1000:.0f} kB"
+    record_property("shown", f"soapbatch {soapbatch.__version__}: {kilobytes}, import {took * 1000:.1f} ms")
     assert size < 2 * MEGABYTE
