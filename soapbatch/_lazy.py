@@ -34,6 +34,9 @@ def lazy_names(package: str, file: str) -> tuple[Callable[[str], Any], Callable[
         from importlib import import_module  # noqa: PLC0415 - as above
 
         if name == "__all__":
+            # Who asks for all names, such as a documentation tool, then looks for each among those of the module.
+            for public in homes():
+                getattr(sys.modules[package], public)
             return sorted(homes())
         if name not in homes():
             raise AttributeError(f"module {package!r} has no attribute {name!r}")

@@ -4,7 +4,7 @@
 `server_rows`, made of `rows`) and runs one of them as an `Invocation`. Each family of commands has a module of
 coroutine functions, which is imported when a command runs, so that `soapbatch --help` waits for nothing: `starting`,
 `waiting`, `listing`, `removal`, `outputs` and `top` are about jobs; `login`, `calling`, `doctor` (its checks stand
-in `checks`), `configuring`, `completion` and `demo` about all else.
+in `checks`), `configuring`, `completion`, `demo`, `serve` and `pages` about all else.
 
 Beneath them: `settings` (options, environment, profile; `config_file`), `passwords` (where secrets come from),
 `connecting` (from settings to a client, with the ticket in a file that all invocations share), `output` (data to

@@ -44,6 +44,7 @@ first steps:
   soapbatch stop 42                 stop it
   soapbatch run NAME -O out.csv     start it again, wait, and save its output
   soapbatch doctor                  when nothing works
+  soapbatch help                    pages to read
 
 `soapbatch COMMAND --help` shows the arguments of a command, and examples. Data goes to standard output, and everything
 else to standard error. With -o json an error is one JSON object on standard error.

@@ -78,3 +78,10 @@ def parameters(*, parsed_args: argparse.Namespace, **_: object) -> Iterable[str]
 
     operation = OPERATIONS.get(getattr(parsed_args, "operation", None) or "")
     return [] if operation is None else [f"{row.attribute}=" for row in operation.parameters]
+
+
+def pages(**_: object) -> Iterable[str]:
+    """Return the pages of the guide."""
+    from soapbatch.cli.pages import summaries  # noqa: PLC0415 - only this value needs it
+
+    return list(summaries())

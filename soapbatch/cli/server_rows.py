@@ -7,6 +7,7 @@ from soapbatch.cli.rows import Command, argument
 SERVER: Final = "Server"
 SETTINGS: Final = "Settings"
 EMBEDDED: Final = "Embedded server"
+GUIDE: Final = "Guide"
 
 SERVER_COMMANDS: Final = (
     Command(
@@ -233,6 +234,30 @@ SERVER_COMMANDS: Final = (
         """,
         examples="""
         soapbatch serve --job jobs.toml --speed 60
+        """,
+    ),
+    Command(
+        "help",
+        GUIDE,
+        "read a page of the guide",
+        "soapbatch.cli.pages:show_page",
+        "[PAGE] [options]",
+        (
+            argument(
+                "page",
+                metavar="PAGE",
+                nargs="?",
+                completer="soapbatch.cli.completion:pages",
+                help="the page, such as jobs; without it, the pages are listed",
+            ),
+        ),
+        """
+        Print a page of the guide, which comes with the library; on a terminal, in a pager. `soapbatch COMMAND --help`
+        explains a command.
+        """,
+        """
+        soapbatch help
+        soapbatch help jobs
         """,
     ),
 )

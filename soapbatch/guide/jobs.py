@@ -10,6 +10,8 @@ process, and `job.reference` holds all that another process needs to take a job 
 How a wait ends
 ---------------
 
+![The states of a job](job_states.svg)
+
 | what happened | `wait` | `watch` |
 |---|---|---|
 | Succeeded, SucceededManualCleanup | returns the task | yields it, ends |

@@ -8,6 +8,7 @@
     $ soapbatch stop 42                                   # asks first; -y in scripts
     $ soapbatch run ExportArchiveBatchPlugin -p archive=contacts -O contacts.csv   # start, wait, save, clean up
     $ soapbatch doctor                                    # when nothing works: name, TLS, proxy, login, rights
+    $ soapbatch help                                      # pages to read, such as this one: help operators
 
 
 In scripts

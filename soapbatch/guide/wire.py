@@ -49,6 +49,8 @@ Without a socket, and pure: `build_request(operation, arguments, version=...)` g
 How it travels
 --------------
 
+![The life of a call](call.svg)
+
 The port to HTTP is httpx's own. The default transport, `ConnectionPool`, opens up to 64 connections with one request on
 each, and honours proxies and `trust_env` as httpx does. `Client(..., max_connections=, proxy=, verify=)` changes that;
 `transport=` takes any other `httpx.AsyncBaseTransport`. `http_client=` takes an `httpx.AsyncClient` of your own, with

@@ -13,7 +13,8 @@
 `python -m pydoc soapbatch.guide.testing` is the guide: ten complete tests of a service. soapbatch.testing.plugin has
 the fixtures for pytest, and `soapbatch serve --help` is about tests in other languages.
 
-The server:
+The server, and what it is made of:
+
     NetServer          an ASGI app with users, tickets and tasks; see its attributes for what a test can look at, and
                        its methods calls_of, assert_called_once and assert_not_called for what it should have seen
     Personality        which SOAP stack the server behaves like, given as NetServer(personality=)
@@ -28,6 +29,7 @@ The server:
     DrivenClock        the clock of that server: runs at a speed, and can be advanced
 
 Failures, for server.intercept(operation, interceptor, times=1) and server.script(operation, [interceptor, None, ...]):
+
     lost_request       drops the connection before the operation runs
     lost_reply         runs the operation, then drops the connection without an answer
     cut_reply          runs the operation, sends half of the answer, then drops the connection
@@ -43,6 +45,7 @@ Failures, for server.intercept(operation, interceptor, times=1) and server.scrip
     ConnectionDropped  raise it to drop the connection
 
 SuperOffice Online, with the extra soapbatch[online]:
+
     Online             an ASGI app: a sign-in host, and tenants on hosts of their own, each with a NetServer
     OnlineTenant       a tenant, from online.add_tenant: its NetServer, its host, its state
     RegisteredApp      an app, from online.add_app: its client id, its client secret, its private key
@@ -51,13 +54,15 @@ SuperOffice Online, with the extra soapbatch[online]:
     generate_private_key  makes a private key for an app
     ForwardingTransport   sends what is meant for any of the hosts to one socket: that of serve(online)
 
-Time:
+Time, under the control of the test:
+
     run_virtual        runs a coroutine in a VirtualTimeLoop: client and server share one clock, and waiting is free
     VirtualTimeLoop    an event loop in which waiting takes no time, and a test that would never end raises an error
     ManualClock        a clock for NetServer(clock=) that stands still until it is advanced; a wait for a job that
                        nobody advances it for fails after five seconds
 
 Recordings of a real server, and the network:
+
     Recorder           an httpx transport that writes each exchange to a file, secrets masked
     Replayer           an httpx transport that answers from such files
     NotRecorded        the error for a request that was not recorded

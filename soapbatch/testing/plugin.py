@@ -3,7 +3,8 @@
 pytest finds the plugin by itself where soapbatch is installed. The plugin changes no test that asks for none of its
 fixtures, and imports nothing before one does.
 
-The fixtures:
+The fixtures, by name:
+
     netserver                  a NetServer on a loopback socket, in a thread of its own: for tests with and without an
                                event loop
     netserver_url              the base URL of `netserver`
@@ -13,6 +14,7 @@ The fixtures:
     netserver_block_network    refuses every connection that leaves this machine, and fails the test that tried one
 
 The marker configures `netserver`; markers of a class and a module are read first:
+
     @pytest.mark.netserver(jobs={"Export": {"duration": 1800}}, failures="fault", personality="MONO", version=85)
 
     jobs               what `NetServer.define_job` takes: a JobDefinition, or a mapping of its fields, by name
@@ -23,10 +25,12 @@ The marker configures `netserver`; markers of a class and a module are read firs
     ticket_refusals, unknown_task, users
 
 The settings, for pytest.ini or pyproject.toml:
+
     netserver_scope    how long a server lives: "function" (the default), "class", "module", "package" or "session".
                        A server that lives longer than a test is reset before each test that asks for `netserver`
 
-The options of the command line:
+The options, for the command line:
+
     --netserver-record    none (the default): replay; once: record where there is no recording yet; all: record anew
 """
 
@@ -138,11 +142,12 @@ def netserver_recording(request: pytest.FixtureRequest) -> Callable[..., "httpx.
         transport = netserver_recording()
         async with Client("https://crm.example.com/SuperOffice", ticket=..., transport=transport) as client: ...
 
-    The arguments of the function:
-        folder: where the recording is; None: the folder `recordings/<module>/<test>` beside the test's file. Each
-            transport needs one of its own.
-        make_transport: makes the transport that requests are recorded through; None: `ConnectionPool`.
-        secrets: texts that are masked in recordings, beside those that the library recognises.
+    The function takes, by keyword:
+
+    - `folder`: where the recording is; None: the folder `recordings/<module>/<test>` beside the test's file. Each
+      transport needs one of its own.
+    - `make_transport`: makes the transport that requests are recorded through; None: `ConnectionPool`.
+    - `secrets`: texts that are masked in recordings, beside those that the library recognises.
     """
     from soapbatch.testing.fixtures import recording
 

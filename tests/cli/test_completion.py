@@ -80,6 +80,7 @@ def test_values(world: World) -> None:
         ("soapbatch list --state S", {"Started", "Succeeded", "SucceededManualCleanup"}),
         ("soapbatch call GetSystem", {"GetSystemInfo"}),
         ("soapbatch --profile ", {"test"}),
+        ("soapbatch help on", {"on_site", "online"}),
     ],
 )
 def test_in_a_process(world: World, line: str, words: set[str]) -> None:

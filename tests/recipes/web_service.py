@@ -34,11 +34,15 @@ def status_of(error: SoapBatchError) -> int:
             return 503 if error.retryable else 502
 
 
+def plain(error: SoapBatchError) -> dict[str, str]:
+    """Return an error as JSON has it."""
+    return {"error": type(error).__name__, "message": str(error), "applied": error.applied}
+
+
 async def report(_: Request, error: Exception) -> JSONResponse:
     """Answer with an error as JSON."""
     assert isinstance(error, SoapBatchError)
-    found = {"error": type(error).__name__, "message": str(error), "applied": error.applied}
-    return JSONResponse(found, status_of(error))
+    return JSONResponse(plain(error), status_of(error))
 
 
 def jobs_of(request: Request) -> Jobs:
@@ -72,14 +76,20 @@ async def show(id: int, jobs: Annotated[Jobs, Depends(jobs_of)]) -> dict[str, An
 
 @routes.get("/jobs/{id}/events")
 async def watch(id: int, jobs: Annotated[Jobs, Depends(jobs_of)]) -> StreamingResponse:
-    """Send an event at each change, until the job ends."""
+    """Send an event at each change, until the job ends; an error on the way is an event named error."""
+    changes = jobs.attach(id).watch(timeout=None)
+    first = await anext(changes)  # until here an error can still be an answer of its own
 
     async def events() -> AsyncIterator[str]:
-        async with contextlib.aclosing(jobs.attach(id).watch()) as changes:
-            async for info in changes:
-                yield f"data: {json.dumps(info.to_dict())}\n\n"
+        async with contextlib.aclosing(changes):
+            yield f"data: {json.dumps(first.to_dict())}\n\n"
+            try:
+                async for info in changes:
+                    yield f"data: {json.dumps(info.to_dict())}\n\n"
+            except SoapBatchError as error:
+                yield f"event: error\ndata: {json.dumps(plain(error))}\n\n"
 
-    return StreamingResponse(events(), media_type="text/event-stream")
+    return StreamingResponse(events(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
 @routes.get("/jobs/{id}/output")
