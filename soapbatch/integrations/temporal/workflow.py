@@ -91,10 +91,15 @@ async def run_batch_job(
         if job.max_running is None:
             return await run.to_the_end()
         token = await run.until_slot(job.max_running)
+        is_forgotten = False
         try:
             return await run.to_the_end()
+        except GeneratorExit:
+            is_forgotten = True  # its worker drops the workflow, which goes on elsewhere: nothing may be awaited
+            raise
         finally:
-            await release_slot(job.tenant, token)
+            if not is_forgotten:
+                await release_slot(job.tenant, token)
     except ActivityError as error:
         raise run.failed(error) from None
 
