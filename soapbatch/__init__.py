@@ -16,7 +16,7 @@ A typed call goes down a straight stair to bytes, and the answer comes back up a
       -> bool
 
 Beside that stair: auth/ (where tickets come from), jobs/ (start, wait, watch, stop), online/ (SuperOffice Online:
-tenants and system users), integrations/ (durable jobs, with Temporal), testing/ (embedded servers and the test kit),
+tenants and system users), integrations/ (Temporal, OpenTelemetry), testing/ (embedded servers and the test kit),
 cli/ (the command `soapbatch`), guide/ (pages: `python -m pydoc soapbatch.guide.testing`). Below it: errors, model/
 (carriers, versions, secrets), system/. A wing imports only wings below itself: cli, integrations, online, tenants (many
 clients), client, jobs, calls, auth and transport, soap, operations, errors, model and system.

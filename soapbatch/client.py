@@ -130,7 +130,8 @@ class Client:
             retries: how transient failures are retried, where that is safe.
             max_rate: requests a second at most; more wait in order. Clients that are given the same `RateLimit` share
                 it. None: no limit.
-            hooks: whom to tell of requests and responses, and where further HTTP headers come from.
+            hooks: whom to tell of calls, requests, jobs and tickets, and where further HTTP headers come from; for
+                example `soapbatch.integrations.opentelemetry.OpenTelemetry()`.
             on_unknown: called with each element, value and header block that this release does not know.
             time_zone: which zone times without one are in; for Batch, and only with a pinned SOAP11 or SOAP12.
             path_prefix: what stands between the base URL and `Services88`; "" on a NetServer without `Remote`. None:
@@ -329,7 +330,12 @@ class Client:
         """Start jobs, wait for them, watch and stop them, and know what became of each."""
         settings = self._context.settings
         shortest_poll = settings.location.shortest_poll if settings.location else 0.0
-        return Jobs(self.batch, self.blob, self.version, settings.base_url, shortest_poll=shortest_poll)
+        return Jobs(
+            *(self.batch, self.blob, self.version, settings.base_url),
+            shortest_poll=shortest_poll,
+            polls=BatchAgent(self._context, "poll"),
+            on_job=settings.hooks.on_job,
+        )
 
     @property
     def version(self) -> ServiceVersion:

@@ -44,9 +44,12 @@ reach the operation. So `applied` is "no", and a call that got 401 is sent again
 the server run a request and then answers 401 in its place (a policy for responses, a sign-in that expires on the way
 back) breaks this rule: a job may then be started twice. Let such a gateway decide before it passes a request on.
 
-An error takes everything that it carries from its constructor, by keyword. Two methods add to it later: `concerning`,
-because the layer that raises an error need not know the operation; and `proven_not_applied`, because such a proof is
-found after the error was raised.
+A ServiceError or ProtocolError has the request and its response in `exchange`, without secrets: `soapbatch.guide.logs`
+shows what to send to the owner of the server.
+
+An error takes everything that it carries from its constructor, by keyword. Three methods add to it later: `concerning`,
+because the layer that raises an error need not know the operation; `explained_by`, likewise with the bytes; and
+`proven_not_applied`, because such a proof is found after the error was raised.
 """
 
 import copy
@@ -56,7 +59,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Literal, Self, TypeAlias, TypedDict, Unpack
 
-from soapbatch.model import BatchTaskInfo, ExceptionInfo, ServiceVersion
+from soapbatch.model import BatchTaskInfo, ExceptionInfo, ExchangeRecord, ServiceVersion
 
 Applied: TypeAlias = Literal["no", "unknown", "yes"]
 
@@ -74,6 +77,7 @@ class Common(TypedDict, total=False):
     applied: Applied
     retryable: bool
     retry_after: float | None
+    exchange: ExchangeRecord | None
 
 
 def _known(kind: type, common: Common) -> Common:
@@ -92,6 +96,9 @@ class SoapBatchError(Exception):
         applied: whether the server may have applied the call: "no", "unknown" or "yes".
         retryable: whether the same call, unchanged, may succeed later.
         retry_after: seconds that the server asks the client to wait before the next request, or None.
+        exchange: the request and the response that the error is about, without secrets, for whoever has to explain
+            them: `print(error.exchange)`. A ServiceError or ProtocolError of a call has it. None: the error does not
+            come from what a NetServer, or a proxy in its place, has answered; or another error, its `__cause__`, does.
     """
 
     applied: Applied = "unknown"
@@ -99,6 +106,7 @@ class SoapBatchError(Exception):
     operation: str | None = None
     version: ServiceVersion | None = None
     retry_after: float | None = None
+    exchange: ExchangeRecord | None = None
 
     def __init__(self, message: str = "", **common: Unpack[Common]) -> None:
         """Take the message (what is wrong, and what to do next) and what every error carries.
@@ -124,6 +132,11 @@ class SoapBatchError(Exception):
         self.version = self.version or version
         if may_be_applied and self.applied == "no":
             self.applied = "unknown"
+        return self
+
+    def explained_by(self, exchange: ExchangeRecord) -> Self:
+        """Return this error, after adding what went over the wire where it has nothing of the kind."""
+        self.exchange = self.exchange or exchange
         return self
 
     def proven_not_applied(self, proof: str | None = None) -> Self:

@@ -50,6 +50,7 @@ FOREIGN = {
     "httpx": ("transport", "client", "online", "testing"),
     "h11": ("transport",),
     "lxml": ("soap", "testing"),
+    "opentelemetry": ("integrations.opentelemetry",),
     "pytest": ("testing",),
     "rich": ("cli",),
     "temporalio": ("integrations.temporal",),
@@ -253,6 +254,7 @@ WATCHED_IMPORT = """
 import importlib, json, logging, os, sys, threading
 # What these do while they are imported is theirs.
 import attrs, h11, httpx, lxml.etree, temporalio.plugin, temporalio.worker
+import opentelemetry.metrics, opentelemetry.propagate
 
 seen = []
 

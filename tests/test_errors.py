@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from soapbatch import errors
@@ -23,11 +24,29 @@ from soapbatch.errors import (
     SoapBatchError,
     clean_traceback,
 )
-from soapbatch.model import BatchTaskInfo, ExceptionInfo, ServiceVersion
+from soapbatch.model import BatchTaskInfo, Binding, ExceptionInfo, ExchangeRecord, ServiceVersion
 
 V85, V88 = ServiceVersion.V85, ServiceVersion.V88
 
 CLASSES = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, SoapBatchError)]
+
+EXCHANGE = ExchangeRecord(
+    operation="StopBatchJob",
+    version=V85,
+    binding=Binding.SOAP11,
+    attempt=1,
+    started=datetime(2024, 2, 29, tzinfo=UTC),
+    milliseconds=12.5,
+    outcome="Fault",
+    url="https://crm.example/Remote/Services85/Batch.svc",
+    request_headers=(("Content-Type", "text/xml"),),
+    request_body="<a/>",
+    bytes_sent=4,
+    status=500,
+    response_headers=(),
+    response_body="<b/>",
+    bytes_received=4,
+)
 
 COMMON: dict[str, Any] = {
     "operation": "StopBatchJob",
@@ -35,6 +54,7 @@ COMMON: dict[str, Any] = {
     "applied": "yes",
     "retryable": True,
     "retry_after": 7.5,
+    "exchange": EXCHANGE,
 }
 """A value for each keyword that every error takes."""
 
@@ -161,6 +181,13 @@ def test_concerning_adds_the_call(
     """`concerning` sets operation and version where the error has none, and turns "no" into "unknown" on demand."""
     assert error.concerning("Later", V88, may_be_applied=may_be_applied) is error
     assert (error.operation, error.version, error.applied) == expected
+
+
+def test_an_exchange_is_added_where_there_is_none() -> None:
+    """`explained_by` sets it once: what wraps an error knows less than what raised it."""
+    error = ConnectFailed("x")
+    assert error.explained_by(EXCHANGE) is error
+    assert error.explained_by(attrs.evolve(EXCHANGE, attempt=2)).exchange is EXCHANGE
 
 
 def test_a_value_is_named_from_the_parameter_down() -> None:

@@ -24,6 +24,7 @@ from soapbatch.auth.credentials import (
 )
 from soapbatch.auth.ticket_manager import (
     IssuedTicket as IssuedTicket,
+    TicketEvent as TicketEvent,
     TicketManager as TicketManager,
     is_ending as is_ending,
 )

@@ -405,6 +405,7 @@ async def _log_in(
                 user=user,
                 operation=error.operation,
                 version=error.version,
+                exchange=error.exchange,
             ) from None
         except (OperationFailed, Fault) as error:
             if isinstance(error, Fault) and error.exception_info is None:
@@ -415,6 +416,7 @@ async def _log_in(
                 refused_by="server",
                 operation=error.operation,
                 version=error.version,
+                exchange=error.exchange,
             ) from error
     ticket = answer.credentials.ticket if answer.credentials else None
     if not ticket or ticket == Secret(""):

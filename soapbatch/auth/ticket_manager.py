@@ -19,7 +19,7 @@ import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Final, Literal
 
 import attrs
 
@@ -34,7 +34,7 @@ from soapbatch.errors import (
     TransportError,
 )
 from soapbatch.model import Backoff, Secret, ServiceVersion
-from soapbatch.system import LOG, retrieve_exception, wait_until_done
+from soapbatch.system import log_record, retrieve_exception, wait_until_done
 
 LIFETIME: Final = 6 * 3600.0
 """Seconds that a ticket lasts after its last use. Source: the published pages on NetServer tickets."""
@@ -64,6 +64,30 @@ class IssuedTicket:
 
     value: Secret
     generation: int
+
+
+@attrs.frozen(kw_only=True)
+class TicketEvent:
+    """Something has happened to the ticket of a client. Holds no secrets.
+
+    | kind | when |
+    |---|---|
+    | obtained | there was no ticket that could be used, and there is one now: from a login, the caller or a store |
+    | renewed | a login ahead of the end of the ticket has replaced it, or a store had another one by then |
+    | refused | the server refused the ticket; the client obtains another one |
+    | failed | neither a login nor anything else gave a ticket |
+
+    Attributes:
+        kind: see the table.
+        version: the service version.
+        generation: of the ticket: 1 for a client's first ticket, and one more for each different ticket; None: failed.
+        error: of "failed": the name of the error's class; else None.
+    """
+
+    kind: Literal["obtained", "renewed", "refused", "failed"]
+    version: ServiceVersion
+    generation: int | None = None
+    error: str | None = None
 
 
 class _HeldTicket:
@@ -140,6 +164,10 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def _ignore(_: TicketEvent) -> None:
+    pass
+
+
 class TicketManager:
     """Holds the one ticket that all calls of a client share; the module lists the rules.
 
@@ -153,6 +181,7 @@ class TicketManager:
         version: ServiceVersion,
         *,
         store: TicketStore | None = None,
+        on_event: Callable[[TicketEvent], None] = _ignore,
         wall_clock: Callable[[], datetime] = _utc_now,
     ) -> None:
         """Hold no ticket yet: the first `current()` obtains one.
@@ -163,6 +192,7 @@ class TicketManager:
                 gives up. No call waits for a renewal ahead of the end, so `authenticate` limits its own time.
             version: of the services.
             store: read before each login; written after each login, and at most every 5 minutes after a use.
+            on_event: called with what happens to the ticket; must not raise.
             wall_clock: returns the time now (aware).
         """
         self._provider = provider
@@ -171,6 +201,7 @@ class TicketManager:
         self._renews = provider.renews(version)
         self._store = TolerantStore(store) if store is not None and self._renews else None
         self._save_use_from = -math.inf
+        self._on_event = on_event
         self._wall_clock = wall_clock
         self._closed = False
 
@@ -249,10 +280,15 @@ class TicketManager:
             if now < self._drop_unused_from:
                 return False
             self._drop_unused_from = now + _DROP_UNUSED_EVERY
-        LOG.info("the server refused ticket %d; the client obtains another one", held.issued.generation)
+        log_record(
+            logging.INFO,
+            "the server refused ticket %(generation)d; the client obtains another one",
+            generation=held.issued.generation,
+        )
         self._refused, self._held = held.issued.value, None
         if self._store is not None:
             self._store.forget()
+        self._on_event(TicketEvent(kind="refused", version=self._version, generation=held.issued.generation))
         return True
 
     async def aclose(self) -> None:
@@ -305,15 +341,23 @@ class TicketManager:
                 self._start_cool_down(error, login)
             raise
         else:
-            return self._hold(ticket, is_new=is_new)
+            held = self._hold(ticket, is_new=is_new)
+            kind: Literal["renewed", "obtained"] = "renewed" if login.is_ahead else "obtained"
+            self._on_event(TicketEvent(kind=kind, version=self._version, generation=held.issued.generation))
+            return held
         finally:
             if self._login is login:
                 self._login = None
 
     def _start_cool_down(self, error: Exception, login: _LoginInFlight) -> None:
         seconds = self._cool_down.start(error, _now())
-        level = logging.WARNING if login.is_ahead else logging.INFO
-        LOG.log(level, "the login failed (%s); none is tried for the next %.0f s", type(error).__name__, seconds)
+        log_record(
+            logging.WARNING if login.is_ahead else logging.INFO,
+            "the login failed (%(error)s); none is tried for the next %(seconds).0f s",
+            error=type(error).__name__,
+            seconds=seconds,
+        )
+        self._on_event(TicketEvent(kind="failed", version=self._version, error=type(error).__name__))
 
     def _hold(self, ticket: Ticket, *, is_new: bool) -> _HeldTicket:
         now, old = _now(), self._held
@@ -329,7 +373,12 @@ class TicketManager:
             issued, sliding=ticket.sliding, was_used=was_used, now=now, ends_at=ends_at, renew_by=renew_by
         )
         self._cool_down = _CoolDown()
-        LOG.debug("ticket %d %s", issued.generation, "obtained" if is_new else "taken from the store")
+        log_record(
+            logging.INFO if self._renews else logging.DEBUG,  # a ticket that the caller gave is no news
+            "ticket %(generation)d was %(how)s",
+            generation=issued.generation,
+            how="obtained" if is_new else "taken from the store",
+        )
         if is_new:
             self._save(held, now)
         return held

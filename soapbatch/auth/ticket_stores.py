@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 from soapbatch.auth.credentials import Ticket
 from soapbatch.errors import SoapBatchError
 from soapbatch.model import encode_string
-from soapbatch.system import LOG, AtomicFile, wait_until_done
+from soapbatch.system import AtomicFile, log_record, wait_until_done
 
 _TIMEOUT: Final = 5.0  # seconds that a store may take
 _OTHERS_MAY_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
@@ -88,9 +88,17 @@ class FileTicketStore:
         except FileNotFoundError:
             return None
         except (ValueError, LookupError, TypeError, RecursionError, SoapBatchError):
-            LOG.warning("%s holds no ticket that can be read; it will be replaced", self._path)
+            log_record(
+                logging.WARNING,
+                "%(path)s holds no ticket that can be read; it will be replaced",
+                path=str(self._path),
+            )
             return None
-        LOG.warning("%s is no regular file, or others may write to it: no ticket is taken from it", self._path)
+        log_record(
+            logging.WARNING,
+            "%(path)s is no regular file, or others may write to it: no ticket is taken from it",
+            path=str(self._path),
+        )
         return None
 
     def _write(self, ticket: Ticket) -> None:
@@ -148,9 +156,12 @@ class TolerantStore:
 
     def _warn(self, why: str) -> None:
         """Log that the store fails: the first time as a warning."""
-        level = logging.DEBUG if self._has_warned else logging.WARNING
+        log_record(
+            logging.DEBUG if self._has_warned else logging.WARNING,
+            "the ticket store failed (%(reason)s); going on without it",
+            reason=why,
+        )
         self._has_warned = True
-        LOG.log(level, "the ticket store failed (%s); going on without it", why)
 
 
 def _read_own(path: Path) -> bytes | None:

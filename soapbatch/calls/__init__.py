@@ -7,8 +7,19 @@ from soapbatch.calls.agents import (
     check_target as check_target,
 )
 from soapbatch.calls.call import CallContext as CallContext
-from soapbatch.calls.hooks import Hooks as Hooks, RequestEvent as RequestEvent, ResponseEvent as ResponseEvent
+from soapbatch.calls.hooks import (
+    CallEndEvent as CallEndEvent,
+    CallEvent as CallEvent,
+    CallScope as CallScope,
+    Hooks as Hooks,
+    JobEvent as JobEvent,
+    JobEventKind as JobEventKind,
+    JobHook as JobHook,
+    RequestEvent as RequestEvent,
+    RequestScope as RequestScope,
+    ResponseEvent as ResponseEvent,
+    tell as tell,
+)
 from soapbatch.calls.location import Location as Location
-from soapbatch.calls.logs import WIRE as WIRE
 from soapbatch.calls.rate import RateLimit as RateLimit
 from soapbatch.calls.settings import SECONDS as SECONDS, CallOptions as CallOptions, Settings as Settings

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, TypeAlias, TypeVar, Unpack, overload
 
 from soapbatch import operations as ops
 from soapbatch.calls.call import CallContext
+from soapbatch.calls.hooks import Purpose
 from soapbatch.calls.settings import CallOptions
 from soapbatch.errors import UsageError
 from soapbatch.model import Array, AuthenticateResponse, BatchTaskInfo, BatchTaskState, Secret, SoSystemInfoCarrier
@@ -29,9 +30,10 @@ TaskStream: TypeAlias = AsyncGenerator[BatchTaskInfo, None]
 class _Agent:
     """What the three agents have in common."""
 
-    def __init__(self, context: CallContext) -> None:
-        """Make calls in `context`."""
+    def __init__(self, context: CallContext, purpose: Purpose = "call") -> None:
+        """Make calls in `context`, for a `purpose` that hooks are told."""
         self._context = context
+        self._purpose: Purpose = purpose
 
     def _call(self, operation: Operation[R], options: CallOptions, *values: object) -> Coroutine[Any, Any, R]:
         arguments = {row.attribute: value for row, value in zip(operation.parameters, values, strict=True)}
@@ -39,7 +41,7 @@ class _Agent:
             # Fields are optional, parameters are not: the server replaces a missing one by a default, as 'every task'.
             absent = ", ".join(name for name, value in arguments.items() if value is None)
             raise UsageError(f"{operation.name}: {absent} must not be None")
-        return self._context.call(operation, arguments, options)
+        return self._context.call(operation, arguments, options, self._purpose)
 
 
 class BatchAgent(_Agent):
@@ -217,7 +219,7 @@ class BatchAgent(_Agent):
         """
         if not isinstance(operation.result, Array):
             raise UsageError(f"{operation.name} returns no list: call {operation.python_name}()")
-        return self._context.stream(operation, arguments, options or {})
+        return self._context.stream(operation, arguments, options or {}, self._purpose)
 
 
 class PrincipalAgent(_Agent):

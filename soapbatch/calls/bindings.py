@@ -10,6 +10,7 @@ Rule 4. In SOAP 1.1 and 1.2 any answer of the service settles the binding. In th
 """
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 
@@ -25,7 +26,7 @@ from soapbatch.errors import (
     VersionMismatch,
 )
 from soapbatch.model import Binding
-from soapbatch.system import LOG
+from soapbatch.system import log_record
 
 _REFUSING_STATUSES = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_ACCEPTABLE, HTTPStatus.INTERNAL_SERVER_ERROR})
 _SHOWN = 200  # characters of each answer in the note about them
@@ -64,10 +65,13 @@ class BindingSearch:
         """Stay with `binding` from now on, and log it unless it is the documented form."""
         self.binding, self.has_worked = binding, True
         if not binding.is_documented:
-            LOG.info(
-                "%s does not take the documented form of envelope: this client sends %s from now on; "
-                "binding=Binding.%s saves the search",
-                *(self._base_url, "SOAP 1.1" if binding is Binding.SOAP11 else "SOAP 1.2", binding.name),
+            log_record(
+                logging.INFO,
+                "%(url)s does not take the documented form of envelope: this client sends %(form)s from now on; "
+                "binding=Binding.%(binding)s saves the search",
+                url=self._base_url,
+                form="SOAP 1.1" if binding is Binding.SOAP11 else "SOAP 1.2",
+                binding=binding.name,
             )
 
 

@@ -12,6 +12,7 @@ Nothing else is ever sent twice. HTTP statuses are taken at their word here: see
 """
 
 import asyncio
+import logging
 import math
 import random
 from collections.abc import AsyncGenerator, Awaitable, Coroutine, Iterator, Mapping
@@ -30,10 +31,14 @@ from soapbatch.auth import (
 )
 from soapbatch.calls.bindings import BindingSearch, answers_note, is_service_answer, last_answer, may_refuse_form
 from soapbatch.calls.exchange import Exchange
+from soapbatch.calls.hooks import Purpose, tell
 from soapbatch.calls.lifetime import Lifetime
+from soapbatch.calls.observation import CallObserver, Facts
+from soapbatch.calls.recorder import secrets_among
 from soapbatch.calls.settings import SECONDS, CallOptions, Settings
 from soapbatch.errors import (
     AccessDenied,
+    Applied,
     ClientClosed,
     Fault,
     OperationFailed,
@@ -44,7 +49,7 @@ from soapbatch.errors import (
 from soapbatch.model import AuthenticateResponse, Binding, Secret, is_seconds
 from soapbatch.operations import GET_BATCH_TASK_INFO, AuthenticateOperation, Operation
 from soapbatch.soap import PreparedRequest, prepare_request
-from soapbatch.system import LOG
+from soapbatch.system import log_record
 from soapbatch.transport import Sender, SendState
 
 R = TypeVar("R")
@@ -73,9 +78,10 @@ class CallContext:
         """Send through `sender`, with tickets of `provider` that are shared through `store`. No I/O."""
         self.settings = settings
         self.sender = sender
-        self.tickets = (
-            None if provider is None else TicketManager(provider, self.authenticate, settings.version, store=store)
-        )
+        self.tickets: TicketManager | None = None
+        if provider is not None:
+            on_event = partial(tell, settings.hooks.on_ticket)
+            self.tickets = TicketManager(provider, self.authenticate, settings.version, store=store, on_event=on_event)
         self.search = BindingSearch(settings.binding, settings.base_url)
         token = settings.application_token
         self.application_token = token if isinstance(token, Secret) else None
@@ -83,10 +89,10 @@ class CallContext:
         self._safe_urls: set[str] = set()  # base URLs of plain HTTP that no proxy on another machine carries
 
     def call(
-        self, operation: Operation[R], arguments: Mapping[str, object], options: CallOptions
+        self, operation: Operation[R], arguments: Mapping[str, object], options: CallOptions, purpose: Purpose = "call"
     ) -> Coroutine[Any, Any, R]:
         """Make one call and return its result."""
-        call = Call(self, operation, arguments, options, collect=True)
+        call = Call(self, operation, arguments, options, collect=True, purpose=purpose)
         call.check_open()
         return call.result()
 
@@ -94,13 +100,17 @@ class CallContext:
         self, operation: AuthenticateOperation, arguments: Mapping[str, object]
     ) -> Coroutine[Any, Any, AuthenticateResponse]:
         """Log in for a call that runs already: also while the client is closing."""
-        return Call(self, operation, arguments, {}, collect=True, is_login=True).result()
+        return Call(self, operation, arguments, {}, collect=True, purpose="login").result()
 
     def stream(
-        self, operation: Operation[list[T]] | Operation[Any], arguments: Mapping[str, object], options: CallOptions
+        self,
+        operation: Operation[Any],
+        arguments: Mapping[str, object],
+        options: CallOptions,
+        purpose: Purpose = "call",
     ) -> AsyncGenerator[Any, None]:
         """Make one call and yield the items of its response while they arrive; see `Call.items`."""
-        return Call(self, operation, arguments, options, collect=False).items()
+        return Call(self, operation, arguments, options, collect=False, purpose=purpose).items()
 
     def require_tickets(self, name: str) -> TicketManager:
         """Return what obtains and renews the client's ticket, for operation or method `name`, which needs one.
@@ -154,7 +164,7 @@ class Call(Generic[R]):
         options: CallOptions,
         *,
         collect: bool,
-        is_login: bool = False,
+        purpose: Purpose = "call",
     ) -> None:
         """Prepare a call. Nothing is sent yet.
 
@@ -164,7 +174,7 @@ class Call(Generic[R]):
             arguments: of the operation.
             options: of the call.
             collect: whether the result is wanted as a whole.
-            is_login: whether the client logs in for other calls. Such a login is repeated as a read is.
+            purpose: why it is made. A login for other calls is repeated as a read is.
 
         Raises:
             UsageError: an option that a call does not take.
@@ -175,13 +185,14 @@ class Call(Generic[R]):
         self._arguments = {k: [*v] if isinstance(v, Iterator) else v for k, v in arguments.items()}
         self._on_header = options.get("on_header")
         self._collect = collect
-        self._is_repeatable = operation.is_read_only or is_login
+        self._is_repeatable = operation.is_read_only or purpose == "login"
         self._timeout = self._left = options.get("timeout", context.settings.timeout)
         self._ends: float | None = None
         self._state = SendState()
         self._attempt_number = 1
         self._may_be_applied = False
         self._prepared: dict[tuple[Binding, Secret | None], PreparedRequest] = {}
+        self._observer = CallObserver(context.settings, operation, purpose)
         if not (self._timeout is None or is_seconds(self._timeout)):
             raise self._about(UsageError(f"timeout is {SECONDS}, or None for no limit"))
         if not options.keys() <= _OPTIONS:
@@ -206,7 +217,11 @@ class Call(Generic[R]):
 
     def result(self) -> Coroutine[Any, Any, R]:
         """Make the call and return its result."""
-        return self._within_timeout(self._attempts())
+        return self._observed_result() if self._observer.is_wanted else self._within_timeout(self._attempts())
+
+    async def _observed_result(self) -> R:
+        with self._observer.around(self._facts):
+            return await self._within_timeout(self._attempts())
 
     async def items(self) -> AsyncGenerator[Any, None]:
         """Make the call and yield the items of its response while they arrive; raise at the end if it was none.
@@ -214,26 +229,36 @@ class Call(Generic[R]):
         The timeout bounds the time spent here, not the time that the consumer takes between items.
         """
         self.check_open()
-        exchange, items = await self._within_timeout(self._attempts())
-        outcome = "abandoned"
-        try:
-            while items is not None:
-                self._note_time()
+        self._observer.isolate()  # the consumer runs between two steps, and may be another task
+        with self._observer.around(self._facts):
+            exchange, items = await self._within_timeout(self._attempts())
+            outcome = "abandoned"
+            try:
+                while items is not None:
+                    self._note_time()
+                    with self._context.lifetime.paused(exchange):
+                        for item in items:
+                            yield item
+                    if self._context.lifetime.is_closed:
+                        raise self._ended()
+                    items = await self._within_timeout(self._next_items(exchange))
+                outcome = "ok"
+            except SoapBatchError as error:
+                self._about(error)
                 with self._context.lifetime.paused(exchange):
-                    for item in items:
-                        yield item
-                if self._context.lifetime.is_closed:
-                    raise self._ended()
-                items = await self._within_timeout(self._next_items(exchange))
-            outcome = "ok"
-        except SoapBatchError as error:
-            outcome = type(error).__name__
-            self._about(error)
-            raise
-        finally:
-            with self._context.lifetime.paused(exchange):  # the client is not closed before this is done
-                await exchange.close(outcome)
-        self._report(exchange)
+                    await exchange.close(type(error).__name__, error)
+                raise
+            finally:
+                with self._context.lifetime.paused(exchange):  # the client is not closed before this is done
+                    await exchange.close(outcome)
+            self._report(exchange)
+
+    def _facts(self, error: BaseException | None) -> Facts:
+        """Return what hooks are told of the call's end; `error` ended it."""
+        applied: Applied = "unknown" if self._may_be_applied else self._state.applied
+        if error is None or isinstance(error, SoapBatchError):
+            applied = "yes" if error is None else error.applied
+        return Facts(applied=applied, binding=self._context.search.binding, attempts=self._attempt_number)
 
     # Down the call: each of these adds one concern to the one below it.
 
@@ -259,10 +284,17 @@ class Call(Generic[R]):
                 wait = self._wait_before_repeating(error)
                 if wait is None:
                     raise
-                reason = f"{type(error).__name__}: {error}"
-            LOG.info(
-                "%s attempt %d failed, the next one begins in %.2f s (%s)",
-                *(self._operation.name, self._attempt_number, wait, reason),
+                kind, reason = type(error).__name__, str(error)
+            log_record(
+                logging.INFO,
+                "%(operation)s attempt %(attempt)d failed, the next one begins in %(seconds).2f s "
+                "(%(error)s: %(reason)s)",
+                operation=self._operation.name,
+                version=str(self._context.settings.version),
+                attempt=self._attempt_number,
+                seconds=wait,
+                error=kind,
+                reason=reason,
             )
             self._attempt_number += 1
             await asyncio.sleep(wait)
@@ -306,6 +338,7 @@ class Call(Generic[R]):
             if search.binding is None:
                 self._state = SendState(phase="discovering")
                 read = Call(self._context, GET_BATCH_TASK_INFO, {"id": 0}, {}, collect=True)
+                read._observer = self._observer
                 try:
                     await read._try_bindings(ticket)
                 except SoapBatchError as error:
@@ -358,7 +391,7 @@ class Call(Generic[R]):
         value = None if ticket is None else ticket.value
         self._state = SendState(max_idle=math.inf if self._operation.is_read_only else _MAX_IDLE)
         await self._context.wait_for_turn()
-        secrets = _secrets(self._context.application_token, value, *self._arguments.values())
+        secrets = secrets_among(self._context.application_token, value, *self._arguments.values())
         if secrets and base_url.startswith("http:"):
             self._context.check_proxy(base_url, self._operation.name)
         exchange = Exchange(
@@ -370,6 +403,7 @@ class Call(Generic[R]):
             secrets=secrets,
             collect=self._collect,
             advise_binding=not self._context.search.has_worked,
+            observe=self._observer.request,
         )
         try:
             exchange.receive(await exchange.send(self._context.sender, self._state))
@@ -382,7 +416,7 @@ class Call(Generic[R]):
             result = exchange.result()
             await exchange.close("ok")
         except BaseException as error:
-            await exchange.close(type(error).__name__)
+            await exchange.close(type(error).__name__, error)
             if isinstance(error, SoapBatchError) and is_service_answer(error):
                 self._context.search.note_answer(binding)
             raise
@@ -464,11 +498,3 @@ class Call(Generic[R]):
         """Hand out the header blocks of a successful reply, if they are wanted."""
         if self._on_header is not None and exchange.header is not None:
             self._on_header(exchange.header)
-
-
-def _secrets(*values: object) -> tuple[Secret, ...]:
-    """Return the secrets among the values of a call, those inside dictionaries included."""
-    found: list[object] = []
-    for value in values:
-        found += value.values() if isinstance(value, Mapping) else [value]
-    return tuple(secret for secret in found if isinstance(secret, Secret))

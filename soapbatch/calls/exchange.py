@@ -1,16 +1,17 @@
 """One request and its response: sent, read piece by piece, interpreted, logged, and closed whatever happened."""
 
 import asyncio
-import logging
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from soapbatch.calls.hooks import RequestEvent
-from soapbatch.calls.logs import LOGGED_BYTES, WIRE, log_request, log_response
+from soapbatch.calls.logs import is_exchange_wanted, log_response
+from soapbatch.calls.observation import Observation
+from soapbatch.calls.recorder import Recorder, header_secrets
 from soapbatch.calls.settings import Settings
-from soapbatch.errors import ProtocolError, TransportError, UnreadableResponse, clean_traceback
+from soapbatch.errors import ProtocolError, ServiceError, TransportError, UnreadableResponse, clean_traceback
 from soapbatch.model import KIB, ReplyHeader, Secret, parse_retry_after
 from soapbatch.operations import Operation
 from soapbatch.soap import CHUNK, ParsedResponse, Problem, Request, ResponseParser, interpret
@@ -43,6 +44,7 @@ class Exchange:
         secrets: tuple[Secret, ...],
         collect: bool,
         advise_binding: bool,
+        observe: Callable[[RequestEvent], Observation | None],
     ) -> None:
         """Prepare to send `request`; nothing happens yet.
 
@@ -55,6 +57,7 @@ class Exchange:
             secrets: that the request holds: masked wherever the exchange is shown.
             collect: whether a list is part of the result; else `read` returns its items.
             advise_binding: whether an error may advise another binding, as no binding has worked yet.
+            observe: begins the scope of the caller's hook, if there is one.
         """
         self._operation = operation
         self._request = request
@@ -62,6 +65,8 @@ class Exchange:
         self._secrets = secrets
         self._collect = collect
         self._advise_binding = advise_binding
+        self._observe = observe
+        self._observation: Observation | None = None
         self._event = RequestEvent(
             operation=operation.name,
             version=settings.version,
@@ -78,7 +83,7 @@ class Exchange:
         self._rest = b""
         self._step = _FIRST_STEP
         self._busy = 0.0  # seconds of parsing since other tasks had their turn
-        self._shown = b""
+        self._recorder = Recorder(request)
         self._body_ends: float | None = None
         self._is_closed = False
         self.header: ReplyHeader | None = None
@@ -86,9 +91,17 @@ class Exchange:
     def send(self, sender: Sender, state: SendState) -> Coroutine[Any, Any, HttpResponse]:
         """Send the request and return the head of the response, for `receive`."""
         settings, request = self._settings, self._request
-        log_request(settings.hooks, self._event, request, self._secrets)
-        hook = settings.hooks.headers
-        headers = merged_headers(request.headers, hook() if hook is not None else {})
+        observation = self._observation = self._observe(self._event)
+        hooks = settings.hooks
+        if hooks.on_request is not None:
+            hooks.on_request(self._event)
+        extras: list[Mapping[str, str]] = [] if observation is None else [observation.scope.headers]
+        if hooks.headers is not None:
+            extras.append(hooks.headers())
+        headers = merged_headers(request.headers, *extras)
+        if extras:
+            self._secrets += header_secrets(headers)
+        self._recorder.sending(headers)
         return sender.send(self._event.url, headers, request.body, state)
 
     def receive(self, response: HttpResponse) -> None:
@@ -123,8 +136,7 @@ class Exchange:
                 return None
             self._rest = piece
             self._received += len(piece)
-            if WIRE.isEnabledFor(logging.DEBUG):
-                self._shown += piece[: LOGGED_BYTES - len(self._shown)]
+            self._recorder.received(piece)
         piece, self._rest = self._rest[: self._step], self._rest[self._step :]
         started = time.perf_counter()
         items = self._parser.feed(piece)
@@ -192,8 +204,13 @@ class Exchange:
             parsed.problem, parsed.excerpt = self._problem, ""
         return parsed
 
-    async def close(self, outcome: str) -> None:
-        """Give the connection back and log how the exchange ended. Idempotent."""
+    async def close(self, outcome: str, error: BaseException | None = None) -> None:
+        """Give the connection back and tell how the exchange ended. Idempotent.
+
+        Args:
+            outcome: "ok", or why there is no result.
+            error: that the exchange raised. It gets what went over the wire, if that explains the error.
+        """
         if self._is_closed:
             return
         self._is_closed = True
@@ -203,13 +220,31 @@ class Exchange:
                 while outcome != "ok" and self._parser.discard():  # noqa: ASYNC110 - each call frees a part
                     await asyncio.sleep(0)
         finally:
-            log_response(
-                self._settings.hooks,
+            self._tell(outcome, error)
+
+    def _tell(self, outcome: str, error: BaseException | None) -> None:
+        hooks, response = self._settings.hooks, self._response
+        milliseconds = (asyncio.get_running_loop().time() - self._started) * 1000
+        exchange = None
+        if isinstance(error, ServiceError | ProtocolError) or is_exchange_wanted(hooks):
+            exchange = self._recorder.record(
                 self._event,
-                status=None if self._response is None else self._response.status,
+                response,
                 bytes_received=self._received,
-                seconds=asyncio.get_running_loop().time() - self._started,
+                milliseconds=milliseconds,
                 outcome=outcome,
-                body=self._shown,
                 secrets=self._secrets,
             )
+            if isinstance(error, ServiceError | ProtocolError):
+                error.explained_by(exchange)
+        self._recorder.forget()
+        log_response(
+            hooks,
+            self._event,
+            status=None if response is None else response.status,
+            bytes_received=self._received,
+            milliseconds=milliseconds,
+            outcome=outcome,
+            exchange=exchange,
+            observation=self._observation,
+        )

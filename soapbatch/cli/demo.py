@@ -5,20 +5,20 @@ tenant and the sign-in of a system user, to the job; and then the tenant moves.
 """
 
 import contextlib
-import logging
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from importlib.util import find_spec
 from typing import Final
 
 from soapbatch.auth import UsernamePassword
-from soapbatch.calls import WIRE
+from soapbatch.calls import Hooks
 from soapbatch.cli.invocation import Invocation
 from soapbatch.cli.progress_bar import progress_bar
 from soapbatch.client import Client
 from soapbatch.errors import UsageError
 from soapbatch.jobs import Polling
-from soapbatch.model import ALL_USER_TASKS, BatchTaskInfo
+from soapbatch.model import ALL_USER_TASKS, BatchTaskInfo, ExchangeRecord
 from soapbatch.online import OnlineApp, SystemUser
 from soapbatch.testing import DEMO_USER, ForwardingTransport, NetServer, Online, serve
 
@@ -48,7 +48,9 @@ async def demo(invocation: Invocation) -> None:
     def fast_clock() -> float:
         return time.monotonic() * _SPEED
 
-    async with (_online if invocation.options.online else _on_site)(fast_clock, print_step) as (client, after):
+    latest: deque[ExchangeRecord] = deque(maxlen=1)
+    hooks = Hooks(on_exchange=latest.append)
+    async with (_online if invocation.options.online else _on_site)(fast_clock, print_step, hooks) as (client, after):
         job = await client.jobs.start(_JOB, description="Nightly export", parameters={"archive": "contacts"})
         print_step(f"started {_JOB}: task {job.id}")
         with progress_bar(console) as show:
@@ -65,8 +67,8 @@ async def demo(invocation: Invocation) -> None:
         print_step(f"its output, {info.file_name}, {len(output or b'')} bytes:")
         console.print((output or b"").decode(), style="cyan", end="")
         print_step("one request and its response, as sent (secrets masked):")
-        for text in await _logged_exchange(client, job.id):
-            console.print(text, style="dim", markup=False, soft_wrap=True)
+        await job.info()
+        console.print(str(latest[0]), style="dim", markup=False, soft_wrap=True)
         await client.batch.delete_batch_task(job.id)
         after()
         print_step(f"deleted task {job.id}; it is now {await client.batch.get_batch_task_info(job.id)}")
@@ -74,11 +76,11 @@ async def demo(invocation: Invocation) -> None:
 
 @contextlib.asynccontextmanager
 async def _on_site(
-    clock: Callable[[], float], print_step: Callable[[str], None]
+    clock: Callable[[], float], print_step: Callable[[str], None], hooks: Hooks
 ) -> AsyncGenerator[tuple[Client, Callable[[], None]]]:
     """Yield a client of an embedded NetServer, and what to do before the last call."""
     credentials = UsernamePassword(DEMO_USER.name, DEMO_USER.password)
-    async with serve(NetServer(clock=clock)) as url, Client(url, credentials=credentials) as client:
+    async with serve(NetServer(clock=clock)) as url, Client(url, credentials=credentials, hooks=hooks) as client:
         print_step(f"an embedded NetServer listens at {url}")
         ticket = await client.ticket()
         print_step(f"logged in as {DEMO_USER.name}: {ticket.value}")
@@ -87,7 +89,7 @@ async def _on_site(
 
 @contextlib.asynccontextmanager
 async def _online(
-    clock: Callable[[], float], print_step: Callable[[str], None]
+    clock: Callable[[], float], print_step: Callable[[str], None], hooks: Hooks
 ) -> AsyncGenerator[tuple[Client, Callable[[], None]]]:
     """Yield a client of a tenant of an embedded SuperOffice Online, and what lets the tenant move."""
     if find_spec("cryptography") is None or find_spec("jwt") is None:
@@ -103,7 +105,7 @@ async def _online(
             private_key=registered.private_key,
             transport=ForwardingTransport(url),
         ) as app,
-        app.client(_TENANT, SystemUser(token)) as client,
+        app.client(_TENANT, SystemUser(token), hooks=hooks) as client,
     ):
         print_step(f"an embedded SuperOffice Online listens at {url}; its sign-in host is {online.environment.host}")
         state = await app.tenant(_TENANT).state()
@@ -132,21 +134,3 @@ def _hosts(online: Online) -> list[str]:
 def _cells(task: BatchTaskInfo) -> list[str]:
     """Return one row of the table of tasks."""
     return [str(value) for value in (task.id, task.name, task.state, task.progress_percent, task.description)]
-
-
-async def _logged_exchange(client: Client, task_id: int) -> list[str]:
-    """Return the request and the response of one GetBatchTaskInfo, as the wire log shows them."""
-    messages: list[str] = []
-    handler = logging.Handler()
-    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
-    level, propagate = WIRE.level, WIRE.propagate
-    WIRE.addHandler(handler)
-    WIRE.setLevel(logging.DEBUG)
-    WIRE.propagate = False
-    try:
-        await client.batch.get_batch_task_info(task_id)
-    finally:
-        WIRE.removeHandler(handler)
-        WIRE.setLevel(level)
-        WIRE.propagate = propagate
-    return messages

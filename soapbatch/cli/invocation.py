@@ -13,14 +13,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from soapbatch.calls import WIRE, Hooks
+from soapbatch.calls import Hooks
 from soapbatch.cli.connecting import Login, TicketFile, make_client
 from soapbatch.cli.exit_status import ExitStatus
 from soapbatch.cli.output import Output
 from soapbatch.cli.settings import Settings, load_settings
 from soapbatch.client import Client
 from soapbatch.errors import SoapBatchError
-from soapbatch.system import LOG
+from soapbatch.system import LOG, WIRE
 
 
 class Invocation:

@@ -219,7 +219,7 @@ SERVER_COMMANDS: Final = (
             argument(
                 "--personality",
                 default="lenient",
-                help="the SOAP stack to behave like: lenient, mono, jaxws, node_soap...",
+                help="the SOAP stack to behave like: lenient, mono, jaxws, node_soap, gsoap, spyne...",
             ),
             argument(
                 "--control",

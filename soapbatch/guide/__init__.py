@@ -10,6 +10,8 @@ that runs by itself, and import nothing. The reference is `help()` on the names 
     wire        what goes over the wire: operations, envelopes, tickets, and how a response is judged
     errors      each error: whose turn it is, whether the server may have done it, and what to do
     operators   how to start, watch and stop jobs from a shell or a script
+    observability  what an operator sees: traces and metrics with OpenTelemetry, a Grafana dashboard, hooks
+    logs        every log record and its attributes, and what to send to the owner of a server that fails
     fleets      how to run jobs of many tenants on several machines, with Temporal
     testing     how to test a service that starts jobs: failures, time and recordings under the control of the test
     upgrading   what was renamed or taken away, and what to write instead

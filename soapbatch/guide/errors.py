@@ -24,6 +24,7 @@ What every error says
 | `retryable` | the same call, unchanged, may succeed later |
 | `retry_after` | seconds that the server asks you to wait, or None |
 | `operation`, `version` | of the call |
+| `exchange` | the request and the answer, without secrets, where an answer explains the error: `soapbatch help logs` |
 
 The tables below say what holds unless an error itself says more: a proof sets `applied` to "no", and a lost earlier
 attempt to "unknown". When an error reaches you, the client has already repeated what is safe to repeat:

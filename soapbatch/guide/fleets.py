@@ -57,6 +57,8 @@ It is called again after a failure or a kill: write to the same place, so that t
 - At most `max_running` jobs of a tenant run, in the whole fleet. Those that wait cost nothing.
 - A later release replays the histories of this one.
 
+- One trace, if the application's `TracingInterceptor` and `hooks=OpenTelemetry()` are set: `guide.observability`.
+
 **What is not:**
 - A server that applies a lost request later than `settle` seconds, or has forgotten a finished task when it is looked
   for, lets a second job start. So does a worker that stands still for longer than `heartbeat_timeout` and `settle`

@@ -1,4 +1,4 @@
-r"""How to test a service that starts batch jobs: ten complete tests.
+r"""How to test a service that starts batch jobs: ten complete tests, and one for SuperOffice Online.
 
 Install `pip install "soapbatch[testing]" pytest`. pytest finds the fixtures by itself. They are:
 
@@ -8,6 +8,14 @@ Install `pip install "soapbatch[testing]" pytest`. pytest finds the fixtures by 
     netserver_clock            its clock, which stands still until the test advances it
     netserver_recording        makes transports that record a real server, or replay what was recorded
     netserver_block_network    refuses every connection that leaves this machine
+
+And for SuperOffice Online, with `pip install "soapbatch[testing,online]"`:
+
+    superoffice_online         an embedded Online: sign-in host, tenants, and the host of each
+    superoffice_online_url     the URL of the socket that is all of its hosts
+    superoffice_online_client  makes clients of a tenant, signed in as the app's system user
+    superoffice_online_app     makes the `OnlineApp`, for services with many tenants
+    superoffice_online_clock   its clock, which stands still until the test advances it
 
 The marker `@pytest.mark.netserver(...)` configures the server: `python -m pydoc soapbatch.testing.plugin`. What the
 server can do, and how it can fail: `python -m pydoc soapbatch.testing`.
@@ -317,12 +325,45 @@ the real one, so that the test is complete.
         assert "crm.example.com" not in file.read_text()
 
 
+SuperOffice Online
+------------------
+
+The embedded Online has an app and a tenant that has approved it; `@pytest.mark.superoffice_online(tenants=...)` names
+others. Each tenant has a NetServer of its own, `tenant.server`, with everything that is shown above. Here a tenant
+moves to another host between two calls of the service, and the journal says which hosts were sent which secrets.
+
+    import pytest
+
+    from soapbatch import Client
+
+
+    async def start_and_find(client: Client, move) -> bool:
+        job = await client.jobs.start("Export", description="nightly")
+        move()
+        return await client.batch.get_batch_task_info(job.id) is not None
+
+
+    @pytest.mark.superoffice_online(tenants=["Cust1"], jobs={"Export": {}})
+    async def test_a_tenant_moves(superoffice_online, superoffice_online_client):
+        def move():
+            superoffice_online.move("Cust1", "sod3.superoffice.com")
+
+        async with superoffice_online_client("Cust1") as client:
+            assert await start_and_find(client, move)
+        superoffice_online.tenant("Cust1").server.assert_called_once("StartBatchJob", name="Export")
+        hosts = [visit.host for visit in superoffice_online.journal if visit.endpoint == "tenant"]
+        assert hosts[0] == "sod2.superoffice.com"
+        assert hosts[-1] == "sod3.superoffice.com"
+        for visit in superoffice_online.journal:
+            assert visit.host == "sod.superoffice.com" or "system token of My App for Cust1" not in visit.secrets
+
+
 More
 ----
 
 A wait under a clock that nobody advances does not hang: after five seconds the server answers with an error that says
 so. Every failure can take each form of a real server: `@pytest.mark.netserver(failures="fault")`, or `"401"`; and the
-server can write as other SOAP stacks do: `personality="mono"`, `"jaxws"`, `"node_soap"`.
+server can write as other SOAP stacks do: `personality="mono"`, `"jaxws"`, `"node_soap"`, `"gsoap"`, `"spyne"`.
 
 In other languages, `soapbatch serve --control` is the same server as a process: `soapbatch serve --help`.
 """

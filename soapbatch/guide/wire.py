@@ -56,8 +56,8 @@ each, and honours proxies and `trust_env` as httpx does. `Client(..., max_connec
 `transport=` takes any other `httpx.AsyncBaseTransport`. `http_client=` takes an `httpx.AsyncClient` of your own, with
 its timeouts (httpx: 5 s), or httpx2's or httpx-aiohttp's, and leaves it open.
 
-Logger `soapbatch` tells of each request at DEBUG; `soapbatch.wire` shows envelopes, redacted, where it is enabled.
 `Hooks(on_request=, on_response=, headers=)` serve tracing: `headers` may return a W3C `traceparent` for each request.
+What went over the wire is in `error.exchange`, for `Hooks(on_exchange=)`, and in the log: see `soapbatch.guide.logs`.
 
 
 Since which version

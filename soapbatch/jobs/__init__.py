@@ -13,7 +13,7 @@ A wait goes from `job` to `poller`, which reads all watched tasks of a client to
 read, `task_reader` by which call. `bulk` deletes and stops many tasks, `outcome` holds the result of each.
 
 There are three ways to cancel. Cancelling a `wait` leaves the server's job running. `stop` asks the server to stop the
-job. Leaving the block of `run` before the job has ended also stops the job.
+job. Leaving the block of `run` before the job has ended also stops the job (`block_end`).
 """
 
 from soapbatch.jobs.job import Job as Job

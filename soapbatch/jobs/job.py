@@ -315,7 +315,12 @@ class Job:
 
     def _subscribe(self, polling: Polling) -> contextlib.AbstractAsyncContextManager[Subscription]:
         return self._context.poller.subscribe(
-            self._id, polling, name=self._name, started_at=self._started_at, existed_at=self._existed_at
+            self._id,
+            polling,
+            name=self._name,
+            started_at=self._started_at,
+            existed_at=self._existed_at,
+            is_over=self._is_over,
         )
 
     async def _follow(self, subscription: Subscription, on_progress: OnProgress | None) -> BatchTaskInfo:

@@ -5,11 +5,13 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from typing import Final, Literal, Required, TypedDict
 
-from soapbatch.calls import BatchAgent, BlobAgent
-from soapbatch.errors import DeadlineExceeded, JobError, JobGone, SoapBatchError, UsageError
+from soapbatch.calls import BatchAgent, BlobAgent, JobHook
+from soapbatch.errors import JobError, SoapBatchError, UsageError
+from soapbatch.jobs.block_end import abandon_start, stop_or_note, stop_unless_over
 from soapbatch.jobs.bulk import delete_tasks, stop_tasks
 from soapbatch.jobs.checks import require, require_count, require_seconds
 from soapbatch.jobs.concurrency import for_each_limited, gather_or_cancel
+from soapbatch.jobs.events import JobEvents
 from soapbatch.jobs.job import POLLING, WAIT_TIMEOUT, Job, JobContext, OnProgress, check_wait
 from soapbatch.jobs.listing import TaskFilter, list_tasks
 from soapbatch.jobs.marker import Key, Marker
@@ -21,7 +23,7 @@ from soapbatch.jobs.search import Known, Search
 from soapbatch.jobs.start import SETTLE, IfRunning, StartRequest, start_task
 from soapbatch.model import BatchTaskInfo, BatchTaskState, ReplyHeader, ServiceVersion
 from soapbatch.operations import START_BATCH_JOB
-from soapbatch.system import LOG, cancel_and_wait, closing_inside, run_to_completion
+from soapbatch.system import cancel_and_wait, closing_inside, run_to_completion
 
 STOP_TIMEOUT: Final = 10.0
 """The default `stop_timeout` of `Jobs.run`, in seconds."""
@@ -54,13 +56,22 @@ class Jobs:
         server: str = "",
         *,
         shortest_poll: float = 0.0,
+        polls: BatchAgent | None = None,
+        on_job: JobHook | None = None,
     ) -> None:
         """Work through these agents. No I/O.
 
-        `server`: the base URL, or the name of the tenant; what references of jobs say. `shortest_poll`: the least of
-        `Polling.floor`, whatever a wait says.
+        Args:
+            batch: for tasks.
+            blob: for output.
+            version: of the services.
+            server: the base URL, or the name of the tenant; what references of jobs say.
+            shortest_poll: the least of `Polling.floor`, whatever a wait says.
+            polls: for the readings of waits; None: `batch`.
+            on_job: called with what happens to jobs.
         """
-        poller = Poller(batch, shortest_poll=shortest_poll)
+        self._events = JobEvents(on_job, version)
+        poller = Poller(polls or batch, self._events, shortest_poll=shortest_poll)
         self._context = JobContext(batch, blob, version, server, poller, Known())
 
     def attach(self, job: int | JobReference) -> Job:
@@ -264,15 +275,15 @@ class Jobs:
         try:
             await asyncio.wait([starting])
         except asyncio.CancelledError as error:
-            await run_to_completion(_abandon_start(starting, stop_timeout, error))
+            await run_to_completion(abandon_start(starting, request.shown_name, stop_timeout, error))
             raise
         job = starting.result()
         try:
             yield job
         except BaseException as error:
-            await run_to_completion(_stop_or_note(job, stop_timeout, error))
+            await run_to_completion(stop_or_note(job, stop_timeout, error))
             raise
-        await run_to_completion(_stop_unless_over(job, stop_timeout))
+        await run_to_completion(stop_unless_over(job, stop_timeout))
 
     async def list(
         self,
@@ -414,6 +425,8 @@ class Jobs:
             raise
         now = asyncio.get_running_loop().time()
         since = now if started.is_new else None
+        if started.is_new:
+            self._events.tell("started", id=started.id, name=request.name)
         return Job(started.id, self._context, name=request.name, key=started.key, started_at=since, existed_at=now)
 
     def _handles(self, jobs: Iterable[Job | int]) -> Sequence[Job]:
@@ -443,43 +456,3 @@ async def _wait_outcome(
     except SoapBatchError as error:
         return Failure(id=job.id, error=error)
     return Success(id=job.id, result=info)
-
-
-async def _stop_unless_over(job: Job, seconds: float) -> None:
-    """Stop the job of a block that is left, unless the job is known to have ended."""
-    if job.is_over:
-        return
-    limit = asyncio.timeout(seconds)
-    try:
-        async with limit:
-            stopped = await job.stop(confirm=True)
-    except JobGone:
-        return
-    except TimeoutError as error:
-        if isinstance(error, SoapBatchError) or not limit.expired():
-            raise  # a call's own deadline, or from a hook
-        raise DeadlineExceeded(f"task {job.id} could not be stopped within {seconds:g} s; it may still run") from None
-    if not stopped and not job.is_over:
-        LOG.warning("task %d: the server did not stop it; it may still run", job.id)
-
-
-async def _stop_or_note(job: Job, seconds: float, error: BaseException) -> None:
-    """Stop the job of a block that `error` leaves; if that fails, `error` gets a note."""
-    try:
-        await _stop_unless_over(job, seconds)
-    except SoapBatchError as stop_error:
-        LOG.warning("task %d may still run: %s", job.id, stop_error)
-        error.add_note(f"task {job.id} may still run on the server: {stop_error}")
-
-
-async def _abandon_start(starting: asyncio.Task[Job], seconds: float, error: BaseException) -> None:
-    """Wait for a start that is under way, and stop the job; `error` gets a note if the job may run on."""
-    await asyncio.wait([starting], timeout=seconds)
-    await cancel_and_wait([starting])
-    start_error = None if starting.cancelled() else starting.exception()
-    if start_error is None and not starting.cancelled():
-        await _stop_or_note(starting.result(), seconds, error)
-    elif not isinstance(start_error, SoapBatchError) or start_error.applied != "no":
-        message = "StartBatchJob was cancelled while it was under way: the job may have been started, and may run on"
-        LOG.warning(message)
-        error.add_note(message)

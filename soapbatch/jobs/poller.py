@@ -21,6 +21,8 @@ Rule 7. A Retry-After delays all readings of the client, not only those of one t
 Rule 8. A task that is not found counts as gone at once, unless it exists for sure (`schedule`, Rule 7): the task has
         been read, or its handle knew of it a moment ago.
 Rule 9. Whatever ends the poller also ends every subscription: no wait is left hanging.
+Rule 10. Hooks are told of watched tasks in the context of the task's first subscription (`events`); of a list in that
+        of one of the tasks that were due.
 """
 
 import asyncio
@@ -43,6 +45,7 @@ from soapbatch.errors import (
     UnexpectedResponse,
     UnreadableResponse,
 )
+from soapbatch.jobs.events import JobEvents, WatchEvents
 from soapbatch.jobs.schedule import (
     A_MOMENT,
     GRID_TOLERANCE,
@@ -154,6 +157,7 @@ class WatchedTask:
         due_at: when the task is read next; infinity: not planned.
         known_since: when this client started the job, or first subscribed to it.
         grid_origin: where the poller's grid begins.
+        events: tells the hooks.
         info: the task as last read, or None.
         seen_at: when `info` was read (aware, UTC), or None.
         asked_at: when the recorded reading began.
@@ -170,6 +174,7 @@ class WatchedTask:
     due_at: float
     known_since: float
     grid_origin: float
+    events: WatchEvents
     info: BatchTaskInfo | None = None
     seen_at: datetime | None = None
     asked_at: float = -math.inf
@@ -201,6 +206,7 @@ class WatchedTask:
         self.name = info.name or self.name
         for subscription in self.subscriptions:
             subscription.record_reading(info, self.seen_at)
+        self.events.tell_read(before, info, self.name, asked_at - self.known_since)
         self.due_at = math.inf
         if not info.has_ended:
             age = asked_at - self.known_since
@@ -228,6 +234,7 @@ class WatchedTask:
         self.info, self.due_at = None, math.inf
         for subscription in self.subscriptions:
             subscription.record_gone()
+        self.events.tell_end(self.name, asked_at - self.known_since)
 
     def _plan(self, asked_at: float, delay: Callable[[Polling], float]) -> None:
         """Plan the next reading by Rule 2."""
@@ -264,9 +271,16 @@ class _SubscriptionBlock(contextlib.AbstractAsyncContextManager[Subscription]):
 class Poller:
     """Reads watched tasks when they are due, and records each reading on the task."""
 
-    def __init__(self, batch: BatchAgent, *, shortest_poll: float = 0.0) -> None:
-        """Read through `batch`. No I/O. `shortest_poll`: the least of `Polling.floor`, whatever a wait says."""
+    def __init__(self, batch: BatchAgent, events: JobEvents, *, shortest_poll: float = 0.0) -> None:
+        """Read through `batch`. No I/O.
+
+        Args:
+            batch: the agent.
+            events: tells the hooks.
+            shortest_poll: the least of `Polling.floor`, whatever a wait says.
+        """
         self._batch = batch
+        self._events = events
         self._shortest_poll = shortest_poll
         self._watched: dict[int, WatchedTask] = {}
         self._polling: asyncio.Task[None] | None = None
@@ -285,6 +299,7 @@ class Poller:
         name: str | None = None,
         started_at: float | None = None,
         existed_at: float = -math.inf,
+        is_over: bool = False,
     ) -> contextlib.AbstractAsyncContextManager[Subscription]:
         """Subscribe to a task for the length of a block.
 
@@ -294,15 +309,21 @@ class Poller:
             name: the name of its job, if it is known.
             started_at: when this client started the job, by the loop's clock; None: this client did not start it.
             existed_at: when the caller knew for sure that the task exists, by the loop's clock.
+            is_over: whether the caller knows that the task has ended.
         """
         polling = polling.at_least(self._shortest_poll)
-        return _SubscriptionBlock(
-            partial(self._subscribe, id, polling, name=name, started_at=started_at, existed_at=existed_at),
-            self._unsubscribe,
-        )
+        begin = partial(self._subscribe, name=name, started_at=started_at, existed_at=existed_at, is_over=is_over)
+        return _SubscriptionBlock(partial(begin, id, polling), self._unsubscribe)
 
     def _subscribe(
-        self, id: int, polling: Polling, *, name: str | None, started_at: float | None, existed_at: float
+        self,
+        id: int,
+        polling: Polling,
+        *,
+        name: str | None,
+        started_at: float | None,
+        existed_at: float,
+        is_over: bool,
     ) -> tuple[WatchedTask, Subscription]:
         """Begin a subscription. Nothing here may fail: `_unsubscribe` follows only what this method returns."""
         now = asyncio.get_running_loop().time()
@@ -314,7 +335,9 @@ class Poller:
         task = self._watched.get(id)
         if task is None:
             known_since = now if started_at is None else started_at
-            task = self._watched[id] = WatchedTask(id, name, math.inf, known_since, self._grid_origin)
+            events = self._events.of_watched(id, is_end_known=is_over)
+            task = self._watched[id] = WatchedTask(id, name, math.inf, known_since, self._grid_origin, events)
+            events.tell("watched", name)
         task.existed_at = max(task.existed_at, existed_at)
         subscription = Subscription(id, polling)
         if task.info is not None and task.seen_at is not None and now - task.asked_at < polling.floor:
@@ -331,6 +354,7 @@ class Poller:
         task.subscriptions.discard(subscription)
         if not task.subscriptions and self._watched.get(task.id) is task:
             del self._watched[task.id]
+            task.events.tell("unwatched", task.name)
         if not self._watched:  # Rule 1
             await self._stop()
 
@@ -351,6 +375,7 @@ class Poller:
             message = f"the wait for task {task.id} was ended because the client was closed; the task may still run"
             for subscription in task.subscriptions:
                 subscription.record_failure(defect or ClientClosed(message))
+            task.events.tell("unwatched", task.name)
 
     async def _run(self) -> None:
         """Read in rounds until the task is cancelled. The body of the poller's asyncio task."""
@@ -402,6 +427,7 @@ class Poller:
         """Read one task alone; `is_missing`: a complete list did not show the task."""
         async with self._single_reads:
             asked_at = asyncio.get_running_loop().time()
+            task.events.tell("polled", task.name)
             try:
                 info = await reader.read_one(task.id)
             except Exception as error:  # noqa: BLE001 - hooks and foreign transports may raise anything
@@ -419,6 +445,7 @@ class Poller:
     async def _read_list(self, reader: TaskReader, name: str, due: list[WatchedTask]) -> None:
         """Read the tasks `due` from a list, and those that the list does not show one by one."""
         asked_at = asyncio.get_running_loop().time()
+        due[0].events.tell_polled(name or None, len(due))
         missing: list[WatchedTask] = []
         is_complete = False
         try:

@@ -27,6 +27,7 @@ that holds requests back for longer needs more. And the server does not delete a
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, Literal, TypeAlias, TypeVar, get_args
 
@@ -47,8 +48,8 @@ from soapbatch.jobs.marker import Key, Marker
 from soapbatch.jobs.schedule import SERVER_TICK
 from soapbatch.jobs.search import Known, Search
 from soapbatch.jobs.task_reader import stream_tasks
-from soapbatch.model import BatchTaskInfo, ReplyHeader
-from soapbatch.system import LOG
+from soapbatch.model import BatchTaskInfo, ReplyHeader, redact
+from soapbatch.system import log_record
 
 T = TypeVar("T")
 
@@ -105,6 +106,11 @@ class StartRequest:
     def place(self) -> Marker | None:
         """Where the task carries the key. A key without a marker is a parameter."""
         return Marker.PARAMETER if self.marker is None and self.key is not None else self.marker
+
+    @property
+    def shown_name(self) -> str:
+        """The job's name for a log record."""
+        return redact(self.name)
 
     @property
     def info(self) -> BatchTaskInfo:
@@ -167,13 +173,17 @@ async def start_task(batch: BatchAgent, known: Known, request: StartRequest) -> 
     deadline = Deadline.after(request.timeout)
     if request.place is not None:
         key = Key.made() if request.key is None else Key(request.key)
-        return await _MarkedStart(batch, known, request, deadline, request.place, key).run()
-    other = await _other_job(batch, request, deadline)
-    if other is not None:
-        return other
-    id_ = await _start_unmarked(batch, request, deadline)
-    known.started(id_)
-    return Started(id_)
+        started = await _MarkedStart(batch, known, request, deadline, request.place, key).run()
+    else:
+        started = await _other_job(batch, request, deadline) or await _start_unmarked(batch, known, request, deadline)
+    log_record(
+        logging.INFO,
+        "task %(task)d: job %(job)s %(outcome)s",
+        task=started.id,
+        job=request.shown_name,
+        outcome="was started" if started.is_new else "runs or has run already; nothing was started",
+    )
+    return started
 
 
 async def _other_job(batch: BatchAgent, request: StartRequest, deadline: Deadline) -> Started | None:
@@ -213,14 +223,16 @@ async def _send(batch: BatchAgent, info: BatchTaskInfo, request: StartRequest, d
     return id_
 
 
-async def _start_unmarked(batch: BatchAgent, request: StartRequest, deadline: Deadline) -> int:
+async def _start_unmarked(batch: BatchAgent, known: Known, request: StartRequest, deadline: Deadline) -> Started:
     try:
-        return await _send(batch, request.info, request, deadline)
+        id_ = await _send(batch, request.info, request, deadline)
     except SoapBatchError as error:
         if error.applied == "no" or isinstance(error, ServiceError):
             raise
         advice = "start the job with a marker to have that settled"
         raise _outcome_unknown(error, request.name, advice) from error  # Rule 2
+    known.started(id_)
+    return Started(id_)
 
 
 @attrs.frozen
@@ -234,10 +246,20 @@ class _MarkedStart:
     place: Marker
     key: Key
 
+    @property
+    def hint(self) -> str:
+        """What to look for among the job's tasks."""
+        return self.place.hint(self.key)
+
     async def run(self) -> Started:
         """Start the job, or find the task that is to be used instead."""
         marked = self.place.mark(self.request.info, self.key)  # raises if there is no room
-        LOG.debug("StartBatchJob: if its answer is lost, look for %s", self.place.hint(self.key))
+        log_record(
+            logging.DEBUG,
+            "job %(job)s: if the answer to its start is lost, look for %(hint)s",
+            job=self.request.shown_name,
+            hint=self.hint,
+        )
         if not self.request.maybe_sent:
             return await self._start_unless_other(marked)
         earlier, is_proven = await self._find_earlier()
@@ -277,7 +299,12 @@ class _MarkedStart:
                 if isinstance(error, ServiceError) or not resend:
                     error.proven_not_applied(f"the job was not started: lists read for {settle:g} s do not show it")
                     raise  # Rule 5
-            LOG.info("StartBatchJob: the job was not started; the request is sent once more")
+            log_record(
+                logging.INFO,
+                "job %(job)s was not started; StartBatchJob is sent once more",
+                job=self.request.shown_name,
+                hint=self.hint,
+            )
             resend = False
 
     async def _settle(self, search: Search, error: SoapBatchError, settle: float) -> list[int]:
@@ -286,8 +313,13 @@ class _MarkedStart:
         Raises:
             StartOutcomeUnknown: neither is proven (Rule 6).
         """
-        hint = self.place.hint(self.key)
-        LOG.info("StartBatchJob: %s; unless a later record says what happened, look for %s", type(error).__name__, hint)
+        log_record(
+            logging.INFO,
+            "job %(job)s: its start failed (%(error)s); unless a later record says what happened, look for %(hint)s",
+            error=type(error).__name__,
+            job=self.request.shown_name,
+            hint=self.hint,
+        )
         try:
             ids, doubt = await self.deadline.bound(_search_with_proof(search, settle))
         except SoapBatchError as list_error:
@@ -306,7 +338,12 @@ class _MarkedStart:
         Raises:
             StartOutcomeUnknown: neither is proven. `applied` is "unknown": the earlier attempt may have been applied.
         """
-        LOG.debug("StartBatchJob: first look for %s, of an earlier attempt", self.place.hint(self.key))
+        log_record(
+            logging.DEBUG,
+            "job %(job)s: first look for %(hint)s, of an earlier attempt",
+            job=self.request.shown_name,
+            hint=self.hint,
+        )
         search = self._search(after_id=0, since=None)
         try:
             ids, doubt = await self.deadline.bound(_search_with_proof(search, self.request.settle))
@@ -323,37 +360,52 @@ class _MarkedStart:
         try:
             ids = await self.deadline.bound(self._search(after_id=id, since=None).read())
         except SoapBatchError as error:
-            LOG.info("task %d: whether another task carries its key is not known: %s", id, error)
+            log_record(
+                logging.INFO,
+                "task %(task)d: whether another task carries its key is not known (%(error)s: %(reason)s)",
+                task=id,
+                error=type(error).__name__,
+                reason=str(error),
+            )
             return id
         if id not in ids:
-            LOG.warning("task %d: lists do not show its key: on this server a key finds no earlier attempt", id)
+            log_record(
+                logging.WARNING,
+                "task %(task)d: lists do not show its key: on this server a key finds no earlier attempt",
+                task=id,
+            )
         return await self._keep_first(sorted({id, *ids}))
 
     async def _keep_first(self, ids: list[int]) -> int:
         """Stop all these tasks but the first, and return the first (Rule 9)."""
         first, *others = ids
         if others:
-            LOG.warning("StartBatchJob: tasks %s carry the same marker; the first one is used", ids)
+            log_record(logging.WARNING, "tasks %(tasks)s carry the same marker; the first one is used", tasks=ids)
         for id_ in others:
             try:
                 stopped = await self.batch.stop_batch_job(id_, **self.deadline.call_options)
                 outcome = "was stopped" if stopped else "was not stopped by the server, and may have ended"
             except SoapBatchError as error:
                 outcome = f"may still run: {error}"
-            LOG.warning("task %d, a second one of the same start, %s", id_, outcome)
+            log_record(
+                logging.WARNING,
+                "task %(task)d, a second one of the same start, %(outcome)s",
+                task=id_,
+                outcome=outcome,
+            )
         return first
 
     def _search(self, *, after_id: int, since: float | None) -> Search:
         return Search(self.batch, self.request.name, self.key, self.known, after_id, since)
 
     def _unknown(self, error: SoapBatchError, doubt: str) -> StartOutcomeUnknown:
-        advice = f"look for {self.place.hint(self.key)}{doubt and '; '}{doubt}"
+        advice = f"look for {self.hint}{doubt and '; '}{doubt}"
         return _outcome_unknown(error, self.request.name, advice, self.place.text(self.key), self.key.text)
 
     def _earlier_unknown(self, why: str) -> StartOutcomeUnknown:
         return StartOutcomeUnknown(
             "whether an earlier attempt has started the job is unknown, and nothing was sent: look for "
-            f"{self.place.hint(self.key)}; {why}",
+            f"{self.hint}; {why}",
             name=self.request.name,
             marker=self.place.text(self.key),
             key=self.key.text,

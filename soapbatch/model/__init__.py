@@ -17,6 +17,7 @@ from soapbatch.model.batch import (
     BatchTaskInfo as BatchTaskInfo,
     BatchTaskState as BatchTaskState,
 )
+from soapbatch.model.exchange import SHOWN as SHOWN, ExchangeRecord as ExchangeRecord
 from soapbatch.model.headers import (
     CREDENTIALS as CREDENTIALS,
     EXCEPTION_INFO as EXCEPTION_INFO,

@@ -31,6 +31,7 @@ _TOKEN_SHAPES = re.compile(
     r"|(?<![A-Za-z0-9_-])((?:(?!eyJ)[A-Za-z0-9_-])*)"
     r"eyJ[A-Za-z0-9_-]+(?:(?:\.[A-Za-z0-9_-]*){2,}|\.[A-Za-z0-9_-]+\Z)"
 )
+_TOKEN_BEGINS: Final = ("eyJ", *(kind + colon for kind in ("7T", "8A") for colon in ":%&\\"))
 # The credentials in an echoed header.
 _AUTHORIZATION = re.compile(
     r"((?:proxy-)?authorization[\"']?\s{0,9}[:=]\s{0,9}[\"']?(?:(?:basic|bearer|digest|negotiate|ntlm)\s{1,9})?)[^\s\"'<>,;]+",
@@ -47,9 +48,10 @@ _AMPERSAND: Final = "&(?:(?:amp|#0*38|#[xX]0*26);)*"
 _ENTITIES: Final = {"<": "lt", ">": "gt", '"': "quot", "'": "apos"}
 _CHARACTERS: Final = {entity: character for character, entity in _ENTITIES.items()}
 _REFERENCE = re.compile(rf"{_AMPERSAND}(?:#0*([0-9]{{1,7}})|#[xX]0*([0-9a-fA-F]{{1,6}})|(lt|gt|quot|apos));")
-_PERCENT = re.compile(r"(?:%(?:25)*[0-9a-fA-F]{2})+")
+# Written so that they begin with a literal, which is searched fast.
+_PERCENT = re.compile(r"%(?:25)*[0-9a-fA-F]{2}(?:%(?:25)*[0-9a-fA-F]{2})*")
 _PERCENT_ITSELF = re.compile(r"%(?:25)+(?=[0-9a-fA-F]{2})")
-_JSON = re.compile(r"(?:\\{1,16}u[0-9a-fA-F]{4}){1,2}")
+_JSON = re.compile(r"\\\\{0,15}u[0-9a-fA-F]{4}(?:\\{1,16}u[0-9a-fA-F]{4})?")
 _NO_DIGITS = re.compile(r"\\+u")
 
 
@@ -146,7 +148,10 @@ def redact(text: str, secrets: Iterable[Secret] = ()) -> str:
             text = text.replace(value, MASK)
         else:
             text = re.sub("".join(_written(c) if c in referred else re.escape(c) for c in value), MASK, text)
-    return _AUTHORIZATION.sub(rf"\1{MASK}", _TOKEN_SHAPES.sub(rf"\1{MASK}", text))
+    # A search by pattern takes 30 times as long as one for a part of what the pattern matches.
+    if any(begin in text for begin in _TOKEN_BEGINS):
+        text = _TOKEN_SHAPES.sub(rf"\1{MASK}", text)
+    return _AUTHORIZATION.sub(rf"\1{MASK}", text) if "uthor" in text.lower() else text
 
 
 def _referred(text: str) -> set[str]:

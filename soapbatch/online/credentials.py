@@ -7,6 +7,7 @@
 
 import asyncio
 import inspect
+import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeAlias
@@ -22,7 +23,7 @@ from soapbatch.online.private_key import PrivateKey
 from soapbatch.online.published_keys import PublishedKeys
 from soapbatch.online.sign_in import SignInHost
 from soapbatch.online.system_user import build_system_user_request, parse_system_user_response, sign_system_token
-from soapbatch.system import LOG
+from soapbatch.system import log_record
 
 _LONGEST: Final = 10 * 365 * 24 * 3600.0  # seconds: an expires_in beyond that is "never", and no date
 
@@ -85,7 +86,12 @@ class SystemUser(SecretHolder):
         except TokenNotTrusted as error:
             if error.check != "lifetime":
                 raise
-            LOG.info("tenant %s: the JWT for its system user came too late (%s); signing in once more", tenant, error)
+            log_record(
+                logging.INFO,
+                "tenant %(tenant)s: the JWT for its system user came too late (%(reason)s); signing in once more",
+                tenant=tenant,
+                reason=str(error),
+            )
         return await self._sign_in(app, tenant)
 
     async def _sign_in(self, app: AppIdentity, tenant: str) -> Ticket:
@@ -193,14 +199,23 @@ class RefreshToken:
 
     async def _tell(self, tenant: str) -> None:
         if self._on_change is None:
-            LOG.warning("tenant %s: a new refresh token came, and no on_change keeps it", tenant)
+            log_record(
+                logging.WARNING,
+                "tenant %(tenant)s: a new refresh token came, and no on_change keeps it",
+                tenant=tenant,
+            )
             return
         try:
             told = self._on_change(self.value)
             if inspect.isawaitable(told):
                 await told
         except Exception as error:  # noqa: BLE001 - the token holds, whatever the application does with it
-            LOG.error("tenant %s: on_change failed with a new refresh token: %s", tenant, type(error).__name__)
+            log_record(
+                logging.ERROR,
+                "tenant %(tenant)s: on_change failed with a new refresh token (%(error)s)",
+                tenant=tenant,
+                error=type(error).__name__,
+            )
 
 
 OnlineCredentials: TypeAlias = SystemUser | RefreshToken

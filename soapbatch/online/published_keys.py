@@ -6,6 +6,7 @@ Rule 2. Where no key fits a JWT, the set is fetched again, at most every 5 minut
 """
 
 import asyncio
+import logging
 import math
 from collections.abc import Mapping
 from typing import Any, Final
@@ -16,7 +17,7 @@ from soapbatch.online.flight import SingleFlight
 from soapbatch.online.key_sets import parse_key_set
 from soapbatch.online.sign_in import SignInHost
 from soapbatch.online.system_user_jwt import SystemUserClaims, verify_system_token
-from soapbatch.system import LOG
+from soapbatch.system import log_record
 
 _USE: Final = 24 * 3600.0  # seconds
 _PAUSE: Final = 300.0  # seconds between two fetches at least, once there is a set
@@ -71,7 +72,12 @@ class PublishedKeys:
         try:
             await self._flight.run()
         except SoapBatchError as error:
-            LOG.warning("the key set of the sign-in host cannot be fetched again (%s); the old one is used on", error)
+            log_record(
+                logging.WARNING,
+                "the key set of the sign-in host cannot be fetched again (%(error)s: %(reason)s); the old one is used",
+                error=type(error).__name__,
+                reason=str(error),
+            )
 
     async def _fetch(self) -> Mapping[str, Any]:
         if self._keys is not None:

@@ -6,6 +6,7 @@ Rule 3. No error shows the locals of the frames that hold a request: they hold s
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
@@ -17,7 +18,7 @@ from soapbatch.errors import DeadlineExceeded, HttpError, LimitExceeded, Service
 from soapbatch.model import MIB, Limits
 from soapbatch.online import responses
 from soapbatch.online.environments import Environment, SignInRequest
-from soapbatch.system import LOG
+from soapbatch.system import log_record
 from soapbatch.transport import Decompressor, Sender, SendState, merged_headers
 
 LARGEST: Final = 1 * MIB
@@ -112,7 +113,14 @@ class SignInHost:
             outcome = type(error).__name__
             raise
         finally:
-            LOG.debug("%s %s: %s, %.1f ms", *(request.method, request.url, outcome, (loop.time() - started) * 1000))
+            log_record(
+                logging.DEBUG,
+                "%(method)s %(url)s: %(outcome)s, %(milliseconds).1f ms",
+                method=request.method,
+                url=request.url,
+                outcome=outcome,
+                milliseconds=(loop.time() - started) * 1000,
+            )
         raise DeadlineExceeded(
             f"{urlsplit(request.url).hostname} took longer than {self._timeout:g} s: it ran out while {state.phase}",
             phase=state.phase,

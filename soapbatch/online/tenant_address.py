@@ -15,6 +15,7 @@ each call, and to read it again at ValidUntil.
 """
 
 import asyncio
+import logging
 import math
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -35,7 +36,7 @@ from soapbatch.online.environments import check_tenant
 from soapbatch.online.flight import SingleFlight
 from soapbatch.online.sign_in import SignInHost
 from soapbatch.online.tenants import TenantState, parse_tenant_state
-from soapbatch.system import LOG
+from soapbatch.system import log_record
 
 T = TypeVar("T")
 
@@ -113,7 +114,13 @@ class Tenant:
             state = self._state
             if state is None or not state.is_running:
                 raise
-            LOG.warning("tenant %s: its state cannot be had (%s); its last address is used on", self.name, error)
+            log_record(
+                logging.WARNING,
+                "tenant %(tenant)s: its state cannot be had (%(error)s: %(reason)s); its last address is used on",
+                tenant=self.name,
+                error=type(error).__name__,
+                reason=str(error),
+            )
         return self._address(state)
 
     async def deliver(self, send: Callable[[str], Awaitable[T]], /) -> T:
@@ -133,7 +140,7 @@ class Tenant:
             if new is None:
                 self._raise_moved(error, base_url)
                 raise
-        LOG.info("tenant %s has moved to %s", self.name, new)
+        log_record(logging.INFO, "tenant %(tenant)s has moved to %(url)s", tenant=self.name, url=new)
         try:
             return await send(new)
         except SoapBatchError as error:
@@ -198,6 +205,7 @@ class Tenant:
                 "nothing was applied: try again in some minutes",
                 status=error.status,
                 excerpt=error.excerpt,
+                exchange=error.exchange,
             ) from None
 
     async def _ask(self) -> TenantState:

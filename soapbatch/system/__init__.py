@@ -1,7 +1,7 @@
 """What the library needs from its process, and that asyncio or the operating system make hard.
 
 `cancellation` finishes work although its caller is cancelled; `atomic_file` replaces a file as a whole; `log` holds the
-library's logger.
+library's loggers.
 """
 
 from soapbatch.system.atomic_file import (
@@ -16,4 +16,9 @@ from soapbatch.system.cancellation import (
     run_to_completion as run_to_completion,
     wait_until_done as wait_until_done,
 )
-from soapbatch.system.log import LOG as LOG
+from soapbatch.system.log import (
+    FIELD_PREFIX as FIELD_PREFIX,
+    LOG as LOG,
+    WIRE as WIRE,
+    log_record as log_record,
+)

@@ -1,7 +1,7 @@
 """How the embedded server fails: by an exception inside an operation, by a SOAP fault, or by a dropped connection."""
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from lxml import etree
 
@@ -18,7 +18,7 @@ _WCF_CODES: Final = "http://schemas.microsoft.com/ws/2005/05/addressing/none"  #
 _XML_LANG: Final = "{http://www.w3.org/XML/1998/namespace}lang"
 _SOAP12_CODES: Final = {"Client": "Sender", "Server": "Receiver"}
 
-FaultCode = Literal["Client", "Server", "VersionMismatch"]
+FaultCode = Literal["Client", "Server", "VersionMismatch", "Client.SoapError"]
 
 
 class ServerException(Exception):
@@ -100,7 +100,7 @@ def fault(
     version: ServiceVersion | None = None,
     style: StackStyle | None = None,
 ) -> Answer:
-    """Return HTTP 500 with a SOAP fault.
+    """Return HTTP 500, or with gSOAP 400, and a SOAP fault.
 
     Args:
         envelope: the envelope namespace, of SOAP 1.1 or SOAP 1.2.
@@ -109,18 +109,28 @@ def fault(
         subcode: one of WCF's own codes. SOAP 1.1 has no subcodes, so that it takes the place of the code there.
         info: the content of the detail element; None: no detail element.
         version: the service version, whose namespace the detail has; None: no detail element.
-        style: of the stack that answers, which decides the prefix; None: WCF's.
+        style: of the stack that answers, which decides prefixes and the form; None: WCF's.
     """
-    prefix = style.prefix if style else "s"
-    root = etree.Element(etree.QName(envelope, "Envelope"), nsmap={prefix: envelope})
+    prefix, form, nsmap = "s", "", dict[str, str]()
+    if style is not None:
+        prefix, form = style.prefix, style.fault_form
+        if form and style.keeps_soap11:
+            envelope = SOAP11_ENVELOPE
+        if form == "soap12" and version is not None:
+            nsmap = style.namespaces_of(version)
+    is_soap11 = form == "soap11" or (not form and envelope == SOAP11_ENVELOPE)
+    root = etree.Element(etree.QName(envelope, "Envelope"), nsmap={prefix: envelope, **nsmap})
     block = etree.SubElement(etree.SubElement(root, etree.QName(envelope, "Body")), etree.QName(envelope, "Fault"))
     wcf_prefix = {"a": _WCF_CODES}
-    if envelope == SOAP11_ENVELOPE:
-        etree.SubElement(block, "faultcode", nsmap=wcf_prefix).text = f"a:{subcode}" if subcode else f"{prefix}:{code}"
+    if is_soap11:
+        code_prefix = {} if form else wcf_prefix
+        etree.SubElement(block, "faultcode", nsmap=code_prefix).text = f"a:{subcode}" if subcode else f"{prefix}:{code}"
         text = etree.SubElement(block, "faultstring")
-        text.set(_XML_LANG, "")
+        if form:
+            etree.SubElement(block, "faultactor").text = ""
+        else:
+            text.set(_XML_LANG, "")
         detail_name = etree.QName("detail")
-        media_type = "text/xml"
     else:
         value = etree.SubElement(block, etree.QName(envelope, "Code"))
         etree.SubElement(value, etree.QName(envelope, "Value")).text = f"{prefix}:{_SOAP12_CODES.get(code, code)}"
@@ -130,24 +140,28 @@ def fault(
         text = etree.SubElement(etree.SubElement(block, etree.QName(envelope, "Reason")), etree.QName(envelope, "Text"))
         text.set(_XML_LANG, "en")
         detail_name = etree.QName(envelope, "Detail")
-        media_type = "application/soap+xml"
     text.text = reason
     if info is not None and version is not None:
-        _add_info(etree.SubElement(block, detail_name), "SoExceptionInfo", info, version.namespace)
+        _add_info(etree.SubElement(block, detail_name), "SoExceptionInfo", info, version.namespace, style)
     if style is None:
         body = etree.tostring(root, encoding="UTF-8", xml_declaration=True)
     else:
-        body = f"{style.declaration}{etree.tostring(root, encoding='unicode')}".encode()
+        body = f"{style.declaration}{etree.tostring(root, encoding='unicode')}{style.end}".encode()
+    media_type = "text/xml" if is_soap11 else "application/soap+xml"
     headers = {"Content-Type": f"{media_type}; charset=utf-8"} | dict(style.http_headers if style else {})
-    return Answer(500, headers, [body] if style and style.is_chunked else (body,))
+    status = 400 if form == "soap12" and code == "Client" else 500
+    return Answer(status, headers, [body] if style and style.is_chunked else (body,))
 
 
-def _add_info(parent: etree._Element, name: str, info: ExceptionInfo, tns: str) -> None:
-    element = etree.SubElement(parent, etree.QName(tns, name), nsmap={None: tns, "i": XSI})
+def _add_info(parent: etree._Element, name: str, info: ExceptionInfo, tns: str, style: StackStyle | None) -> None:
+    prefix = style.element_prefix if style else ""
+    nsmap: dict[Any, str] = {prefix: tns} if prefix else {None: tns, "i": XSI}
+    element = etree.SubElement(parent, etree.QName(tns, name), nsmap=nsmap)
+    leaves_nil_out = bool(style and style.fault_form)
     for row in EXCEPTION_INFO.fields:
         value = getattr(info, row.attribute)
         if isinstance(value, ExceptionInfo):
-            _add_info(element, row.name, value, tns)
+            _add_info(element, row.name, value, tns, style)
         elif isinstance(row.type, Dictionary):
             pairs = etree.SubElement(element, etree.QName(tns, row.name))
             texts: Mapping[str, str | None] = value or {}
@@ -155,7 +169,7 @@ def _add_info(parent: etree._Element, name: str, info: ExceptionInfo, tns: str) 
                 pair = etree.SubElement(pairs, etree.QName(tns, row.type.pair_name))
                 _add_text(pair, "Key", key, tns)
                 _add_text(pair, "Value", text, tns)
-        else:
+        elif value is not None or not leaves_nil_out:
             _add_text(element, row.name, value, tns)
 
 

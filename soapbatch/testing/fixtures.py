@@ -1,7 +1,7 @@
 """What the fixtures of the pytest plugin do."""
 
 import contextlib
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
@@ -61,25 +61,50 @@ def marked_options(markers: Iterable[tuple[tuple[Any, ...], Mapping[str, Any]]])
     Raises:
         UsageError: a marker has arguments by position, or an unknown one.
     """
-    options: dict[str, Any] = {}
-    jobs: dict[str, JobDefinition] = {}
-    for by_position, values in markers:
-        if by_position:
-            raise UsageError("@pytest.mark.netserver takes keyword arguments only")
-        if unknown := sorted(values.keys() - {*_OWN_OPTIONS, *_SERVER_OPTIONS}):
-            known = ", ".join(sorted((*_OWN_OPTIONS, *_SERVER_OPTIONS)))
-            raise UsageError(f"@pytest.mark.netserver takes no {', '.join(unknown)}; it takes {known}")
-        options |= values
-        for name, job in values.get("jobs", {}).items():
-            jobs[name] = job if isinstance(job, JobDefinition) else JobDefinition.of_values(name, job)
-    if isinstance(personality := options.get("personality"), str):
-        options["personality"] = Personality.named(personality)
+    options, jobs = merged_options("netserver", markers, (*_OWN_OPTIONS, *_SERVER_OPTIONS))
     if "version" in options:
         options["version"] = ServiceVersion(options["version"])
     allow_unused = bool(options.pop("allow_unused", False))
     speed = float(options.pop("speed", 1.0))
+    return MarkedOptions(with_personality(options), jobs, speed, allow_unused)
+
+
+def merged_options(
+    marker: str, markers: Iterable[tuple[tuple[Any, ...], Mapping[str, Any]]], known: Collection[str]
+) -> tuple[dict[str, Any], dict[str, JobDefinition]]:
+    """Return the keyword arguments of all markers of a name, the inner ones first, and apart from them the jobs.
+
+    Raises:
+        UsageError: a marker has arguments by position, or one that is not `known`.
+    """
+    options: dict[str, Any] = {}
+    jobs: dict[str, JobDefinition] = {}
+    for by_position, values in markers:
+        if by_position:
+            raise UsageError(f"@pytest.mark.{marker} takes keyword arguments only")
+        if unknown := sorted(values.keys() - {*known}):
+            raise UsageError(
+                f"@pytest.mark.{marker} takes no {', '.join(unknown)}; it takes {', '.join(sorted(known))}"
+            )
+        options |= values
+        jobs |= job_definitions(values.get("jobs", {}))
     options.pop("jobs", None)
-    return MarkedOptions(options, jobs, speed, allow_unused)
+    return options, jobs
+
+
+def job_definitions(jobs: Mapping[str, Any]) -> dict[str, JobDefinition]:
+    """Return jobs by name, each of which may be a mapping of the fields of `JobDefinition`."""
+    return {
+        name: job if isinstance(job, JobDefinition) else JobDefinition.of_values(name, job)
+        for name, job in jobs.items()
+    }
+
+
+def with_personality(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments of `NetServer` in which a personality may be a name."""
+    personality = options.get("personality")
+    named = {"personality": Personality.named(personality)} if isinstance(personality, str) else {}
+    return {**options, **named}
 
 
 @attrs.define

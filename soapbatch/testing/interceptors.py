@@ -10,7 +10,7 @@ or after `proceed`, and may return an answer of its own.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import attrs
@@ -33,6 +33,7 @@ class Call:
         outcome: what the operation did, which the client may not learn. "" while the call is handled; "succeeded";
             the last part of the exception's type, for example "SoSessionException"; or, if an interceptor kept the
             operation from running, "dropped", "cancelled" or "intercepted".
+        headers: of HTTP, by lower-case name, for example `traceparent`; credentials of HTTP are "***".
     """
 
     operation: str
@@ -41,6 +42,7 @@ class Call:
     arguments: Mapping[str, Any]
     at: float
     outcome: str = ""
+    headers: Mapping[str, str] = attrs.field(factory=dict[str, str], repr=False)
 
 
 Proceed: TypeAlias = Callable[[], Awaitable[Answer]]
@@ -160,3 +162,13 @@ class Interceptions:
         """Forget all."""
         self._waiting.clear()
         self._unused.clear()
+
+
+def check_interceptors_used(unused: Sequence[str]) -> None:
+    """Raise an AssertionError that shows the interceptors that were not used, if there are some."""
+    __tracebackhide__ = True
+    if unused:
+        raise AssertionError(
+            "no call came to these interceptors: " + "; ".join(unused) + ". Pass optional=True for one that need"
+            " not be used"
+        )

@@ -25,7 +25,7 @@ from soapbatch.model import ServiceVersion
 from soapbatch.online import Environment, PrivateKey
 from soapbatch.testing.clock import WallClock
 from soapbatch.testing.faults import Refusal
-from soapbatch.testing.interceptors import Interception, Interceptions, Proceed
+from soapbatch.testing.interceptors import Interception, Interceptions, Proceed, check_interceptors_used
 from soapbatch.testing.online_journal import Visit
 from soapbatch.testing.online_keys import SigningKey
 from soapbatch.testing.online_registry import OnlineTenant, RegisteredApp, Registry
@@ -77,6 +77,7 @@ class Online:
             epoch: the date at the clock's present reading (aware); None: what the machine says it is.
             signing_key: what JWTs are signed with; None: a new one.
         """
+        self._arguments = {name: value for name, value in locals().items() if name != "self"}
         self.environment = Environment.named(environment, domain=domain)
         keys = [] if signing_key is None else [signing_key]
         self._registry = Registry(
@@ -90,6 +91,21 @@ class Online:
         self.journal: deque[Visit] = deque(maxlen=_VISITS_KEPT)
         self.counts: Counter[str] = Counter()
         self._interceptions = Interceptions()
+
+    def reset(self, **changes: Any) -> None:
+        """Begin anew, without apps, tenants, journal and interceptors.
+
+        Args:
+            changes: arguments of the constructor that are to differ from those that Online was made with. The next
+                `reset` begins again with those that Online was made with.
+        """
+        arguments = self._arguments
+        Online.__init__(self, **(arguments | changes))
+        self._arguments = arguments
+
+    def now(self) -> datetime:
+        """Return the date of the clock, without the `skew`: what a machine with the right time says."""
+        return self._registry.wall.date(self._registry.clock())
 
     def add_app(self, name: str, *, private_key: PrivateKey | None = None) -> RegisteredApp:
         """Register an app and return it, with a client id, a client secret and, unless it is given, a private key."""
@@ -128,9 +144,18 @@ class Online:
         registry.tenants[name.casefold()] = tenant
         return tenant
 
+    @property
+    def tenants(self) -> list[OnlineTenant]:
+        """All tenants, in the order in which they were added."""
+        return [*self._registry.tenants.values()]
+
     def tenant(self, name: str) -> OnlineTenant:
         """Return a tenant by name; an unknown one is a UsageError."""
         return self._registry.tenant(name)
+
+    def app(self, name: str) -> RegisteredApp:
+        """Return an app by name; an unknown one is a UsageError."""
+        return self._registry.app(name)
 
     def approve(self, app: RegisteredApp, tenant: OnlineTenant) -> str:
         """Let an app into a tenant and return the system user token, which stays the same for good."""
@@ -166,7 +191,7 @@ class Online:
 
     def expire_tickets(self, name: str | None = None) -> None:
         """Refuse all tickets and access tokens issued so far, of one tenant or of all."""
-        for tenant in [self.tenant(name)] if name else self._registry.tenants.values():
+        for tenant in [self.tenant(name)] if name else self.tenants:
             tenant.server.tickets.revoke_all()
 
     def skew(self, seconds: float) -> None:
@@ -185,15 +210,34 @@ class Online:
         """Return a code, as the redirect to `redirect_uri` carries after a sign-in. It lives 10 minutes."""
         return self._registry.issue_grant(app, tenant, redirect_uri=redirect_uri)
 
-    def intercept(self, endpoint: Endpoint, interceptor: VisitInterceptor, *, times: int | None = 1) -> None:
+    def intercept(
+        self, endpoint: Endpoint, interceptor: VisitInterceptor, *, times: int | None = 1, optional: bool = False
+    ) -> None:
         """Put `interceptor` around the next requests to an endpoint.
 
         Args:
             endpoint: see `Visit.endpoint`; "tenant" are all calls to tenants' services.
             interceptor: for example `delayed(5)`, `answering(200, {}, b"junk")` or `lost_reply`.
             times: for how many requests; None: for all.
+            optional: whether `assert_interceptors_used` passes if no request comes to the interceptor.
         """
-        self._interceptions.add(Interception(endpoint, interceptor, times, optional=True))
+        self._interceptions.add(Interception(endpoint, interceptor, times, optional))
+
+    def unused_interceptors(self) -> list[str]:
+        """Return a description of each interceptor, of Online and of the tenants' servers, that was not used."""
+        own = [str(interception) for interception in self._interceptions.unused()]
+        for tenant in self.tenants:
+            own += [f"{unused} of {tenant.name}" for unused in tenant.server.unused_interceptors()]
+        return own
+
+    def assert_interceptors_used(self) -> None:
+        """Check that at least one request has come to each interceptor, of Online and of the tenants' servers.
+
+        Raises:
+            AssertionError: an interceptor was not used.
+        """
+        __tracebackhide__ = True
+        check_interceptors_used(self.unused_interceptors())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request: the ASGI interface."""

@@ -119,6 +119,13 @@ class Registry:
         app.client_secrets.insert(0, self.names.add(secret, f"client secret of {app.name}"))
         return secret
 
+    def app(self, name: str) -> RegisteredApp:
+        """Return an app by name, or raise UsageError."""
+        app = next((app for app in self.apps if app.name == name), None)
+        if app is None:
+            raise UsageError(f"the embedded Online has no app {name!r}: add_app({name!r}) makes one")
+        return app
+
     def app_of(self, client_secret: object) -> RegisteredApp | None:
         """Return the app that a client secret belongs to, or None."""
         return next((app for app in self.apps if client_secret in app.client_secrets), None)

@@ -1,4 +1,4 @@
-"""The pytest plugin: fixtures with an embedded NetServer. `python -m pydoc soapbatch.guide.testing` shows ten tests.
+"""The pytest plugin: fixtures with an embedded NetServer. `python -m pydoc soapbatch.guide.testing` shows tests.
 
 pytest finds the plugin by itself where soapbatch is installed. The plugin changes no test that asks for none of its
 fixtures, and imports nothing before one does.
@@ -13,6 +13,16 @@ The fixtures, by name:
     netserver_recording        makes transports that record a real server, or replay what was recorded
     netserver_block_network    refuses every connection that leaves this machine, and fails the test that tried one
 
+The fixtures for SuperOffice Online, which need `pip install "soapbatch[testing,online]"`:
+
+    superoffice_online         an embedded Online on a loopback socket, in a thread of its own: an app, "My App", and a
+                               tenant, "Cust12345", which has approved the app
+    superoffice_online_url     the URL of its socket, which is all of its hosts, for a `ForwardingTransport`
+    superoffice_online_client  makes clients of a tenant, signed in as the app's system user:
+                               `async with superoffice_online_client("Cust12345") as client: ...`
+    superoffice_online_app     makes the `OnlineApp`, for services with many tenants
+    superoffice_online_clock   the ManualClock of Online and all its tenants
+
 The marker configures `netserver`; markers of a class and a module are read first:
 
     @pytest.mark.netserver(jobs={"Export": {"duration": 1800}}, failures="fault", personality="MONO", version=85)
@@ -24,10 +34,20 @@ The marker configures `netserver`; markers of a class and a module are read firs
     and the arguments of NetServer: accepts_application_token, failures, missing, path_prefix, personality,
     ticket_refusals, unknown_task, users
 
+Another marker configures `superoffice_online`:
+
+    @pytest.mark.superoffice_online(tenants={"Cust1": {"host": "sod3.superoffice.com"}, "Cust2": {}}, jobs={...})
+
+    tenants            a name, a list of names, or a mapping of names to what a tenant has: host, jobs of its own, and
+                       the arguments of NetServer
+    environment        "sod" (the default), "stage" or "online"
+    and jobs (of all tenants), speed (of the tenants' clocks, not of the sign-in host's) and allow_unused, as above
+
 The settings, for pytest.ini or pyproject.toml:
 
     netserver_scope    how long a server lives: "function" (the default), "class", "module", "package" or "session".
-                       A server that lives longer than a test is reset before each test that asks for `netserver`
+                       A server that lives longer than a test is reset before each test that asks for `netserver`.
+                       It holds for `superoffice_online`, too
 
 The options, for the command line:
 
@@ -45,8 +65,10 @@ if TYPE_CHECKING:
     import httpx
 
     from soapbatch.client import Client
-    from soapbatch.testing import ManualClock, NetServer
+    from soapbatch.online import OnlineApp
+    from soapbatch.testing import ManualClock, NetServer, Online
     from soapbatch.testing.fixtures import ServerThread
+    from soapbatch.testing.online_fixtures import OnlineThread
 
 # Imports stand inside the fixtures: pytest loads this module at every start.
 # ruff: noqa: PLC0415
@@ -64,11 +86,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Describe the marker."""
+    """Describe the markers."""
     config.addinivalue_line(
         "markers",
         "netserver(jobs, failures, personality, version, ...): configure the fixture netserver; see"
         " `python -m pydoc soapbatch.testing.plugin`",
+    )
+    config.addinivalue_line(
+        "markers", "superoffice_online(tenants, jobs, environment, ...): configure the fixture superoffice_online"
     )
 
 
@@ -177,3 +202,83 @@ def netserver_block_network() -> Iterator[None]:
         yield
     if attempts:
         pytest.fail("\n".join(str(attempt) for attempt in attempts), pytrace=False)
+
+
+@pytest.fixture(scope=_scope)
+def _superoffice_online_thread() -> Iterator["OnlineThread"]:
+    from soapbatch.testing.online_fixtures import online_thread
+
+    with online_thread() as thread:
+        yield thread
+
+
+@pytest.fixture
+def superoffice_online(
+    request: pytest.FixtureRequest, _superoffice_online_thread: "OnlineThread"
+) -> Iterator["Online"]:
+    """An embedded SuperOffice Online on a loopback socket, in a thread of its own, with an app and a tenant.
+
+    The test fails at its end if no request came to one of its interceptors.
+    """
+    from soapbatch.testing.online_fixtures import marked_online
+
+    marks = [*request.node.iter_markers("superoffice_online")]  # the innermost first
+    options = marked_online((mark.args, mark.kwargs) for mark in reversed(marks))
+    has_clock = "superoffice_online_clock" in request.fixturenames
+    clock = request.getfixturevalue("superoffice_online_clock") if has_clock else None
+    online = _superoffice_online_thread.begin(clock, options)
+    failed_before = request.session.testsfailed
+    yield online
+    if request.session.testsfailed == failed_before and not options.allow_unused:
+        online.assert_interceptors_used()
+
+
+@pytest.fixture(scope=_scope)
+def superoffice_online_url(request: pytest.FixtureRequest, _superoffice_online_thread: "OnlineThread") -> str:
+    """The URL of the socket of `superoffice_online`, which is all of its hosts, for a `ForwardingTransport`."""
+    if request.scope == "function":
+        request.getfixturevalue("superoffice_online")
+    return _superoffice_online_thread.url
+
+
+@pytest.fixture
+def superoffice_online_clock() -> "ManualClock":
+    """The clock of `superoffice_online`: time stands still there until the test advances it."""
+    from soapbatch.testing import ManualClock
+
+    return ManualClock()
+
+
+@pytest.fixture
+def superoffice_online_client(superoffice_online: "Online", superoffice_online_url: str) -> Callable[..., "Client"]:
+    """A function that makes clients of a tenant of `superoffice_online`, which sign in as the app's system user.
+
+        async with superoffice_online_client("Cust12345") as client: ...
+
+    Without a name, the tenant is the first one. Keyword arguments are those of `soapbatch.Client.online`, and replace
+    what the fixture would pass. There is no `max_rate` unless it is passed.
+    """
+    from soapbatch.testing.online_fixtures import online_client_of
+
+    def make(tenant: str | None = None, **options: Any) -> "Client":
+        return online_client_of(superoffice_online, superoffice_online_url, tenant, **options)
+
+    return make
+
+
+@pytest.fixture
+def superoffice_online_app(superoffice_online: "Online", superoffice_online_url: str) -> Callable[..., "OnlineApp"]:
+    """A function that makes the app that is registered with `superoffice_online`.
+
+        async with superoffice_online_app() as app:
+            async with app.client("Cust12345", SystemUser(token)) as client: ...
+
+    Keyword arguments are those of `soapbatch.online.OnlineApp`, and replace what the fixture would pass. The token is
+    what `superoffice_online.approve(registered_app, tenant)` returns.
+    """
+    from soapbatch.testing.online_fixtures import app_of
+
+    def make(**options: Any) -> "OnlineApp":
+        return app_of(superoffice_online, superoffice_online_url, **options)
+
+    return make

@@ -16,14 +16,16 @@ What each personality does with a form of request. "empty 200" is HTTP 200 witho
 | members out of order                          | read          | skipped         | skipped         |
 | array items in a wrong namespace              | skipped       | fault           | fault           |
 
-MONO reads as STRICT_SOAP11, and MONO_SOAP12 as STRICT_SOAP12. JAXWS reads as LENIENT does, SOAP 1.1 alone and whatever
-the action; NODE_SOAP reads as LENIENT does, but for header blocks beside the Body, which neither of the two sees. What
-they write is told by `help(soapbatch.testing.stacks)`.
+MONO reads as STRICT_SOAP11, and MONO_SOAP12 as STRICT_SOAP12. The others read as LENIENT does, but for this: JAXWS,
+GSOAP and SPYNE go by the Body, whatever the action. JAXWS and SPYNE take SOAP 1.1 alone. JAXWS, NODE_SOAP and SPYNE do
+not see header blocks beside the Body, and GSOAP refuses them with a fault. What the personalities write is told by
+`help(soapbatch.testing.stacks)`.
 
 The strict personalities follow Mono's WCF, except for the fault VersionMismatch: Mono sends no answer there, and
 JAX-WS sends this one.
 """
 
+import functools
 import re
 from collections.abc import Container, Mapping
 from enum import Enum
@@ -45,10 +47,17 @@ from soapbatch.model import (
     ServiceVersion,
 )
 from soapbatch.operations import OPERATIONS, Operation
-from soapbatch.testing.faults import Refusal, fault
+from soapbatch.testing.faults import FaultCode, Refusal, fault
 from soapbatch.testing.request_parser import drop_members_that_wcf_skips, parse_xml, read_envelope
 from soapbatch.testing.responses import Answer
-from soapbatch.testing.stacks import JAXWS_STYLE, MONO_STYLE, NODE_SOAP_STYLE, StackStyle
+from soapbatch.testing.stacks import (
+    GSOAP_STYLE,
+    JAXWS_STYLE,
+    MONO_STYLE,
+    NODE_SOAP_STYLE,
+    SPYNE_STYLE,
+    StackStyle,
+)
 
 _ENDPOINT_PATH: Final = re.compile(
     rf"(.*)/(services\d\d)/({'|'.join(agent.name.lower() for agent in AGENTS)})\.svc", re.DOTALL
@@ -71,6 +80,8 @@ class StackProfile:
         is_wcf: whether it is as strict as WCF, and drops unreadable messages without a fault.
         ignores_action: whether it goes by the Body alone.
         sees_blocks_outside_header: whether header blocks beside the Body count, as the documented form has them.
+        refuses_blocks_outside_header: whether they are a fault.
+        mismatch: the code and the reason of the fault for an envelope of another namespace than "{expected}".
         style: how it writes answers; None: as the documentation does.
         byte_order_mark: whether an answer begins with one.
     """
@@ -80,6 +91,8 @@ class StackProfile:
     is_wcf: bool = False
     ignores_action: bool = False
     sees_blocks_outside_header: bool = True
+    refuses_blocks_outside_header: bool = False
+    mismatch: tuple[FaultCode, str] = ("VersionMismatch", "Expecting an Envelope in namespace {expected}")
     style: StackStyle | None = None
     byte_order_mark: bool = False
 
@@ -109,6 +122,16 @@ class Personality(Enum):
     """JAX-WS with SOAP 1.1."""
     NODE_SOAP = StackProfile(sees_blocks_outside_header=False, style=NODE_SOAP_STYLE)
     """node-soap: accepts every binding, but sees no ticket in the documented form."""
+    GSOAP = StackProfile(ignores_action=True, refuses_blocks_outside_header=True, style=GSOAP_STYLE)
+    """gSOAP, a stack for C++: accepts SOAP 1.1 and SOAP 1.2."""
+    SPYNE = StackProfile(
+        envelopes=(SOAP11_ENVELOPE,),
+        ignores_action=True,
+        sees_blocks_outside_header=False,
+        mismatch=("Client.SoapError", "No {{{expected}}}Envelope element was found!"),
+        style=SPYNE_STYLE,
+    )
+    """Spyne, a stack for Python: accepts SOAP 1.1 alone, and answers anything else with a fault of SOAP 1.1."""
     WITH_BYTE_ORDER_MARK = StackProfile(byte_order_mark=True)
     """As LENIENT; answers begin with a byte order mark, as those of some .NET hosts do."""
 
@@ -145,6 +168,7 @@ class ReceivedCall:
         binding: the form of the request, which is the form of the answer too.
         arguments: those that were sent, by parameter name.
         header: the header blocks.
+        http_headers: by lower-case name.
     """
 
     operation: Operation[Any]
@@ -152,6 +176,7 @@ class ReceivedCall:
     binding: Binding
     arguments: Mapping[str, Any]
     header: RequestHeader
+    http_headers: Mapping[str, str]
 
 
 def find_endpoint(
@@ -202,22 +227,24 @@ def read_request(stack: StackProfile, endpoint: Endpoint, headers: Mapping[str, 
     if media_type not in stack.media_types:
         raise Refusal(Answer(415))
     expected_envelope = SOAP11_ENVELOPE if media_type == "text/xml" else SOAP12_ENVELOPE
+    refuse = functools.partial(_refusal, stack, endpoint)
     try:
         envelope = _Envelope.of(parse_xml(body, Limits()))
         if envelope.namespace not in stack.envelopes:
-            reason = f"Expecting an Envelope in namespace {expected_envelope}"
-            raise Refusal(fault(expected_envelope, "VersionMismatch", reason, style=stack.style))
+            code, reason = stack.mismatch
+            expected = expected_envelope if expected_envelope in stack.envelopes else stack.envelopes[0]
+            raise refuse(expected_envelope, code, reason.format(expected=expected))
         action = headers.get("soapaction") or next(iter(_ACTION.findall(content_type)), "")
         operation = _find_operation(stack, endpoint, action.strip('" '), envelope)
         if envelope.call.tag != f"{{{endpoint.version.namespace}}}{operation.name}":
             raise UnexpectedResponse(f"its Body does not hold {operation.name}")
-        if stack.is_wcf and envelope.has_blocks_outside_header:
-            raise UnexpectedResponse("WCF expects Header and Body, and nothing beside them")
+        if envelope.has_blocks_outside_header:
+            _check_blocks_outside_header(stack, endpoint, envelope)
     except ProtocolError as error:
         if stack.is_wcf:
             raise Refusal(Answer(200)) from None
         reason = f"The request cannot be read: {error}"
-        raise Refusal(fault(expected_envelope, "Client", reason, style=stack.style)) from None
+        raise refuse(expected_envelope, "Client", reason) from None
     try:
         if stack.is_wcf:
             drop_members_that_wcf_skips(operation, endpoint.version, envelope.call)
@@ -226,12 +253,27 @@ def read_request(stack: StackProfile, endpoint: Endpoint, headers: Mapping[str, 
         arguments, header = read_envelope(operation, envelope.root, version=endpoint.version)
     except ProtocolError as error:
         reason = f"The formatter threw an exception while trying to deserialize the message: {error}"
-        raise Refusal(
-            fault(envelope.namespace, "Client", reason, subcode="DeserializationFailed", style=stack.style)
-        ) from None
+        raise refuse(envelope.namespace, "Client", reason, subcode="DeserializationFailed") from None
     is_documented = envelope.is_documented_form and not stack.is_wcf
     binding = Binding.DOCUMENTED if is_documented else _BINDINGS[envelope.namespace]
-    return ReceivedCall(operation, endpoint.version, binding, arguments, header)
+    return ReceivedCall(operation, endpoint.version, binding, arguments, header, headers)
+
+
+def _refusal(
+    stack: StackProfile, endpoint: Endpoint, envelope: str, code: FaultCode, reason: str, *, subcode: str = ""
+) -> Refusal:
+    """Return the refusal of a request with a fault. Subcodes are WCF's own: a stack with its own faults has none."""
+    has_subcodes = stack.style is None or not stack.style.fault_form
+    return Refusal(
+        fault(
+            envelope,
+            code,
+            reason,
+            subcode=subcode if has_subcodes else "",
+            version=endpoint.version,
+            style=stack.style,
+        )
+    )
 
 
 @attrs.frozen
@@ -269,12 +311,25 @@ class _Envelope:
         )
         return cls(root, namespace, has_blocks_outside, is_documented, call)
 
+    def blocks_outside_header(self) -> list[etree._Element]:
+        """Return the children of the envelope that are neither Header nor Body."""
+        known = (f"{{{self.namespace}}}Header", f"{{{self.namespace}}}Body")
+        return [child for child in self.root if child.tag not in known]
+
     def drop_blocks_outside_header(self) -> None:
         """Remove the children of the envelope that are neither Header nor Body."""
-        known = (f"{{{self.namespace}}}Header", f"{{{self.namespace}}}Body")
-        for child in list(self.root):
-            if child.tag not in known:
-                self.root.remove(child)
+        for child in self.blocks_outside_header():
+            self.root.remove(child)
+
+
+def _check_blocks_outside_header(stack: StackProfile, endpoint: Endpoint, envelope: _Envelope) -> None:
+    if stack.is_wcf:
+        raise UnexpectedResponse("WCF expects Header and Body, and nothing beside them")
+    if stack.refuses_blocks_outside_header:
+        block = envelope.blocks_outside_header()[0]
+        name = ":".join(filter(None, (block.prefix, etree.QName(block).localname)))
+        reason = f"Validation constraint violation: tag name or namespace mismatch in element '{name}'"
+        raise _refusal(stack, endpoint, envelope.namespace, "Client", reason)
 
 
 def _find_operation(stack: StackProfile, endpoint: Endpoint, action: str, envelope: _Envelope) -> Operation[Any]:
@@ -286,5 +341,5 @@ def _find_operation(stack: StackProfile, endpoint: Endpoint, action: str, envelo
         action = agent.action(version, name.localname) if name.namespace == version.namespace else str(name)
     if action not in by_action:
         reason = f"Action '{action}' did not match any operations in the target contract"
-        raise Refusal(fault(envelope.namespace, "Client", reason, subcode="ActionNotSupported", style=stack.style))
+        raise _refusal(stack, endpoint, envelope.namespace, "Client", reason, subcode="ActionNotSupported")
     return by_action[action]

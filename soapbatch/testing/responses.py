@@ -77,7 +77,7 @@ class ResponseForm:
         namespace = self.binding.envelope
         body = (style.envelope(self.operation, result, version=self.version, namespace=namespace, header=header),)
         answer = self.answer(list(body) if style.is_chunked else body)
-        return attrs.evolve(answer, headers={**answer.headers, **style.http_headers})
+        return attrs.evolve(answer, headers={**answer.headers, **style.headers(self.operation, self.version)})
 
 
 def success(form: ResponseForm, result: Any) -> Answer:

@@ -37,7 +37,7 @@ from soapbatch.testing.faults import (
     fault,
 )
 from soapbatch.testing.handlers import HANDLERS, Context, without_newer_values
-from soapbatch.testing.interceptors import Call, Interception, Interceptions, Interceptor
+from soapbatch.testing.interceptors import Call, Interception, Interceptions, Interceptor, check_interceptors_used
 from soapbatch.testing.job_definitions import JobDefinition
 from soapbatch.testing.requests import Personality, ReceivedCall, find_endpoint, read_request
 from soapbatch.testing.responses import Answer, ResponseForm, failure, success
@@ -55,6 +55,7 @@ HowToFail: TypeAlias = Literal["header", "fault", "401"]
 DROP_CONNECTION: Final = "soapbatch.drop"
 """The ASGI extension of `serve`: a coroutine function that drops the connection."""
 
+_HTTP_CREDENTIALS: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
 _CALLS_KEPT: Final = 100_000
 _TASKS_LOOKED_AT: Final = 100  # of a list, for one that waits for a ManualClock
 _LARGEST_REQUEST: Final = 64 * MIB
@@ -218,11 +219,7 @@ class NetServer:
                 the test is about.
         """
         __tracebackhide__ = True
-        if unused := self.unused_interceptors():
-            raise AssertionError(
-                "no call came to these interceptors: " + "; ".join(unused) + ". Pass optional=True for one that need"
-                " not be used"
-            )
+        check_interceptors_used(self.unused_interceptors())
 
     def calls_of(self, operation: Operation[Any] | str | None = None, /, **arguments: object) -> list[Call]:
         """Return the calls of an operation that reached the server, the oldest first.
@@ -299,7 +296,8 @@ class NetServer:
     async def _call(self, received: ReceivedCall) -> Answer:
         name = received.operation.name
         arguments = {k: MASK if k in SECRET_PARAMETERS else v for k, v in received.arguments.items()}
-        call = Call(name, received.version, received.binding, arguments, self._clock())
+        headers = {k: MASK if k in _HTTP_CREDENTIALS else v for k, v in received.http_headers.items()}
+        call = Call(name, received.version, received.binding, arguments, self._clock(), headers=headers)
         self.calls.append(call)
         self.counts[name] += 1
 

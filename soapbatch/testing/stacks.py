@@ -4,15 +4,24 @@ The styles follow recordings of these stacks, so that a test can be run against 
 answers". An answer means the same in every style, but for what a stack cannot say: node-soap writes no nil, and a
 value that Mono cannot leave out has .NET's default.
 
-| style     | prefix | header blocks            | nil value                  | empty element | body     |
-|-----------|--------|--------------------------|----------------------------|---------------|----------|
-| MONO      | s      | those with a value       | i:nil, i declared once     | `<X />`       | whole    |
-| JAXWS     | S      | all, nil if without one  | xsi:nil, declared each time| `<X/>`        | chunked  |
-| NODE_SOAP | soap   | those with a value, in h | left out                   | `<X></X>`     | chunked  |
+| style     | prefix    | header blocks                   | nil value                   | empty element | body    |
+|-----------|-----------|---------------------------------|-----------------------------|---------------|---------|
+| MONO      | s         | those with a value              | i:nil, i declared once      | `<X />`       | whole   |
+| JAXWS     | S         | all, nil if without one         | xsi:nil, declared each time | `<X/>`        | chunked |
+| NODE_SOAP | soap      | those with a value, in h        | left out                    | `<X></X>`     | chunked |
+| GSOAP     | SOAP-ENV  | those with a value, in ns1      | left out                    | `<X></X>`     | whole   |
+| SPYNE     | soap11env | `boolean`, ExceptionInfo, in tns| left out                    | `<X/>`        | whole   |
+
+GSOAP and SPYNE declare the namespaces at the envelope and prefix every element; both close the connection after each
+answer. GSOAP writes an empty text as `<X/>` and the nil value of a pair as xsi:nil. It answers SOAP 1.1 with the
+Content-Type, and with the faults, of SOAP 1.2, and with HTTP 400 if the client is to blame. SPYNE writes an empty text
+as `<X></X>`, times with an offset, and the block Succeeded as `boolean`: ExceptionInfo alone tells of a failure.
+
+Not followed: gSOAP sends the header blocks of a request back with a fault; the recorded Spyne answers as HTTP/1.0.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 from xml.sax.saxutils import escape
 
 import attrs
@@ -21,6 +30,7 @@ from soapbatch.model import (
     ARRAYS,
     BASE64,
     BOOLEAN,
+    CRYPTOGRAPHY,
     DATE_TIME,
     DSA_PARAMETERS,
     REPLY_HEADER,
@@ -52,36 +62,76 @@ class StackStyle:
 
     Attributes:
         declaration: the XML declaration.
+        end: what follows the envelope.
         prefix: of the elements of SOAP.
-        nil_prefix: of the attribute nil; "": elements that are nil are left out.
+        namespaces: what the envelope declares beside that prefix; "{tns}" is the namespace of the service version.
+        gap: what stands before these declarations.
+        nil_prefix: of the attribute nil; "": nothing is nil.
         declares_nil_each_time: whether each element that is nil declares that prefix, and not the result.
+        declares_nil_first: whether the envelope declares that prefix, before all others, if something is nil.
+        leaves_nil_out: whether values that are nil are left out.
+        keeps_nil_in_pairs: whether the value of a pair is written nil all the same.
         empty: what stands between the name of an element without content and the next tag: " />", "/>", or "" for an
             end tag.
+        empty_text: likewise, of an element whose text is empty.
+        element_prefix: of the elements of the service, which the envelope declares; "": they declare a namespace.
         header_prefix: of the header blocks and of all that is in them.
-        writes_nil_blocks: whether header blocks without a value are written.
+        blocks: the header blocks in their order.
+        block_names: names of header blocks that are not the documented ones.
+        nil_blocks: header blocks that are written nil when they have no value.
         writes_defaults: whether numbers, booleans, dates and states that have no value get .NET's default.
+        omits_failed_result: whether the response element of an operation that failed is empty.
         carrier_elements: elements that are nil at the beginning of each BatchTaskInfo.
         array_prefix: of array items that have a namespace of their own; "": they declare it as the default one.
-        quotes: whether quotation marks in text are escaped.
+        declares_array_prefix: whether each of these items declares the prefix.
+        escapes: what is written for characters of text, beside those that XML forbids there.
+        utc: what a date in UTC ends with.
         is_chunked: whether the length of an answer is not announced.
         keeps_soap11: whether requests of SOAP 1.2 are answered with an envelope of SOAP 1.1.
+        fault_form: "soap11" or "soap12": the form of each fault; "": that of the envelope.
+        content_type: of an answer that is no fault; "{action}" is the action. "": that of the binding.
         http_headers: further HTTP headers.
     """
 
     declaration: str
+    end: str = ""
     prefix: str
-    nil_prefix: str
+    namespaces: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    gap: str = " "
+    nil_prefix: str = ""
     declares_nil_each_time: bool = False
+    declares_nil_first: bool = False
+    leaves_nil_out: bool = False
+    keeps_nil_in_pairs: bool = False
     empty: str
+    empty_text: str = ""
+    element_prefix: str = ""
     header_prefix: str = ""
-    writes_nil_blocks: bool = False
+    blocks: tuple[str, ...] = ("ExceptionInfo", "Succeeded")
+    block_names: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    nil_blocks: tuple[str, ...] = ()
     writes_defaults: bool = False
+    omits_failed_result: bool = False
     carrier_elements: tuple[str, ...] = ()
     array_prefix: str = ""
-    quotes: bool = False
+    declares_array_prefix: bool = False
+    escapes: Mapping[str, str] = attrs.field(factory=dict[str, str])
+    utc: str = "Z"
     is_chunked: bool = False
     keeps_soap11: bool = False
+    fault_form: Literal["", "soap11", "soap12"] = ""
+    content_type: str = ""
     http_headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
+
+    def namespaces_of(self, version: ServiceVersion) -> dict[str, str]:
+        """Return what the envelope declares beside the prefix of SOAP, by prefix."""
+        return {prefix: uri.format(tns=version.namespace) for prefix, uri in self.namespaces.items()}
+
+    def headers(self, operation: Operation[Any], version: ServiceVersion) -> dict[str, str]:
+        """Return the HTTP headers of an answer that is no fault, beside those that every stack has."""
+        action = operation.agent.action(version, operation.name)
+        own = {"Content-Type": self.content_type.format(action=action)} if self.content_type else {}
+        return {**own, **self.http_headers}
 
     def envelope(
         self,
@@ -113,6 +163,7 @@ MONO_STYLE: Final = StackStyle(
     writes_defaults=True,
     carrier_elements=("TableRight", "FieldProperties"),
     array_prefix="d5p1",
+    escapes={"\r": "&#xD;"},
     http_headers={"Server": "Mono-HTTPAPI/1.0"},
 )
 JAXWS_STYLE: Final = StackStyle(
@@ -121,19 +172,73 @@ JAXWS_STYLE: Final = StackStyle(
     nil_prefix="xsi",
     declares_nil_each_time=True,
     empty="/>",
-    writes_nil_blocks=True,
+    blocks=("TimeZone", "ExceptionInfo", "ExtraInfo", "Succeeded"),
+    nil_blocks=("TimeZone", "ExceptionInfo", "ExtraInfo"),
     array_prefix="ns2",
+    escapes={"\r": "&#13;"},
     is_chunked=True,
 )
 NODE_SOAP_STYLE: Final = StackStyle(
     declaration='<?xml version="1.0" encoding="utf-8"?>',
     prefix="soap",
-    nil_prefix="",
+    namespaces={"tns": "{tns}", "msc": _WCF_CONTRACT, "wsu": _SECURITY_UTILITY}
+    | {f"q{number}": ARRAYS for number in range(1, 5)},
+    gap="  ",
+    leaves_nil_out=True,
     empty="",
     header_prefix="h",
-    quotes=True,
+    blocks=("Succeeded", "ExceptionInfo"),
+    escapes={'"': "&quot;", "\t": "&#x9;", "\n": "&#xA;", "\r": "&#xD;"},
     is_chunked=True,
     keeps_soap11=True,
+)
+GSOAP_STYLE: Final = StackStyle(
+    declaration='<?xml version="1.0" encoding="UTF-8"?>\n',
+    end="\r\n",
+    prefix="SOAP-ENV",
+    namespaces={
+        "SOAP-ENC": "http://www.w3.org/2003/05/soap-encoding",
+        "xsi": XSI,
+        "xsd": "http://www.w3.org/2001/XMLSchema",
+        "arr": ARRAYS,
+        "ns2": CRYPTOGRAPHY,
+        "ns1": "{tns}",
+    },
+    nil_prefix="xsi",
+    leaves_nil_out=True,
+    keeps_nil_in_pairs=True,
+    empty="",
+    empty_text="/>",
+    element_prefix="ns1",
+    header_prefix="ns1",
+    omits_failed_result=True,
+    array_prefix="arr",
+    escapes={"\r": "&#xD;"},
+    fault_form="soap12",
+    content_type='application/soap+xml; charset=utf-8; action="{action}"',
+    http_headers={"Server": "gSOAP/2.8", "X-Frame-Options": "SAMEORIGIN", "Connection": "close"},
+)
+SPYNE_STYLE: Final = StackStyle(
+    declaration="<?xml version='1.0' encoding='UTF-8'?>\n",
+    prefix="soap11env",
+    namespaces={"tns": "{tns}"},
+    nil_prefix="xsi",
+    declares_nil_first=True,
+    leaves_nil_out=True,
+    empty="/>",
+    element_prefix="tns",
+    header_prefix="tns",
+    blocks=("Succeeded", "ExceptionInfo"),
+    block_names={"Succeeded": "boolean"},
+    nil_blocks=("ExceptionInfo",),
+    omits_failed_result=True,
+    array_prefix="ns0",
+    declares_array_prefix=True,
+    escapes={"\r": "&#13;"},
+    utc="+00:00",
+    keeps_soap11=True,
+    fault_form="soap11",
+    http_headers={"Server": "WSGIServer/0.2 CPython/3.11.7", "Connection": "close"},
 )
 
 
@@ -147,64 +252,63 @@ class _Writer:
     namespace: str
 
     def envelope(self, result: Any, header: ReplyHeader) -> str:
-        soap = self.style.prefix
+        style, soap = self.style, self.style.prefix
         blocks = "".join(self._blocks(header))
         body = self._body(result, has_failed=header.succeeded is False)
+        content = f"<{soap}:Header>{blocks}</{soap}:Header><{soap}:Body>{body}</{soap}:Body>"
+        has_nil = style.declares_nil_first and f" {style.nil_prefix}:nil=" in content
+        first = f' xmlns:{style.nil_prefix}="{XSI}"' if has_nil else ""
+        further = " ".join(f'xmlns:{prefix}="{uri}"' for prefix, uri in style.namespaces_of(self.version).items())
+        further = f"{style.gap}{further}" if further else ""
         return (
-            f'{self.style.declaration}<{soap}:Envelope xmlns:{soap}="{self.namespace}"{self._envelope_declarations()}>'
-            f"<{soap}:Header>{blocks}</{soap}:Header><{soap}:Body>{body}</{soap}:Body></{soap}:Envelope>"
+            f'{style.declaration}<{soap}:Envelope{first} xmlns:{soap}="{self.namespace}"{further}>'
+            f"{content}</{soap}:Envelope>{style.end}"
         )
-
-    def _envelope_declarations(self) -> str:
-        if self.style is not NODE_SOAP_STYLE:
-            return ""
-        declared = f'  xmlns:tns="{self.version.namespace}" xmlns:msc="{_WCF_CONTRACT}" xmlns:wsu="{_SECURITY_UTILITY}"'
-        return declared + "".join(f' xmlns:q{number}="{ARRAYS}"' for number in range(1, 5))
 
     def _declarations(self) -> str:
         """Return the namespaces that a header block and the response element declare."""
+        if self.style.element_prefix:
+            return ""
         own = f' xmlns="{self.version.namespace}"'
         return f'{own} xmlns:ns2="{ARRAYS}" xmlns:ns3="{_SERIALIZATION}"' if self.style is JAXWS_STYLE else own
 
     def _blocks(self, header: ReplyHeader) -> Iterable[str]:
         rows = {row.name: row for row in REPLY_HEADER.fields}
-        order = {
-            True: ("TimeZone", "ExceptionInfo", "ExtraInfo", "Succeeded"),  # JAX-WS
-            False: ("Succeeded", "ExceptionInfo") if self.style.header_prefix else ("ExceptionInfo", "Succeeded"),
-        }[self.style.writes_nil_blocks]
-        prefix = self.style.header_prefix
-        declared = f' xmlns:{prefix}="{self.version.namespace}"' if prefix else self._declarations()
-        for name in order:
-            row, value = rows[name], getattr(header, rows[name].attribute)
+        style, prefix = self.style, self.style.header_prefix
+        is_declared = bool(style.element_prefix) or not prefix
+        declared = self._declarations() if is_declared else f' xmlns:{prefix}="{self.version.namespace}"'
+        for block in style.blocks:
+            row, value = rows[block], getattr(header, rows[block].attribute)
+            name = _prefixed(style.block_names.get(block, block), prefix)
             if value is None:
-                if self.style.writes_nil_blocks:
+                if block in style.nil_blocks:
                     yield self._nil(name, declared)
                 continue
-            nil = f' xmlns:i="{XSI}"' if self.style is MONO_STYLE and isinstance(row.type, Record) else ""
-            yield self._element(f"{prefix}:{name}" if prefix else name, f"{nil}{declared}", row.type, value, prefix)
+            nil = f' xmlns:i="{XSI}"' if style is MONO_STYLE and isinstance(row.type, Record) else ""
+            yield self._element(name, f"{nil}{declared}", row.type, value, prefix)
 
     def _body(self, result: Any, *, has_failed: bool) -> str:
-        operation = self.operation
-        if operation.result is None:
+        operation, prefix = self.operation, self.style.element_prefix
+        if operation.result is None or (has_failed and self.style.omits_failed_result):
             content = ""
         elif isinstance(operation.result, Record) and not operation.result_name:
-            fields = operation.result.fields
-            content = "".join(self._field(row, getattr(result, row.attribute), is_result=True) for row in fields)
-        elif has_failed and result is None and self.style.writes_nil_blocks:
-            content = ""  # JAX-WS
+            fields = [(row, getattr(result, row.attribute)) for row in operation.result.fields]
+            content = "".join(self._field(row, value, prefix, is_result=True) for row, value in fields)
+        elif has_failed and result is None and self.style is JAXWS_STYLE:
+            content = ""
         else:
-            content = self._field(Field(operation.result_name, operation.result), result, is_result=True)
-        return self._tag(operation.response_name, self._declarations(), content)
+            content = self._field(Field(operation.result_name, operation.result), result, prefix, is_result=True)
+        return self._tag(_prefixed(operation.response_name, prefix), self._declarations(), content)
 
     def _field(self, row: Field, value: Any, prefix: str = "", *, is_result: bool = False) -> str:
         if row.since > self.version:
             return ""
-        name = f"{prefix}:{row.name}" if prefix else row.name
+        name = _prefixed(row.name, prefix)
         declared = f' xmlns:{self.style.nil_prefix}="{XSI}"' if is_result and self.style is MONO_STYLE else ""
         if value is None:
             if self.style.writes_defaults and isinstance(row.type, Scalar) and not _is_reference(row.type):
                 return self._tag(name, "", _default(row.type))
-            if not self.style.nil_prefix or not _is_reference(row.type):
+            if self.style.leaves_nil_out or not _is_reference(row.type):
                 return ""
             return f'<{name} i:nil="true"{declared} />' if self.style is MONO_STYLE else self._nil(name)
         is_scalar = not isinstance(row.type, Record | Array | Dictionary)
@@ -218,34 +322,37 @@ class _Writer:
                 )
                 content += "".join(self._field(row, getattr(value, row.attribute), prefix) for row in type_.fields)
             case Array():
-                item_name, declared = type_.item_name, ""
+                item_name, declared = _prefixed(type_.item_name, prefix), ""
                 if type_.namespace is not None:
+                    item_name = _prefixed(type_.item_name, self.style.array_prefix)
                     if self.style is MONO_STYLE:
                         attributes += f' xmlns:{self.style.array_prefix}="{type_.namespace}"'
-                    if self.style.array_prefix:
-                        item_name = f"{self.style.array_prefix}:{item_name}"
-                    else:
+                    elif self.style.declares_array_prefix:
+                        declared = f' xmlns:{self.style.array_prefix}="{type_.namespace}"'
+                    elif not self.style.array_prefix:
                         declared = f' xmlns="{type_.namespace}"'
-                content = "".join(self._element(item_name, declared, type_.item, item) for item in value)
+                content = "".join(self._element(item_name, declared, type_.item, item, prefix) for item in value)
             case Dictionary():
-                rows = (Field("Key", STRING), Field("Value", STRING))
-                content = "".join(
-                    self._tag(
-                        f"{prefix}:{type_.pair_name}" if prefix else type_.pair_name,
-                        "",
-                        "".join(self._field(row, text, prefix) for row, text in zip(rows, pair, strict=True)),
-                    )
-                    for pair in value.items()
-                )
+                name_of_pair = _prefixed(type_.pair_name, prefix)
+                pairs = [self._pair(key, text, prefix) for key, text in value.items()]
+                content = "".join(self._tag(name_of_pair, "", pair) for pair in pairs)
             case _:
-                text = escape(self._text(type_, value), {'"': "&quot;"} if self.style.quotes else {})
+                text = escape(self._text(type_, value), self.style.escapes)
+                if not text and self.style.empty_text:
+                    return f"<{name}{attributes}{self.style.empty_text}"
                 return f"<{name}{attributes}>{text}</{name}>"
         return self._tag(name, attributes, content)
+
+    def _pair(self, key: str, value: str | None, prefix: str) -> str:
+        is_nil = value is None and self.style.keeps_nil_in_pairs
+        written = self._nil(f"{prefix}:Value") if is_nil else self._field(Field("Value", STRING), value, prefix)
+        return self._field(Field("Key", STRING), key, prefix) + written
 
     def _text(self, type_: Any, value: Any) -> str:
         if type_ is BASE64 and not isinstance(value, bytes):
             value = b"".join(value)
-        return str(type_.encode(value.reveal() if isinstance(value, Secret) else value))
+        text = str(type_.encode(value.reveal() if isinstance(value, Secret) else value))
+        return text.removesuffix("Z") + self.style.utc if type_ is DATE_TIME and text.endswith("Z") else text
 
     def _tag(self, name: str, attributes: str, content: str) -> str:
         if not content and self.style.empty:
@@ -255,7 +362,11 @@ class _Writer:
     def _nil(self, name: str, attributes: str = "") -> str:
         prefix = self.style.nil_prefix
         declared = f' xmlns:{prefix}="{XSI}"' if self.style.declares_nil_each_time else ""
-        return f'<{name}{attributes}{declared} {prefix}:nil="true"{self.style.empty}'
+        return f'<{name}{attributes}{declared} {prefix}:nil="true"{self.style.empty or self.style.empty_text}'
+
+
+def _prefixed(name: str, prefix: str) -> str:
+    return f"{prefix}:{name}" if prefix else name
 
 
 def _is_reference(type_: WireType) -> bool:

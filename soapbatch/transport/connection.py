@@ -28,6 +28,9 @@ _DEFAULT_PROXY_PORTS: Final = {"http": 80, "https": 443, "socks5": 1080, "socks5
 _BEGIN: Final = b"HTTP/"  # of every response
 _TLS_ALERT: Final = 0x15  # the first byte of what a TLS port answers to plain HTTP
 _LONGEST_HEAD: Final = 100 * 1024  # bytes of a response's head
+_MOST_LINES: Final = 1000  # of a head; what h11 parses at once takes about a microsecond a line
+_HEAD_PIECE: Final = 2 * 1024  # bytes of a head that h11 is given at a time, so that its lines are counted before
+_STEPS_IN_A_ROW: Final = 32  # of parsing, before other tasks get their turn
 
 
 def origin_of(url: httpx.URL) -> Origin:
@@ -66,6 +69,7 @@ class Connection:
         self._stream = SocketStream()
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LONGEST_HEAD)
         self._begin = b""
+        self._steps = 0
         self.aclose = self._stream.aclose
 
     def is_idle(self) -> bool:
@@ -212,24 +216,47 @@ class Connection:
 
     async def _receive_head(self, http: h11.Connection) -> h11.Response:
         """Return the head of the response; informational heads (1xx) that precede it are skipped."""
-        self._begin = b""
+        self._begin, rest, lines = b"", b"", 0
         while True:
-            event = await self._next_event(http)
+            event = await self._next(http)
             if isinstance(event, h11.Response):
+                if rest:
+                    http.receive_data(rest)
                 return event
-            if isinstance(event, h11.InformationalResponse) and event.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
-                raise httpx.RemoteProtocolError("the server switches to another protocol")
+            if isinstance(event, h11.InformationalResponse):
+                if event.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+                    raise httpx.RemoteProtocolError("the server switches to another protocol")
+                lines = 0
+                await asyncio.sleep(0)  # a server can send thousands at a time
+                continue
+            if lines > _MOST_LINES:
+                raise httpx.RemoteProtocolError("too many header lines")
+            if not rest:
+                rest = await self._stream.read()
+                self._check_begin(rest)
+            piece, rest = rest[:_HEAD_PIECE], rest[_HEAD_PIECE:]
+            lines += piece.count(b"\n")
+            http.receive_data(piece)
 
     async def _next_event(self, http: h11.Connection) -> h11.Event:
+        """Return the next event of the body. A cancellation loses nothing: `http` has all that was received."""
+        while (event := await self._next(http)) is h11.NEED_DATA:
+            http.receive_data(await self._stream.read())
+        return cast("h11.Event", event)  # PAUSED follows a switch of protocols, which is refused
+
+    async def _next(self, http: h11.Connection) -> Any:
+        """Return what `http` makes of what has arrived. Other tasks get their turn first, now and then.
+
+        The stream holds up to 320 KiB, which a server can fill with chunks of one byte, and reading what has arrived
+        does not suspend.
+        """
+        self._steps += 1
+        if self._steps % _STEPS_IN_A_ROW == 0:
+            await asyncio.sleep(0)
         try:
-            while (event := http.next_event()) is h11.NEED_DATA:
-                data = await self._stream.read()
-                if http.their_state is h11.SEND_RESPONSE:
-                    self._check_begin(data)
-                http.receive_data(data)
+            return http.next_event()
         except h11.RemoteProtocolError as error:
             raise httpx.RemoteProtocolError(str(error)) from error
-        return cast("h11.Event", event)  # PAUSED follows a switch of protocols, which is refused
 
     def _check_begin(self, data: bytes) -> None:
         """Raise as soon as the bytes cannot begin an HTTP response: h11 would wait for an empty line."""

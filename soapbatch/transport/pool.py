@@ -11,11 +11,11 @@ Rule 3. Requests that find no free connection wait first-in first-out.
 """
 
 import asyncio
-import contextlib
 import ssl
 import warnings
-from collections import Counter, deque
-from collections.abc import Coroutine, Mapping
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Coroutine, Mapping
+from itertools import count
 from types import TracebackType
 from typing import Any, Final, Self, cast
 
@@ -60,11 +60,44 @@ class _Slot:
 
 @attrs.define(eq=False)
 class _Waiter:
-    """A request that waits for a slot."""
+    """A request that waits for a slot.
+
+    Attributes:
+        number: how many requests had waited before it.
+    """
 
     origin: Origin
     max_idle: float
     slot: asyncio.Future[_Slot] = attrs.field(factory=lambda: asyncio.get_running_loop().create_future())
+    number: int = attrs.field(factory=count().__next__)
+
+
+@attrs.define(eq=False)
+class _Queue:
+    """The requests that wait, by origin, so that those to a busy host need not be passed one by one."""
+
+    _by_origin: dict[Origin, OrderedDict[_Waiter, None]] = attrs.field(factory=dict)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_origin.values()))
+
+    def add(self, waiter: _Waiter) -> None:
+        self._by_origin.setdefault(waiter.origin, OrderedDict())[waiter] = None
+
+    def remove(self, waiter: _Waiter) -> None:
+        """Remove a request, if it is there."""
+        queue = self._by_origin.get(waiter.origin, OrderedDict())
+        queue.pop(waiter, None)
+        if not queue:
+            self._by_origin.pop(waiter.origin, None)
+
+    def pop(self, has_room: Callable[[Origin], bool]) -> _Waiter | None:
+        """Remove and return the request that has waited longest of those whose origin has room; None: there is none."""
+        heads = [next(iter(queue)) for origin, queue in self._by_origin.items() if has_room(origin)]
+        first = min(heads, key=lambda waiter: waiter.number, default=None)
+        if first is not None:
+            self.remove(first)
+        return first
 
 
 class ConnectionPool(httpx.AsyncBaseTransport):
@@ -118,7 +151,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         self._in_use = 0
         self._in_use_at = Counter[Origin]()
         self._idle: list[_Slot] = []
-        self._waiting: deque[_Waiter] = deque()
+        self._waiting = _Queue()
         self._closing: set[asyncio.Task[None]] = set()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -188,8 +221,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self._waiting:
-            waiter = self._waiting.popleft()
+        while (waiter := self._waiting.pop(lambda _: True)) is not None:
             if not waiter.slot.done():
                 waiter.slot.set_exception(_closed())
         while self._idle:
@@ -244,13 +276,12 @@ class ConnectionPool(httpx.AsyncBaseTransport):
         if self._has_room(origin):
             return self._take(origin, max_idle)
         waiter = _Waiter(origin, max_idle)
-        self._waiting.append(waiter)
+        self._waiting.add(waiter)
         try:
             return await waiter.slot
         except asyncio.CancelledError:
             if waiter.slot.cancelled():
-                with contextlib.suppress(ValueError):
-                    self._waiting.remove(waiter)
+                self._waiting.remove(waiter)
             elif waiter.slot.exception() is None:
                 self._give_back(waiter.slot.result())
             raise
@@ -279,14 +310,9 @@ class ConnectionPool(httpx.AsyncBaseTransport):
             del self._in_use_at[slot.origin]
         if slot.connection is not None:
             self._park(slot)
-        for waiter in [*self._waiting] if self._waiting else ():
-            if waiter.slot.done():
-                self._waiting.remove(waiter)
-            elif self._has_room(waiter.origin):
-                self._waiting.remove(waiter)
+        while (waiter := self._waiting.pop(self._has_room)) is not None:
+            if not waiter.slot.done():
                 waiter.slot.set_result(self._take(waiter.origin, waiter.max_idle))
-            elif self._in_use >= self._max_connections:
-                return
 
     def _park(self, slot: _Slot) -> None:
         """Keep an idle connection for `keep_alive` seconds."""

@@ -9,7 +9,7 @@ import contextlib
 import functools
 import re
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Any, Final, Literal, Protocol, cast, runtime_checkable
 
 import httpx
@@ -110,8 +110,7 @@ class Sender:
 
         Only transports of this library say it: an `httpx.AsyncClient` does not.
         """
-        ask: Callable[[str], str | None] | None = getattr(self._transport, "proxy_for", None)
-        return None if ask is None else ask(url)
+        return proxy_through(self._transport, url)
 
     async def aclose(self) -> None:
         """Close the transport, unless it is a pool that belongs to a block of its own."""
@@ -172,6 +171,12 @@ class HttpResponse:
             await stream.aclose()  # it is finished whatever is cancelled
         else:
             await run_to_completion(_close(self._pieces, cast("httpx.AsyncByteStream", stream)))
+
+
+def proxy_through(transport: httpx.AsyncBaseTransport, url: str) -> str | None:
+    """Return what `Sender.proxy_for` says of a transport."""
+    ask: Callable[[str], str | None] | None = getattr(transport, "proxy_for", None)
+    return None if ask is None else ask(url)
 
 
 async def _close(pieces: AsyncIterator[bytes] | None, stream: httpx.AsyncByteStream) -> None:
@@ -293,18 +298,30 @@ class _Foreign(httpx.AsyncByteStream):
         await self._response.aclose()
 
 
-def merged_headers(own: Mapping[str, str], extra: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    """Return the headers of a request, encoded: `own`, and those of `extra` that do not name the same, in any case.
+def merged_headers(own: Mapping[str, str], *extras: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Return the headers of a request, encoded: `own`, and those of `extras` that do not name the same, in any case.
 
-    Gzip is accepted, unless `extra` says what is. A Content-Length in `extra` is left out: the sender knows it.
+    Of several that name the same, the first one is sent. Gzip is accepted, unless `extras` say what is. A
+    Content-Length in `extras` is left out: the sender knows it.
 
     Raises:
-        UsageError: `extra` is no mapping, or holds a name or a value that HTTP cannot carry.
+        UsageError: one of `extras` is no mapping, or holds a name or a value that HTTP cannot carry.
     """
     headers = [(name.encode(), value.encode()) for name, value in own.items()]
-    if not isinstance(extra, Mapping):
-        raise UsageError(f"Hooks(headers=) returns a mapping of names to values, not {type(extra).__name__}")
     names = {name.lower() for name, _ in headers} | {b"content-length"}
+    for extra in extras:
+        if not isinstance(extra, Mapping):
+            raise UsageError(f"the headers of Hooks are a mapping of names to values, not {type(extra).__name__}")
+        for name, value in _checked_headers(extra):
+            if name.lower() not in names:
+                names.add(name.lower())
+                headers.append((name, value))
+    if b"accept-encoding" not in names:
+        headers.append((b"Accept-Encoding", b"gzip"))
+    return headers
+
+
+def _checked_headers(extra: Mapping[str, str]) -> Iterator[tuple[bytes, bytes]]:
     for name, value in extra.items():
         if not (isinstance(name, str) and _NAME.fullmatch(name)):
             raise UsageError(f"a header cannot be named {name!r}: a name is ASCII letters, digits and hyphens")
@@ -313,8 +330,4 @@ def merged_headers(own: Mapping[str, str], extra: Mapping[str, str]) -> list[tup
                 f"the value of the header {name!r} cannot be sent: it must be ASCII text without line breaks "
                 "and other control characters, and without a space at either end"
             )
-        if name.lower().encode() not in names:
-            headers.append((name.encode(), value.encode()))
-    if b"accept-encoding" not in {name.lower() for name, _ in headers}:
-        headers.append((b"Accept-Encoding", b"gzip"))
-    return headers
+        yield name.encode(), value.encode()

@@ -9,7 +9,7 @@ import httpx
 from soapbatch.errors import UsageError
 from soapbatch.model import Secret
 from soapbatch.transport.pool import MAX_CONNECTIONS, ConnectionPool
-from soapbatch.transport.sending import ClientTransport, HttpClient, Sender
+from soapbatch.transport.sending import ClientTransport, HttpClient, proxy_through
 
 _NOT_DEFAULT: Final = (
     "verify=, proxy=, trust_env= and max_connections= are of the default transport: give them to yours, "
@@ -57,7 +57,7 @@ class SharedTransport(httpx.AsyncBaseTransport):
 
     def proxy_for(self, url: str) -> str | None:
         """Return what the other transport says; see `ConnectionPool.proxy_for`."""
-        return Sender(self._transport).proxy_for(url)
+        return proxy_through(self._transport, url)
 
     async def aclose(self) -> None:
         """Call `on_close`, if there is one."""

@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import attrs
 import pytest
@@ -24,7 +25,7 @@ from soapbatch import (
 )
 from soapbatch.auth import MemoryTicketStore, TicketStore
 from soapbatch.auth.credentials import Credentials, as_provider
-from soapbatch.auth.ticket_manager import IssuedTicket, TicketManager
+from soapbatch.auth.ticket_manager import IssuedTicket, TicketEvent, TicketManager
 from soapbatch.model.headers import SoCredentials
 from soapbatch.model.principal import AuthenticateResponse
 from soapbatch.operations import Operation
@@ -69,10 +70,16 @@ class Server:
         self._ends[ticket] = now() + self.lifetime
         return AuthenticateResponse(credentials=SoCredentials(ticket=ticket), authentication_succeeded=True)
 
-    def manager(self, credentials: Credentials = Implicit(), store: TicketStore | None = None) -> TicketManager:  # noqa: B008 - immutable
+    def manager(
+        self,
+        credentials: Credentials = Implicit(),  # noqa: B008 - immutable
+        store: TicketStore | None = None,
+        **options: Any,
+    ) -> TicketManager:
         """Return a manager that logs in here."""
-        version = ServiceVersion.V88
-        return TicketManager(as_provider(credentials), self.authenticate, version, store=store, wall_clock=wall_clock)
+        provider = as_provider(credentials)
+        options |= {"store": store, "wall_clock": wall_clock}
+        return TicketManager(provider, self.authenticate, ServiceVersion.V88, **options)
 
     def takes(self, ticket: Secret) -> bool:
         """Use a ticket, and return whether it was valid."""
@@ -859,3 +866,42 @@ async def test_a_fixed_ticket_is_not_shared() -> None:
     assert ticket.value == Secret("7T:fixed")
     assert store.ticket == Ticket("7T:stored")
     assert store.puts == []
+
+
+# --- Events -------------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_events() -> None:
+    """A ticket is obtained, renewed ahead of its end, refused and obtained again; a login fails. None is told twice."""
+    events: list[TicketEvent] = []
+    server = Server(lifetime=3600)
+
+    async def obtain() -> Ticket:
+        answer = await server.authenticate(None, {})  # type: ignore[arg-type]  # it looks at neither
+        assert answer.credentials is not None
+        ticket = answer.credentials.ticket
+        assert isinstance(ticket, Secret)
+        return Ticket(ticket, expires_at=wall_clock() + timedelta(seconds=3600), sliding=False)
+
+    manager = server.manager(obtain, on_event=events.append)
+    await asyncio.gather(*(server.call(manager) for _ in range(10)))
+    await asyncio.sleep(3590)
+    await asyncio.gather(*(server.call(manager) for _ in range(10)))
+    await asyncio.sleep(10)
+    server.revoke()
+    assert await server.call(manager)
+    server.failure = AuthenticationFailed("no")
+    server.revoke()
+    with pytest.raises(AuthenticationFailed):
+        await server.call(manager)
+    told = [(event.kind, event.generation, event.error) for event in events]
+    assert told == [
+        ("obtained", 1, None),
+        ("renewed", 2, None),
+        ("refused", 2, None),
+        ("obtained", 3, None),
+        ("refused", 3, None),
+        ("failed", None, "AuthenticationFailed"),
+    ]
+    assert {event.version for event in events} == {ServiceVersion.V88}

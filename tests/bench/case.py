@@ -31,6 +31,7 @@ class Plan:
         streamed_tasks: in the answer that is read in constant memory.
         collected_tasks: in the answer that is held in memory.
         output_mib: MiB of output that is saved.
+        hostile: how many hostile responses are read; None: all.
         concurrency: numbers of callers at a time.
         call_seconds: that they call for.
     """
@@ -45,6 +46,7 @@ class Plan:
     streamed_tasks: int = 100_000
     collected_tasks: int = 20_000
     output_mib: int = 256
+    hostile: int | None = None
     concurrency: tuple[int, ...] = (1, 16, 64, 256)
     call_seconds: float = 1.0
 
@@ -60,6 +62,7 @@ QUICK = Plan(
     streamed_tasks=100,
     collected_tasks=100,
     output_mib=1,
+    hostile=2,
     concurrency=(1, 4),
     call_seconds=0.02,
 )

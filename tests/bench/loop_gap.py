@@ -90,16 +90,16 @@ _READERS: Final[Mapping[str, Callable[[bytes], Coroutine[Any, Any, object]]]] = 
 }
 
 
-async def worst_gap(work: Coroutine[Any, Any, object]) -> float:
-    """Return the longest time in ms between two ticks while `work` runs."""
+async def worst_gap(work: Coroutine[Any, Any, object], clock: Callable[[], float] = time.perf_counter) -> float:
+    """Return the longest time in ms, by a clock of seconds, between two ticks while `work` runs."""
     worst = 0.0
 
     async def tick() -> None:
         nonlocal worst
-        last = time.perf_counter()
+        last = clock()
         while True:
             await asyncio.sleep(_TICK)
-            now = time.perf_counter()
+            now = clock()
             worst, last = max(worst, now - last), now
 
     ticker = asyncio.create_task(tick())

@@ -25,13 +25,13 @@ from tests.bench.inputs import reply, reply_pieces, reply_with
 from tests.bench.wire import client_of
 
 OBJECTS: Final = "the objects themselves"
-_STATUS: Final = Path("/proc/self/status")
+STATUS: Final = Path("/proc/self/status")
 _FLAT: Final = Target(of=SOAPBATCH, at_most=16, unit="MiB")
 
 
 def cases(plan: Plan) -> Iterator[Case]:
     """Yield streaming, collecting, and the output of a job; none where there is no /proc."""
-    if not _STATUS.exists():
+    if not STATUS.exists():
         return
     yield _case("streaming a list", plan.streamed_tasks, "tasks", {SOAPBATCH: "stream"}, _FLAT)
     yield _case(
@@ -113,12 +113,12 @@ def _output(mib: int) -> Iterator[bytes]:
     yield tail
 
 
-def _peak() -> float:
+def peak() -> float:
     """Return the peak of this process's memory in MiB.
 
     Not `ru_maxrss`: a new process inherits that from the one that started it.
     """
-    line = next(line for line in _STATUS.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM:"))
+    line = next(line for line in STATUS.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) / 1024
 
 
@@ -147,9 +147,9 @@ def main(name: str, size: int) -> None:
     work = _WORKS[name]
     asyncio.run(work(1))
     gc.collect()
-    before = _peak()
+    before = peak()
     result = asyncio.run(work(size))
-    print(json.dumps([_peak() - before, _size(result, set()) / MIB]))
+    print(json.dumps([peak() - before, _size(result, set()) / MIB]))
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def _bars(axes: Axes, rows: Iterable[Row]) -> None:
     axes.set_yticks(range(len(shown)), [f"{row.topic} {row.name}\n{row.size:,} {row.of}" for row in shown])
     axes.tick_params(axis="y", labelsize=7)
     axes.invert_yaxis()
-    axes.set_xscale("log")
+    axes.set_xscale("log" if shown else "linear")  # nothing cannot be scaled
     axes.set_title("CPU time: us a call to build, us a task to parse")
     axes.grid(visible=True, axis="x", alpha=0.3)
     axes.legend()

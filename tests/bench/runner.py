@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from random import Random
 
-from tests.bench import build, calls, imports, loop_gap as hygiene, memory, parse
+from tests.bench import build, calls, hostile, imports, loop_gap as hygiene, memory, observed, parse
 from tests.bench.case import Case, Figure, Plan, Row
 
 TOPICS = {
@@ -16,8 +16,10 @@ TOPICS = {
     "parse": parse.cases,
     "hygiene": hygiene.cases,
     "memory": memory.cases,
+    "hostile": hostile.cases,
     "imports": imports.cases,
     "calls": calls.cases,
+    "hooks": observed.cases,
 }
 
 

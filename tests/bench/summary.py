@@ -41,7 +41,7 @@ _TEXT: Final = """\
 ## How fast
 
 `make bench` measures soapbatch against zeep, plain lxml and plain httpx, and writes tables, JSON and a picture to
-`.bench/`. It takes about six minutes; `--quick` only shows that it runs.
+`.bench/`. It takes about ten minutes; `--quick` only shows that it runs.
 
 The run below: `{command}`, {date}; {machine}; {python}; {libraries}.
 Each figure is a median, in brackets the lowest and the highest sample; contenders take turns within one run, and ratios
@@ -62,7 +62,7 @@ of building GetBatchTaskInfo. Every row and sample: [results.md](results/results
   Collecting 20,000 tasks takes {collected} MiB for {objects} MiB of objects; zeep takes {collected_zeep} MiB.
 - `import soapbatch` takes {bare} ms, `from soapbatch import Client` {client} ms, `import httpx, lxml.etree, attrs`
   {parts} ms.
-
+{hostile}
 """
 _SECTION: Final = re.compile(rf"^{HEADING}\n.*?(?=^## )", re.DOTALL | re.MULTILINE)
 
@@ -100,6 +100,7 @@ def section(results: Mapping[str, Any]) -> str:
         bare=imports[SOAPBATCH],
         client=imports[CLIENT],
         parts=imports[PARTS],
+        hostile=_hostile(rows),
     )
 
 
@@ -110,6 +111,18 @@ def _calls(by_callers: Mapping[int, Figures]) -> str:
         ["calls/s over a loopback socket", *(_CALLERS[name] for name in names)],
         ([f"{size} at a time", *(cell(figures.get(name)) for name in names)] for size, figures in by_callers.items()),
     )
+
+
+def _hostile(rows: Mapping[tuple[str, str, int, str], Figures]) -> str:
+    """Return a line about the hostile responses that cost most; "" if the results have none."""
+    costs: dict[str, list[tuple[float, str]]] = {}
+    for (topic, name, _, unit), figures in rows.items():
+        if topic == "hostile":
+            costs.setdefault(unit, []).extend((figure.median, name) for figure in figures.values())
+    if not costs:
+        return ""
+    worst = [f"{number(value)} {unit} ({name})" for unit, (value, name) in ((u, max(v)) for u, v in costs.items())]
+    return f"- Refusing a hostile response costs at most {', '.join(worst)}; ms lie between two ticks.\n"
 
 
 def _times(figures: Figures) -> Iterator[str]:

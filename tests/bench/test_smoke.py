@@ -11,6 +11,7 @@ from tests.bench.__main__ import main
 from tests.bench.calls import bare
 from tests.bench.case import QUICK, Case, Figure, Row, Target, timed
 from tests.bench.inputs import reply_with_one, request_for_one
+from tests.bench.picture import draw
 from tests.bench.report import as_markdown
 from tests.bench.runner import TOPICS, cases, run
 from tests.bench.summary import HEADING, README, RESULTS, section
@@ -52,6 +53,13 @@ def test_the_readme_shows_what_was_measured() -> None:
     assert readme.count(HEADING) == 1
 
 
+def test_a_picture_of_other_topics(tmp_path: Path) -> None:
+    """Without rows of building and parsing, the picture is empty."""
+    row = Row(topic="hostile", name="n", size=1, of="x", unit="ms CPU", figures=FIGURES)
+    draw({"machine": "m", "python": "p", "date": "d"}, [row], tmp_path / "results.png")
+    assert (tmp_path / "results.png").stat().st_size > 0
+
+
 def test_a_contender_without_results_has_no_column() -> None:
     """The README's table of calls a second shows the contenders that the results have."""
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
@@ -60,6 +68,18 @@ def test_a_contender_without_results_has_no_column() -> None:
         if row["unit"] == "calls/s":
             del row["figures"]["zeep"]
     assert "zeep's AsyncClient" not in section(results)
+
+
+def test_the_readme_names_the_hostile_responses_that_cost_most() -> None:
+    """One for each unit, once the results have them."""
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    results["rows"] = [row for row in results["rows"] if row["topic"] != "hostile"]
+    assert "hostile" not in section(results)
+    for name, samples in (("a", (5, 0.25)), ("b", (7, 0.125))):
+        for unit, sample in zip(("ms CPU", "MiB"), samples, strict=True):
+            figures = {"collected": {"samples": [sample]}, "streamed": {"samples": [0]}}
+            results["rows"].append({"topic": "hostile", "name": name, "size": 1, "unit": unit, "figures": figures})
+    assert "- Refusing a hostile response costs at most 7 ms CPU (b), 0.25 MiB (a);" in section(results)
 
 
 async def test_the_bare_transport_reads_the_whole_answer() -> None:

@@ -18,11 +18,10 @@ import pytest
 
 import soapbatch
 from soapbatch import UsageError
-from soapbatch.calls import WIRE
 from soapbatch.cli import demo, main
 from soapbatch.cli.command_line import COMMANDS, make_parser
 from soapbatch.cli.rows import GLOBAL, Command, duration, interval, names, pair, state, task_id
-from soapbatch.system import LOG
+from soapbatch.system import LOG, WIRE
 from tests.cli.conftest import World
 
 
@@ -243,7 +242,7 @@ def test_interrupted_without_a_job(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     [
         ([], "", "GetSystemInfo"),
         (["-v"], "soapbatch: GetSystemInfo", "<"),
-        (["-vv"], "soapbatch.wire: > http", "7T:"),
+        (["-vv"], "> POST http", "7T:"),
     ],
 )
 def test_verbosity(world: World, words: list[str], shown: str, hidden: str) -> None:

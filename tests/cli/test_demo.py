@@ -1,18 +1,13 @@
 """The command `soapbatch demo`."""
 
-import asyncio
 import io
-import logging
 import re
 import sys
 
 import pytest
 import rich.console
 
-from soapbatch import UsageError
-from soapbatch.calls.logs import WIRE
 from soapbatch.cli import main
-from soapbatch.cli.demo import _logged_exchange
 from soapbatch.testing import DEMO_USER
 
 
@@ -20,7 +15,6 @@ def test_the_demo(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
     """The demo logs in, runs a job to its end, lists tasks, shows the output and one exchange, and deletes the task."""
     console = rich.console.Console(file=io.StringIO(), width=200, force_terminal=False, highlight=False)
     monkeypatch.setattr(rich.console, "Console", lambda **_: console)
-    wire = WIRE.level, WIRE.propagate, list(WIRE.handlers)
     assert main(["demo"]) == 0
     assert isinstance(console.file, io.StringIO)
     shown = console.file.getvalue()
@@ -47,7 +41,6 @@ def test_the_demo(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
     assert "<Batch:Ticket>***</Batch:Ticket>" in shown
     assert "7T:" not in shown  # each ticket begins with this
     assert capsys.readouterr() == ("", "")
-    assert wire == (WIRE.level, WIRE.propagate, list(WIRE.handlers))
 
 
 def test_the_demo_of_online(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,7 +56,7 @@ def test_the_demo_of_online(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         "• signed in as the system user of Demo App",
         "• started ExportArchiveBatchPlugin: task 1",
         "• SucceededManualCleanup: ",
-        "> https://sod2.superoffice.com/Cust12345/Remote/Services88/Batch.svc",
+        "> POST https://sod2.superoffice.com/Cust12345/Remote/Services88/Batch.svc",
         "<ApplicationToken>***</ApplicationToken><Credentials><Ticket>***</Ticket></Credentials>",
         "• Cust12345 moves from sod2.superoffice.com to sod3.superoffice.com",
         "• deleted task 1; it is now None",
@@ -87,28 +80,6 @@ def test_without_the_extra_for_online(
     monkeypatch.setitem(sys.modules, module, None)
     assert main(["demo", "--online"]) == 2
     assert 'pip install "soapbatch[demo,online]"' in capsys.readouterr().err
-
-
-def test_the_wire_log_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call that fails while the demo reads the wire log leaves no handler and no level behind."""
-
-    class Failing:
-        """A client whose calls fail."""
-
-        @property
-        def batch(self) -> "Failing":
-            """An agent whose calls fail."""
-            return self
-
-        async def get_batch_task_info(self, _: int) -> None:
-            """Fail while the demo reads the wire log."""
-            assert WIRE.isEnabledFor(logging.DEBUG)
-            raise UsageError
-
-    monkeypatch.setattr(WIRE, "level", logging.WARNING)
-    with pytest.raises(UsageError):
-        asyncio.run(_logged_exchange(Failing(), 1))  # type: ignore[arg-type]  # it has all that the function uses of a client
-    assert (WIRE.level, WIRE.propagate, WIRE.handlers) == (logging.WARNING, True, [])
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from soapbatch import (
     UsernamePassword,
     WaitTimeout,
 )
+from soapbatch.jobs.events import JobEvents
 from soapbatch.jobs.jobs import Jobs
 from soapbatch.jobs.poller import Subscription, WatchedTask
 from soapbatch.jobs.schedule import LONGEST_RETRY_AFTER, Polling
@@ -167,7 +168,8 @@ async def test_leaving_a_block_while_a_server_forgets_a_task(world: World) -> No
 
 def test_a_late_reading_that_finds_nothing_is_ignored() -> None:
     """A reading that began before the latest recorded one does not say that the task is gone."""
-    task = WatchedTask(id=1, name=None, due_at=0, known_since=0, grid_origin=0)
+    events = JobEvents(None, ServiceVersion.V88).of_watched(1, is_end_known=False)
+    task = WatchedTask(id=1, name=None, due_at=0, known_since=0, grid_origin=0, events=events)
     task.subscribe(subscription := Subscription(1, Polling()), 0, 0)
     info = BatchTaskInfo(id=1, state=S.STARTED)
     task.record_reading(info, 10, 0)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from soapbatch import AccessDenied, BatchTaskInfo, BatchTaskState, ClientClosed, JobGone, ServiceVersion
+from soapbatch.jobs.events import JobEvents
 from soapbatch.jobs.poller import Poller
 from soapbatch.jobs.schedule import Polling
 from soapbatch.jobs.task_reader import MAX_LIST_RATIO
@@ -414,7 +415,7 @@ async def test_a_defect_of_the_poller_ends_present_waits_and_no_later_ones(
 async def test_a_subscription_that_fails_to_begin_is_not_left_behind(world: World) -> None:
     """A subscription that cannot begin leaves nothing behind, and the next subscription works."""
     (id_,) = started(world, 50)
-    poller = Poller(world.client.batch)
+    poller = Poller(world.client.batch, JobEvents(None, world.client.version))
     with pytest.raises(AttributeError):
         async with poller.subscribe(id_, 2):  # type: ignore[arg-type]  # what goes wrong
             pytest.fail("it never begins")  # pragma: no cover - not reached

@@ -100,6 +100,7 @@ def test_escapes_hide_no_secret(text: str) -> None:
         ('"proxy-authorization":"basic dTpwdw==","x"', f'"proxy-authorization":"basic {MASK}","x"'),
         ("Authorization = Bearer abc.def; x", f"Authorization = Bearer {MASK}; x"),
         ("authorization: dTpwdw==", f"authorization: {MASK}"),
+        ("AUTHORIZATION: BASIC dTpwdw==", f"AUTHORIZATION: BASIC {MASK}"),
         ("the authorization failed", "the authorization failed"),
         (f"x {JWT[:40]}", f"x {MASK}"),
         (f"x {JWT[:30]} y", f"x {JWT[:30]} y"),

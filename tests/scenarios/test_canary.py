@@ -1,13 +1,16 @@
 """Marked secrets go through everything that can fail, and turn up in no log, error, traceback, hook or warning."""
 
 import asyncio
+import contextlib
 import logging
+import pickle
 import ssl
 import traceback
 import warnings
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
+import attrs
 import httpx
 import httpx2
 import httpx_aiohttp
@@ -29,11 +32,15 @@ from soapbatch import (
     UsageError,
     UsernamePassword,
 )
+from soapbatch.auth import TicketEvent
+from soapbatch.calls import CallEvent, RequestEvent
+from soapbatch.model import ExchangeRecord
 from soapbatch.operations import GET_BATCH_TASK_INFOS_BY_STATE
 from soapbatch.testing import NetServer, User
 from soapbatch.transport import ConnectionPool
 from tests.support.clients import BASE, upstream_of
 from tests.support.fault_server import FAULTS, HTML, Answer, Authority, FaultServer
+from tests.support.telemetry import Telemetry
 
 # Kept in globals: the frames of these tests are in the tracebacks, too, and their locals are looked at.
 CORES = {
@@ -42,12 +49,14 @@ CORES = {
     "password": "cAnArYpAsSwOrD",
     "access token": "cAnArYaCcEsStOkEn",
     "generic value": "cAnArYgEnErIc",
+    "header": "cAnArYhEaDeR",
 }
 TICKET = f"7T:{CORES['ticket']}=="
 APPLICATION_TOKEN = f"{CORES['application token']}<&>'\""
 PASSWORD = f"{CORES['password']}<&>'\" é\r"
 ACCESS_TOKEN = f"8A:{CORES['access token']}.x-y_z"
 GENERIC = f"{CORES['generic value']}<&>"
+HEADERS = {"X-Api-Key": CORES["header"], "Cookie": f"session={CORES['header']}; theme=dark"}
 
 
 class Witness(logging.Handler):
@@ -81,6 +90,10 @@ class Witness(logging.Handler):
             )
             for value in vars(link).values():
                 self.saw("attribute", str(value), repr(value))
+            if isinstance(link, SoapBatchError):
+                self.saw("pickle", pickle.dumps(link))
+                if link.exchange is not None:
+                    self.saw_exchange("error.exchange", link.exchange)
             self.saw("link", *traceback.TracebackException.from_exception(link, capture_locals=True).format())
             waiting += [behind for behind in (link.__cause__, link.__context__) if behind is not None]
             if isinstance(link, BaseExceptionGroup):
@@ -98,6 +111,10 @@ class Witness(logging.Handler):
             self.saw("rich", stack.exc_value, *getattr(stack, "notes", ()))
             for frame in stack.frames:
                 self.saw("rich", *(f"{name} = {node}" for name, node in (frame.locals or {}).items()))
+
+    def saw_exchange(self, where: str, exchange: ExchangeRecord) -> None:
+        """Take note of what went over the wire."""
+        self.saw(where, exchange, repr(exchange), attrs.astuple(exchange), pickle.dumps(exchange))
 
     def leaks(self) -> list[str]:
         """Return where a secret was seen, and some of its surroundings."""
@@ -158,13 +175,63 @@ SCENARIOS: dict[str, tuple[Callable[[], Any], Callable[[Client], Awaitable[objec
 }
 
 
+@attrs.frozen
+class SeenScope:
+    """A scope of hooks, and what it is told."""
+
+    witness: Witness
+    inner: Any
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Return those of the scope."""
+        headers: Mapping[str, str] = self.inner.headers
+        self.witness.saw("hook", repr(headers))
+        return headers
+
+    def ended(self, event: object) -> None:
+        """Take note, and tell the scope."""
+        self.witness.saw("hook", repr(event))
+        self.inner.ended(event)
+
+
+def seen_hooks(witness: Witness, inner: Any) -> Hooks:
+    """Return hooks that take note of each event, and hand it on to those of `inner`."""
+
+    def saw(event: object) -> None:
+        witness.saw("hook", repr(event))
+
+    @contextlib.contextmanager
+    def around_call(event: CallEvent) -> Iterator[SeenScope]:
+        saw(event)
+        with inner.around_call(event) as scope:
+            yield SeenScope(witness, scope)
+
+    @contextlib.contextmanager
+    def around_request(event: RequestEvent, call: SeenScope) -> Iterator[SeenScope]:
+        with inner.around_request(event, call.inner) as scope:
+            yield SeenScope(witness, scope)
+
+    def on_ticket(event: TicketEvent) -> None:
+        saw(event)
+        inner.on_ticket(event)
+
+    return Hooks(
+        around_call=around_call,
+        around_request=around_request,
+        on_request=saw,
+        on_response=saw,
+        on_exchange=lambda exchange: witness.saw_exchange("on_exchange", exchange),
+        headers=lambda: HEADERS,
+        on_ticket=on_ticket,
+    )
+
+
 async def try_out(witness: Witness, url: str, scenario: str, **options: Any) -> bool:
     """Play a scenario against a server, take note of everything, and tell whether it failed."""
     credentials, call = SCENARIOS[scenario]
-    hooks = Hooks(
-        on_request=lambda event: witness.saw("hook", repr(event)),
-        on_response=lambda event: witness.saw("hook", repr(event)),
-    )
+    telemetry = Telemetry()
+    hooks = seen_hooks(witness, telemetry.hooks(polls=True))
     retries = Retries(attempts=2, first_wait=0.001)
     settings: dict[str, Any] = {"timeout": 2, "binding": Binding.SOAP11, "retries": retries} | options
     client = Client(
@@ -183,6 +250,8 @@ async def try_out(witness: Witness, url: str, scenario: str, **options: Any) -> 
         return True
     finally:
         await client.aclose()
+        witness.saw("span", *(span.to_json() for span in telemetry.spans()))
+        witness.saw("metric", repr(telemetry.metrics()))
     return False
 
 
@@ -218,12 +287,15 @@ async def test_no_fault_shows_a_secret(scenario: str, transport: str, witness: W
             return failed
 
     assert all(await asyncio.gather(*map(row, FAULTS))), "something succeeded that should not"
-    assert {"error", "rich", "hook", "log soapbatch"} <= witness.seen.keys()
+    places = {"error", "rich", "hook", "log soapbatch", "metric", "span", "pickle", "on_exchange", "error.exchange"}
+    assert places <= witness.seen.keys()
 
 
-def echoed(body: bytes) -> dict[str, Answer]:
+def echoed(body: bytes, headers: Mapping[str, str]) -> dict[str, Answer]:
     """Return answers that repeat the whole request, as proxies and careless servers do."""
     text = body.decode()
+    head_lines = "\n".join(f"{name}: {value}" for name, value in headers.items())
+    key = headers.get("x-api-key", "")
     escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     head = b'<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>'
     fault = f"<s:Fault><faultcode>s:Client</faultcode><faultstring>{escaped}</faultstring>"
@@ -238,15 +310,17 @@ def echoed(body: bytes) -> dict[str, Answer]:
         "utf-16": (200, {"Content-Type": "text/xml; charset=utf-16"}, text.replace("UTF-8", "UTF-16").encode("utf-16")),
         "latin-1": (502, {"Content-Type": "text/plain; charset=latin-1"}, text.encode("latin-1", "replace")),
         "cut": (500, {"Content-Type": "text/plain"}, body[: len(body) // 2]),
+        "headers": (502, {"X-Echo": f"key {key}", f"X-{key}": "1", "Set-Cookie": "a=b"}, head_lines.encode()),
+        "long": (500, {"Content-Type": "text/plain"}, body * (80 * 1024 // len(body) + 1) if body else b""),
     }
 
 
-@pytest.mark.parametrize("kind", list(echoed(b"")))
+@pytest.mark.parametrize("kind", list(echoed(b"", {})))
 async def test_a_server_that_repeats_everything_shows_no_secret(kind: str, witness: Witness) -> None:
     """Answers that repeat the request, in pages, faults and other encodings, in every binding."""
 
-    async def upstream(body: bytes, _: Mapping[str, str]) -> Answer:
-        return echoed(body)[kind]
+    async def upstream(body: bytes, headers: Mapping[str, str]) -> Answer:
+        return echoed(body, headers)[kind]
 
     async with FaultServer(upstream) as server:
         rows = [

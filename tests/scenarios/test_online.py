@@ -271,6 +271,8 @@ async def test_two_hosts_that_point_at_each_other() -> None:
             await client.jobs.start("ExportAll")
         error = raising.value
         assert (error.applied, error.status, error.retryable, error.operation) == ("no", 421, False, "StartBatchJob")
+        assert error.exchange is not None
+        assert error.exchange.response_body == "Wrong subdomain used to access tenant"
         assert here.online.counts["tenant"] == before + 2
         states = here.online.counts["state"]
         with pytest.raises(TenantMoved):

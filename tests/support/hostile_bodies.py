@@ -6,12 +6,12 @@ They are made piece by piece, so that the memory measured is the client's.
 """
 
 import asyncio
+import functools
 import json
 import os
 import resource
 import sys
-import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
 from itertools import chain, product, repeat
 from typing import Any, Final
 
@@ -58,9 +58,9 @@ def in_pieces(body: bytes, size: int) -> Iterator[bytes]:
     return (body[start : start + size] for start in range(0, len(body), size))
 
 
-def numbered(form: bytes, count: int, start: bytes = b"") -> Iterator[bytes]:
-    """Return pieces with 5,000 numbers each, as often as `count` says."""
-    return chain([start], (b"".join(form % (n + m) for m in range(5000)) for n in range(0, count, 5000)))
+def numbered(form: bytes, count: int, start: bytes, end: bytes = b"") -> Iterator[bytes]:
+    """Return `form` with each number below `count`, 5,000 of them in a piece, between two other pieces."""
+    return chain([start], (b"".join(form % (n + m) for m in range(5000)) for n in range(0, count, 5000)), [end])
 
 
 # name: operation, pieces, the error expected (with the limit that it names)
@@ -130,29 +130,15 @@ CASES: dict[str, tuple[str, Iterable[bytes], str]] = {
     "a huge name": (LIST, long(START + b"<", b"x", 64 * MIB), "LimitExceeded text_length"),
     "a huge tag": (LIST, long(START + b"<a ", b" ", 64 * MIB), "LimitExceeded text_length"),
     "a large tag in small pieces": (LIST, in_pieces(START + b"<a " + b" " * MIB, 100), "LimitExceeded text_length"),
-    "a million attributes": (
-        LIST,
-        chain(
-            [START + b"<a"], (b"".join(b' a%d=""' % (n + m) for m in range(5000)) for n in range(0, 1_000_000, 5000))
-        ),
-        "LimitExceeded tags",
-    ),
+    "a million attributes": (LIST, numbered(b' a%d=""', 1_000_000, START + b"<a"), "LimitExceeded tags"),
     "as many attributes as a tag may hold": (
         LIST,
-        chain(
-            [START + b"<a"],
-            (b"".join(b' a%d=""' % (n + m) for m in range(5000)) for n in range(0, 90_000, 5000)),
-            [b"/>"],
-        ),
+        numbered(b' a%d=""', 90_000, START + b"<a", b"/>"),
         "LimitExceeded tags",
     ),
     "as many namespaces as a tag may hold": (
         LIST,
-        chain(
-            [START + b"<a"],
-            (b"".join(b' xmlns:a%d="b"' % (n + m) for m in range(5000)) for n in range(0, 55_000, 5000)),
-            [b"/>"],
-        ),
+        numbered(b' xmlns:a%d="b"', 55_000, START + b"<a", b"/>"),
         "LimitExceeded tags",
     ),
     "duplicate attributes": (LIST, [START + b'<a b="1" b="2"/>' + END], "UnreadableResponse"),
@@ -285,7 +271,8 @@ HONEST = {
         "endless output of references",
     ),
 }
-"""Cases that are what they claim to be, a list or an output, up to a limit: their time is that of an honest one."""
+"""Cases that are a list or an output until they exceed a limit. Reading them takes as long as an honest response does,
+so that they are measured with a lower limit."""
 # Bytes of a piece, and of a body at most: a million tiny pieces take time by themselves.
 CHUNKINGS: dict[str, tuple[int, int]] = {
     "64 KiB": (CHUNK, 2**40),
@@ -322,30 +309,21 @@ class Body(httpx.AsyncByteStream):
             yield piece
 
 
-async def measured(operation: str, pieces: Iterator[bytes], limits: Limits, *, collect: bool) -> dict[str, Any]:
-    """Call an operation that a hostile server answers; return outcome, seconds, and the longest gap of the event loop.
+@functools.cache
+def beginning(name: str) -> tuple[bytes, ...]:
+    """Return the first 100 KB of a case. The pieces of a case can be read only once in a process."""
+    return tuple(rechunked(CASES[name][1], 50_000, 100_000))
 
-    Seconds are those of this thread, so that other processes do not count.
-    """
-    longest, row = 0.0, OPERATIONS[operation]
 
-    async def watch() -> None:
-        nonlocal longest
-        last = time.thread_time()
-        while True:
-            await asyncio.sleep(0)
-            now = time.thread_time()
-            longest, last = max(longest, now - last), now
-
+async def call(operation: str, pieces: Iterator[bytes], limits: Limits, *, collect: bool) -> str:
+    """Call an operation that a hostile server answers, and return the name of the error that the call ends in."""
+    row = OPERATIONS[operation]
     transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=Body(pieces)))
     arguments = {field.attribute: "All" if field.attribute == "state" else 1 for field in row.parameters}
     options: Any = {"timeout": None}
     settings: Any = {"binding": Binding.DOCUMENTED, "retries": ONCE, "limits": limits}  # its only answer is this one
     async with Client("http://127.0.0.1:9", ticket="7T:x", transport=transport, **settings) as client:
         context = client.batch._context
-        watching = asyncio.create_task(watch())
-        await asyncio.sleep(0.01)
-        started, longest, what = time.thread_time(), 0.0, "no error"
         try:
             if collect:
                 await context.call(row, arguments, options)
@@ -353,13 +331,23 @@ async def measured(operation: str, pieces: Iterator[bytes], limits: Limits, *, c
                 async for _ in context.stream(row, arguments, options):
                     pass
         except LimitExceeded as error:
-            what = f"LimitExceeded {error.limit}"
+            return f"LimitExceeded {error.limit}"
         except SoapBatchError as error:
-            what = type(error).__name__
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        watching.cancel()
-    return {"outcome": what, "seconds": time.thread_time() - started, "gap": longest}
+            return type(error).__name__
+    return "no error"
+
+
+def work(name: str, chunking: str, *, collect: bool) -> Coroutine[Any, Any, str]:
+    """Return what calls the operation of a case, with the limits that it is measured with."""
+    operation, pieces, _ = CASES[name]
+    size, most = CHUNKINGS[chunking]
+    limits = Limits(streamed_bytes=(64 if name not in HONEST else 8) * MIB)
+    return call(operation, rechunked(pieces, size, most), limits, collect=collect)
+
+
+async def warm_up() -> None:
+    """Call an operation that is answered as it should be: much is compiled and imported on first use."""
+    await call(LIST, iter([task_list(TASK.decode())]), Limits(), collect=True)
 
 
 def peak() -> float:
@@ -369,16 +357,13 @@ def peak() -> float:
 
 def main(names: Sequence[str], chunkings: Sequence[str]) -> None:
     """Print as JSON what became of each case, in each chunking, collected and streamed, in a process of its own."""
-    asyncio.run(measured(LIST, iter([task_list(TASK.decode())]), Limits(), collect=True))  # compiles on first use
+    asyncio.run(warm_up())
     for name, chunking, collect in product(names, chunkings, (True, False)):
         if child := os.fork():
             os.waitpid(child, 0)
             continue
-        operation, pieces, _ = CASES[name]
-        size, most = CHUNKINGS[chunking]
-        limits = Limits(streamed_bytes=(64 if name not in HONEST else 8) * MIB)
         before = peak()
-        result = asyncio.run(measured(operation, rechunked(pieces, size, most), limits, collect=collect))
+        result: dict[str, Any] = {"outcome": asyncio.run(work(name, chunking, collect=collect))}
         result |= {"name": name, "chunking": chunking, "collect": collect, "mib": peak() - before}
         sys.stdout.write(json.dumps(result) + "\n")
         sys.stdout.flush()

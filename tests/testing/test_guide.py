@@ -1,4 +1,4 @@
-"""The guide to testing: each of its ten tests is a file that passes, under pytest-asyncio and under anyio."""
+"""The guide to testing: each of its tests is a file that passes, under pytest-asyncio and under anyio."""
 
 import ast
 import os
@@ -12,9 +12,11 @@ import pytest
 
 import soapbatch
 from soapbatch.guide import testing
+from soapbatch.testing import plugin
 
-PAGE = testing.__doc__ or ""
-SECTIONS = re.findall(r"^(\d+)\. ([^\n]+)\n-+\n(.*?)(?=^\d+\. |^More\n)", PAGE, re.MULTILINE | re.DOTALL)
+PAGE, PLUGIN = testing.__doc__ or "", plugin.__doc__ or ""
+SECTIONS = re.findall(r"^(\d+)\. ([^\n]+)\n-+\n(.*?)(?=^\d+\. |^SuperOffice Online\n)", PAGE, re.MULTILINE | re.DOTALL)
+ONLINE = PAGE.partition("\nSuperOffice Online\n")[2].partition("\nMore\n")[0]
 SETTINGS = {
     "asyncio": ["-p", "no:anyio", "-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function"],
     "anyio": ["-p", "no:asyncio", "-o", "anyio_mode=auto"],
@@ -35,6 +37,7 @@ def test_the_page_has_ten_tests() -> None:
     for _, title, section in SECTIONS:
         assert len(re.findall(r"^    (?:async )?def test_", section, re.MULTILINE)) == 1, title
         compile(code_of(section), title, "exec")
+    compile(code_of(ONLINE), "online", "exec")
     assert max(map(len, PAGE.splitlines())) <= 120
 
 
@@ -45,22 +48,24 @@ def test_a_page_is_text() -> None:
 
 
 def test_the_page_names_what_exists() -> None:
-    """Each fixture that the page names is one of the plugin's."""
-    plugin = (Path(soapbatch.__file__).parent / "testing" / "plugin.py").read_text(encoding="utf-8")
-    fixtures = set(re.findall(r"^def (netserver\w*)\(", plugin, re.MULTILINE))
-    assert set(re.findall(r"^    (netserver\w*) {2,}", PAGE, re.MULTILINE)) == fixtures
+    """The page and the plugin's own documentation name each fixture of the plugin."""
+    code = Path(plugin.__file__).read_text(encoding="utf-8")
+    fixtures = set(re.findall(r"^def ((?:netserver|superoffice)\w*)\(", code, re.MULTILINE))
+    assert set(re.findall(r"^    ((?:netserver|superoffice)\w*) {2,}", PAGE, re.MULTILINE)) == fixtures
+    assert fixtures <= set(re.findall(r"^    (\w+) +\S", PLUGIN, re.MULTILINE))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("runner", SETTINGS)
-def test_the_ten_tests_pass(runner: str, tmp_path: Path) -> None:
+def test_the_tests_of_the_page_pass(runner: str, tmp_path: Path) -> None:
     """In a process of their own, as a user would run them, with warnings as errors."""
     pytest.importorskip(
         {"asyncio": "pytest_asyncio", "anyio": "anyio.pytest_plugin"}[runner], reason="comes with the extra dev"
     )
     for number, _, section in SECTIONS:
         (tmp_path / f"test_{int(number):02}.py").write_text(code_of(section), encoding="utf-8")
+    (tmp_path / "test_online.py").write_text(code_of(ONLINE), encoding="utf-8")
     if runner == "anyio":
         (tmp_path / "conftest.py").write_text(ANYIO)
     (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
@@ -75,4 +80,4 @@ def test_the_ten_tests_pass(runner: str, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"^10 passed in ", done.stdout, re.MULTILINE), done.stdout
+    assert re.search(r"^11 passed in ", done.stdout, re.MULTILINE), done.stdout

@@ -67,6 +67,9 @@ async def test_a_tenant_that_is_not_there_is_unknown() -> None:
         assert (read.tenant, read.state, read.endpoint, read.version) == ("Cust99999", "Unknown", None, None)
         with pytest.raises(UsageError, match=r"no tenant 'Cust99999': add_tenant\('Cust99999'\) makes one"):
             here.online.tenant("Cust99999")
+        assert here.online.app("My App") is here.app
+        with pytest.raises(UsageError, match=r"no app 'Mine': add_app\('Mine'\) makes one"):
+            here.online.app("Mine")
 
 
 async def test_a_tenant_moves_with_its_tickets_and_tasks() -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from soapbatch.testing import fixtures, plugin
+from soapbatch.testing import Personality, fixtures, plugin
+from soapbatch.testing.online_keys import verifies
+from tests.support.online import app_key, signing_key
 
 pytest_plugins = ["pytester"]
 
@@ -145,6 +147,24 @@ def test_own(netserver, netserver_client):
     )
 
 
+@pytest.mark.parametrize("personality", Personality)
+def test_a_personality_goes_by_its_name(project: pytest.Pytester, personality: Personality) -> None:
+    """Each of them, in any case; and a client of the fixture gets on with it."""
+    tests = f"""
+import asyncio
+import pytest
+
+@pytest.mark.netserver(personality="{personality.name.lower()}")
+def test_it(netserver, netserver_client):
+    assert netserver.personality.name == "{personality.name}"
+    async def main():
+        async with netserver_client() as client:
+            return await client.batch.get_batch_task_info(1)
+    assert asyncio.run(main()) is None
+"""
+    run(project, tests, passed=1)
+
+
 def test_the_clock_may_run_fast(project: pytest.Pytester) -> None:
     """With `speed`, hours pass on the server in a moment."""
     tests = """
@@ -254,9 +274,158 @@ def test_without_it_time_passes(netserver, netserver_url):
     )
 
 
+@pytest.fixture(scope="session")
+def _signing() -> None:
+    """Import all that signs and verifies: pytester would undo it after each test, and it can be imported only once."""
+    token = signing_key().sign({})
+    assert not verifies(app_key(), token.encode(), b"")
+
+
+@pytest.fixture
+def online_project(_signing: None, project: pytest.Pytester) -> pytest.Pytester:
+    """A project as above, for tests of SuperOffice Online."""
+    return project
+
+
+TESTS_OF_ONLINE = """
+import asyncio
+import pytest
+from soapbatch import JobFailed, Polling
+from soapbatch.online import OnlineApp, SystemUser
+from soapbatch.testing import ForwardingTransport
+
+def test_a_client_is_signed_in(superoffice_online, superoffice_online_client):
+    async def main():
+        async with superoffice_online_client() as client:
+            return await client.batch.get_batch_task_info(1)
+    assert [asyncio.run(main()) for _ in range(2)] == [None, None]
+    assert superoffice_online.counts["system_user"] == 2
+    assert {visit.tenant for visit in superoffice_online.journal if visit.tenant} == {"Cust12345"}
+
+JOBS = {"Export": {"duration": 60, "outcome": "Failed", "result": "no"}}
+TENANTS = {"Cust1": {"host": "qa3.superoffice.com", "personality": "mono"}, "Cust2": {"jobs": {"Own": {}}}}
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.superoffice_online(jobs=JOBS, environment="stage", speed=1000)
+@pytest.mark.superoffice_online(tenants=TENANTS)
+async def test_many_tenants(anyio_backend, superoffice_online, superoffice_online_app):
+    registered = superoffice_online.app("My App")
+    async with superoffice_online_app() as app:
+        for name in ("Cust1", "Cust2"):
+            tenant = superoffice_online.tenant(name)
+            credentials = SystemUser(superoffice_online.approve(registered, tenant))
+            async with app.client(name, credentials) as client:
+                job = await client.jobs.start("Export")
+                with pytest.raises(JobFailed):
+                    await job.wait(polling=Polling(first=0.05, floor=0.05))
+            tenant.server.assert_called_once("StartBatchJob")
+    hosts = {visit.host for visit in superoffice_online.journal}
+    assert hosts == {"qaonline.superoffice.com", "qa3.superoffice.com", "qaonline2.superoffice.com"}
+    servers = [superoffice_online.tenant(name).server for name in ("Cust1", "Cust2")]
+    assert servers[0].personality.name == "MONO"
+    assert ["Own" in server.tasks.jobs for server in servers] == [False, True]
+
+@pytest.mark.superoffice_online(tenants="Cust1")
+def test_a_service_of_its_own(superoffice_online, superoffice_online_url):
+    async def main():
+        registered, tenant = superoffice_online.app("My App"), superoffice_online.tenant("Cust1")
+        transport = ForwardingTransport(superoffice_online_url)
+        secrets = {"client_secret": registered.client_secret, "private_key": registered.private_key}
+        async with OnlineApp(environment="sod", transport=transport, **secrets) as app:
+            async with app.client("Cust1", SystemUser(registered.system_tokens["Cust1"])) as client:
+                assert await client.batch.get_batch_task_info(1) is None
+    asyncio.run(main())
+
+def test_the_client_chooses(superoffice_online, superoffice_online_client):
+    ticket = superoffice_online.issue_ticket(superoffice_online.add_tenant("Cust9"))
+    async def main():
+        async with superoffice_online_client("Cust9", credentials=ticket) as client:
+            assert await client.batch.get_batch_task_info(1) is None
+        assert superoffice_online.counts["system_user"] == 0
+        async with superoffice_online_client("Cust9") as client:
+            assert await client.batch.get_batch_task_info(1) is None
+    asyncio.run(main())
+    assert superoffice_online.counts["system_user"] == 1
+
+def test_time_stands_still(superoffice_online, superoffice_online_client, superoffice_online_clock):
+    superoffice_online.tenant("Cust12345").server.define_job("Export", duration=3600)
+    async def main():
+        async with superoffice_online_client() as client:
+            job = await client.jobs.start("Export")
+            superoffice_online_clock.advance(7200)
+            state = (await job.wait(polling=Polling(first=0.05, floor=0.05))).state
+        superoffice_online_clock.advance(86_400)
+        async with superoffice_online_client() as client:
+            await client.batch.get_batch_task_info(job.id)
+        return state
+    assert asyncio.run(main()) == "Succeeded"
+"""
+
+
+@pytest.mark.parametrize("scope", ["function", "session"])
+def test_the_fixtures_of_online(online_project: pytest.Pytester, scope: str) -> None:
+    """Clients are signed in to any tenant; each test begins with an Online as new, however long the server lives."""
+    run(online_project, TESTS_OF_ONLINE, "-o", f"netserver_scope={scope}", passed=5)
+
+
+TESTS_OF_UNUSED_ONLINE = """
+import pytest
+from soapbatch.testing import delayed, lost_reply
+
+def test_unused(superoffice_online):
+    superoffice_online.intercept("state", delayed(2))
+    superoffice_online.tenant("Cust12345").server.intercept("StartBatchJob", lost_reply)
+
+@pytest.mark.superoffice_online(allow_unused=True)
+def test_allowed(superoffice_online):
+    superoffice_online.intercept("state", delayed(2))
+
+def test_optional(superoffice_online):
+    superoffice_online.intercept("state", delayed(2), optional=True)
+
+def test_that_fails_itself(superoffice_online):
+    superoffice_online.intercept("state", delayed(2))
+    assert False, "its own reason"
+"""
+
+
+def test_unused_interceptors_of_online_fail_the_test(online_project: pytest.Pytester) -> None:
+    """Those of Online and those of its tenants, unless the test has failed anyway."""
+    result = run(online_project, TESTS_OF_UNUSED_ONLINE, passed=3, failed=1, errors=1)
+    result.stdout.fnmatch_lines(
+        ["*no call came to these interceptors: delayed for state; lost_reply for StartBatchJob of Cust12345. Pass*"]
+    )
+
+
+def test_a_wrong_marker_of_online_is_an_error(online_project: pytest.Pytester) -> None:
+    """The error says what the marker takes."""
+    tests = "import pytest\n@pytest.mark.superoffice_online(users=1)\ndef test_it(superoffice_online):\n    pass\n"
+    words = "*@pytest.mark.superoffice_online takes no users; it takes allow_unused, environment, jobs, speed, tenants*"
+    run(online_project, tests, errors=1).stdout.fnmatch_lines([words])
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"), [(["jwt"], "PyJWT"), (["jwt", "cryptography"], "cryptography and PyJWT")]
+)
+def test_without_the_extra_the_error_names_it(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, missing: list[str], words: str
+) -> None:
+    """The fixture says what to install."""
+    for module in missing:
+        monkeypatch.setitem(sys.modules, module, None)
+    result = run(project, "def test_it(superoffice_online):\n    pass\n", errors=1)
+    result.stdout.fnmatch_lines([f"*SuperOffice Online needs {words}: install soapbatch?testing,online?"])
+
+
 TESTS_OF_A_SESSION = """
 import pytest
 URLS = []
+ONLINE_URLS = []
+
+@pytest.fixture(scope="session")
+def online_service(superoffice_online_url):
+    return superoffice_online_url + "/service"
 
 @pytest.fixture(scope="session")
 def service(netserver_url):
@@ -275,12 +444,24 @@ def test_second(service, netserver, netserver_url):
     assert netserver.tasks.read(1) is None
     assert netserver._clock() != 0.0
     assert URLS == [netserver_url]
+
+@pytest.mark.superoffice_online(environment="stage")
+def test_first_online(online_service, superoffice_online, superoffice_online_url):
+    superoffice_online.add_tenant("Cust2")
+    superoffice_online.skew(7)
+    ONLINE_URLS.append(superoffice_online_url)
+
+def test_second_online(online_service, superoffice_online, superoffice_online_url):
+    assert [tenant.name for tenant in superoffice_online.tenants] == ["Cust12345"]
+    assert superoffice_online.environment.name == "sod"
+    assert superoffice_online.sign_in.registry.skew == 0
+    assert ONLINE_URLS == [superoffice_online_url]
 """
 
 
-def test_a_server_may_live_for_the_session(project: pytest.Pytester) -> None:
+def test_a_server_may_live_for_the_session(online_project: pytest.Pytester) -> None:
     """The URL stays, so that fixtures of the session can use it, and each test begins with a server as new."""
-    run(project, TESTS_OF_A_SESSION, "-o", "netserver_scope=session", passed=2)
+    run(online_project, TESTS_OF_A_SESSION, "-o", "netserver_scope=session", passed=4)
 
 
 def test_the_network_is_blocked(project: pytest.Pytester) -> None:
@@ -371,6 +552,11 @@ def test_the_marker_is_described(project: pytest.Pytester) -> None:
         "netserver_clock",
         "netserver_client",
         "netserver_recording",
+        "superoffice_online",
+        "superoffice_online_url",
+        "superoffice_online_clock",
+        "superoffice_online_client",
+        "superoffice_online_app",
     ]
     project.runpytest_inprocess("--fixtures").stdout.fnmatch_lines_random(
         [f"{name} -- *" for name in (*fixtures_of_the_plugin, "netserver_block_network")]

@@ -149,6 +149,9 @@ async def test_a_large_request_and_a_large_answer(authority: Authority) -> None:
 # --- What counts as an answer -----------------------------------------------------------------------------------
 
 
+LINES = b"\n" * 60_000
+
+
 @pytest.mark.parametrize(
     ("answer", "body", "is_kept"),
     [
@@ -160,6 +163,9 @@ async def test_a_large_request_and_a_large_answer(authority: Authority) -> None:
         ),
         pytest.param(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n" + OK, b"ok", True, id="informed"),
         pytest.param(OK.replace(b"\r\n", b"\r\nConnection: close\r\n", 1), b"ok", False, id="connection-close"),
+        pytest.param(OK.replace(b"\r\n", b"\r\n" + b"X: y\r\n" * 990, 1), b"ok", True, id="many-lines"),
+        pytest.param(OK.replace(b"\r\n", b"\r\nX: " + b"y" * 90_000 + b"\r\n", 1), b"ok", True, id="a-long-line"),
+        pytest.param(OK.replace(b"2\r\n\r\nok", b"60000\r\n\r\n" + LINES), LINES, True, id="lines-in-the-body"),
         pytest.param(OK.replace(b"1.1", b"1.0"), b"ok", False, id="http-1.0"),
         pytest.param(b"HTTP/1.1 200 OK\r\n\r\nok", b"ok", False, id="until-the-end"),
         pytest.param(b"HTTP/1.0 200 OK\r\n\r\nok", b"ok", False, id="http-1.0-until-the-end"),
@@ -198,6 +204,12 @@ async def test_what_an_answer_is(answer: bytes, body: bytes, is_kept: bool) -> N
         pytest.param(b"HTTP/1.1 OK\r\n\r\n", "illegal status line", id="no-status"),
         pytest.param(b"HTTP/1.1 101 Switching\r\n\r\n", "without a pending proposal", id="switched-unasked"),
         pytest.param(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000, "Receive buffer too long", id="endless"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n" + b"X:\r\n" * 20_000 + b"\r\n", "too many header lines", id="many-lines"),
+        pytest.param(
+            b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n" + b"X:\r\n" * 5000 + b"\r\n",
+            "too many header lines",
+            id="many-lines-behind-another",
+        ),
         pytest.param(b"SSH-2.0-OpenSSH_9.7\r\n", "illegal status line", id="banner"),
         pytest.param(b"\r\n" + OK, "illegal status line", id="blank-line-first"),
         pytest.param(b"H", None, id="beginning"),
@@ -231,6 +243,34 @@ async def test_a_head_that_comes_a_byte_at_a_time() -> None:
 
     async with serving(serve) as url, using(ConnectionPool()) as pool:
         assert await ask(pool, url) == b"ok"
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "body", "least"),
+    [
+        pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n" * 5000 + OK, b"ok", 5000, id="informational"),
+        pytest.param(CHUNKED + b"1\r\nx\r\n" * 10_000 + b"0\r\n\r\n", b"x" * 10_000, 300, id="tiny-chunks"),
+        pytest.param(CHUNKED + b"5000\r\n" + b"x" * 20_480 + b"\r\n0\r\n\r\n", b"x" * 20_480, 1, id="one-chunk"),
+    ],
+)
+async def test_other_tasks_run_while_an_answer_is_read(answer: bytes, body: bytes, least: int) -> None:
+    """A server that sends thousands of small parts at once does not keep the event loop to itself."""
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    async with serving(answering(answer)) as url, using(ConnectionPool()) as pool:
+        counting = asyncio.create_task(count())
+        assert await ask(pool, url) == body
+        counting.cancel()
+    assert turns >= least
 
 
 async def test_a_banner_that_comes_a_byte_at_a_time() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from soapbatch.errors import ClientClosed, ConnectFailed, UsageError
 from soapbatch.transport import ConnectionPool, Sender, SendState
+from soapbatch.transport.connection import Origin
 from tests.support.fault_server import Answer, Authority, FaultServer, echo
 from tests.support.transports import (
     TRANSPORTS,
@@ -60,6 +61,48 @@ async def test_waiting_requests_are_served_first_in_first_out() -> None:
         await asyncio.gather(*calls)
         await held[1].aclose()
     assert order == list(range(10))
+
+
+async def test_waiting_requests_to_several_hosts_are_served_first_in_first_out() -> None:
+    """The order is that of all requests, whichever host they are for."""
+    served: list[bytes] = []
+
+    async def upstream(body: bytes, headers: Mapping[str, str]) -> Answer:
+        served.append(body)
+        return await echo(body, headers)
+
+    pool = ConnectionPool(max_connections=1)
+    async with FaultServer(upstream) as one, FaultServer(upstream) as two, using(pool):
+        held = await send(pool, one.url, b"held")
+        urls = [one.url, two.url, two.url, one.url, two.url]
+        waiting = [asyncio.create_task(ask(pool, url, b"%d" % number)) for number, url in enumerate(urls)]
+        await until(lambda: len(pool._waiting) == 5)
+        await body_of(held)
+        await asyncio.gather(*waiting)
+    assert served == [b"held", b"0", b"1", b"2", b"3", b"4"]
+
+
+async def test_a_long_queue_is_not_passed_request_by_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it costs to give a connection back depends on the number of hosts, and not of requests that wait."""
+    pool = ConnectionPool(max_connections=3, max_per_host=1)
+    async with FaultServer() as one, FaultServer() as two, using(pool):
+        held = await send(pool, one.url)
+        waiting = [asyncio.create_task(ask(pool, one.url)) for _ in range(500)]
+        await until(lambda: len(pool._waiting) == 500)
+        asked: list[Origin] = []
+        has_room = pool._has_room
+
+        def noted(origin: Origin) -> bool:
+            asked.append(origin)
+            return has_room(origin)
+
+        monkeypatch.setattr(pool, "_has_room", noted)
+        assert await ask(pool, two.url, b"other") == b"other"
+        assert len(asked) <= 4
+        await body_of(held)
+        await asyncio.gather(*waiting)
+        assert len(asked) <= 4 * 502
+        assert not pool._waiting
 
 
 async def test_no_more_connections_are_open_than_allowed() -> None:

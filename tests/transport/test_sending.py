@@ -193,8 +193,8 @@ def test_headers_are_merged(extra: dict[str, str], expected: dict[str, str]) -> 
         pytest.param({"X User": "a"}, "cannot be named 'X User'", id="name-with-a-space"),
         pytest.param({"": "a"}, "cannot be named ''", id="no-name"),
         pytest.param({b"X": "a"}, "cannot be named b'X'", id="name-of-bytes"),
-        pytest.param(None, "returns a mapping of names to values, not NoneType", id="nothing"),
-        pytest.param([("X-User", "1")], "returns a mapping of names to values, not list", id="pairs"),
+        pytest.param(None, "are a mapping of names to values, not NoneType", id="nothing"),
+        pytest.param([("X-User", "1")], "are a mapping of names to values, not list", id="pairs"),
     ],
 )
 def test_headers_that_cannot_be_sent(extra: Any, says: str) -> None:

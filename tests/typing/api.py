@@ -8,6 +8,7 @@ itself. `assert_type` names the type that an expression must have.
 
 import ssl
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import assert_never, assert_type
@@ -42,7 +43,7 @@ from soapbatch import (
     build_request,
     parse_response,
 )
-from soapbatch.calls import RequestEvent, ResponseEvent
+from soapbatch.calls import CallEvent, CallScope, RequestEvent, ResponseEvent
 from soapbatch.errors import Applied
 from soapbatch.jobs import Failure, Success
 from soapbatch.model import AuthenticateResponse, SoSystemInfoCarrier
@@ -214,13 +215,19 @@ def hooks_are_functions() -> None:
     def on_response(event: ResponseEvent) -> None:
         assert_type(event.status, int | None)
 
+    def around_call(event: CallEvent) -> AbstractContextManager[CallScope]:
+        assert_type(event.operation, str)
+        raise NotImplementedError
+
     def headers() -> Mapping[str, str]:
         return {"traceparent": "00-..."}
 
     Client(URL, hooks=Hooks(on_request=on_request, on_response=on_response, headers=headers))
     Hooks(on_request=on_response)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     Hooks(headers={"traceparent": "00-..."})  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
-    Hooks(on_request)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+    Hooks(around_call=around_call)
+    Hooks(around_call=on_request)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    Hooks(before_request=on_request)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
 
 
 async def an_app_serves_tenants() -> None:
