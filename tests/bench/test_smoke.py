@@ -34,6 +34,7 @@ def test_a_topic_runs(topic: str) -> None:
 @pytest.mark.slow
 def test_results_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A run prints its tables, and writes them as Markdown, every sample as JSON, and a picture."""
+    pytest.importorskip("matplotlib", reason="the picture needs the extra bench")
     main(["--quick", "--out", str(tmp_path), "build"])
     assert "DeleteBatchTasks" in capsys.readouterr().out
     assert "| UpdateBatchTask | 1 task | us |" in (tmp_path / "results.md").read_text(encoding="utf-8")
