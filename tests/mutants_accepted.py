@@ -87,8 +87,8 @@ _BY_REASON: Final[dict[str, list[str]]] = {
         "transport/connection.py | TlsContext.__init__ | self._made = verify | without the statement",
     ],
     "Above a mebibyte, one byte more or less of an expansion decides nothing.": [
-        "transport/decompression.py | Decompressor._inflate | if self._produced > _RATIO_FROM and self._produced > self._expansion * (self._received - len(data)): | Gt to GtE",
-        "transport/decompression.py | Decompressor._inflate | if self._produced > _RATIO_FROM and self._produced > self._expansion * (self._received - len(data)): | Gt to GtE | 2",
+        "transport/decompression.py | Decompressor._inflate | if self._produced > _RATIO_FROM and self._produced > self._expansion * self._inflated: | Gt to GtE",
+        "transport/decompression.py | Decompressor._inflate | if self._produced > _RATIO_FROM and self._produced > self._expansion * self._inflated: | Gt to GtE | 2",
     ],
     "A reply with an address of no known kind is refused, whatever its length.": [
         "transport/connection.py | _socks_length | return 6 + sizes.get(reply[3], 0) | 0 to -1",

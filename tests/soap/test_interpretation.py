@@ -195,7 +195,8 @@ def test_every_status() -> None:
     )
     not_dispatched = {307, 308, 401, 403, 404, 405, 411, 413, 414, 415, 417, 421, 426, 429, 431}
     transient = {408, 425, 429, *range(500, 600)} - {501, 505}
-    advice = {
+    advice = dict.fromkeys((301, 302, 303, 307, 308), "redirects are not followed") | {
+        304: "a cache says",
         401: "check the ticket and",
         403: "check the application token",
         404: "check the base URL",
@@ -204,7 +205,7 @@ def test_every_status() -> None:
         421: "current address",
         429: "slow down",
         503: "try again later",
-    } | dict.fromkeys(range(301, 400), "redirects are not followed")
+    }
     for status in range(300, 601):
         error = error_of(status=status, advise_binding=True)
         assert (status, type(error)) == (status, kinds.get(status, HttpError))
