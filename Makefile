@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-fleet check test lint bench soak docs format clean
+.PHONY: help demo demo-fleet check test lint bench soak mutants docs format clean
 
 # A worker for each core. "worksteal" gives each worker neighbouring tests, so that the fixtures of a module are mostly
 # made once, and lets a worker that has finished take tests from another: "loadscope" ends with one worker at work.
@@ -52,6 +52,9 @@ bench: .venv/.installed-bench ## measure against zeep, lxml and httpx; write tab
 soak: $(INSTALLED) ## make 20,000 calls with injected faults and check what they leave behind; then fuzz the parser
 	@$(BIN)/python -m tests.soak
 	@$(BIN)/python -m tests.fuzz
+
+mutants: $(INSTALLED) ## put 150 mistakes into the modules that decide, one at a time: does a test notice? 15 minutes
+	@$(BIN)/python -m tests.mutants
 
 docs: .venv/.installed-docs ## build the reference and the guide as HTML into build/docs, with pdoc
 	@$(BIN)/python -m tests.docs

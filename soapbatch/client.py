@@ -22,7 +22,6 @@ from soapbatch.auth import (
     check_transport_security,
 )
 from soapbatch.calls import (
-    SECONDS,
     BatchAgent,
     BlobAgent,
     CallContext,
@@ -35,6 +34,7 @@ from soapbatch.calls import (
 from soapbatch.errors import UsageError
 from soapbatch.jobs import Jobs
 from soapbatch.model import (
+    SECONDS,
     Address,
     Binding,
     Limits,
@@ -45,6 +45,7 @@ from soapbatch.model import (
     is_seconds,
     kind_of,
     parse_address,
+    problem_of_prefix,
 )
 from soapbatch.soap import SESSION_LOST, UnknownCallback, ignore_unknown
 from soapbatch.transport import MAX_CONNECTIONS, HttpClient, Sender, SendState, choose_transport
@@ -59,6 +60,7 @@ _HINTS: Final = {
     "http_client": ": an httpx.AsyncClient or an httpx2.AsyncClient; an httpx transport is for transport=",
 }
 _SECRETS: Final = frozenset({"ticket", "credentials", "application_token", "proxy"})  # arguments that may hold one
+_SECRET_VARIABLES: Final = frozenset({"SOAPBATCH_TICKET", "SOAPBATCH_PASSWORD", "SOAPBATCH_APP_TOKEN"})
 _NO_RETRIES: Final = f"retries= takes attempts of 1 or more, and first_wait and longest_wait that are each {SECONDS}"
 _NO_TIME_ZONE: Final = (
     "time_zone= needs binding=Binding.SOAP11 or Binding.SOAP12: the documented form has no place for it"
@@ -184,11 +186,12 @@ class Client:
             (not (timeout is None or is_seconds(timeout)), f"timeout= is {SECONDS}, or None for no limit"),
             (not is_seconds(grace), f"grace= is {SECONDS}"),
             (not (retries is None or _is_usable(retries)), _NO_RETRIES),
-            ((path_prefix or "/")[0] != "/", 'path_prefix= begins with a slash, or is ""'),
             (isinstance(session_errors, str), "session_errors= is a list of names, not one"),
         ):
             if is_wrong:
                 raise UsageError(message)
+        if problem := problem_of_prefix(path_prefix or ""):
+            raise UsageError(problem)
         location = base_url if isinstance(base_url, Location) else None
         where = _where(str(base_url), version)
         del base_url  # it may hold a password
@@ -254,7 +257,12 @@ class Client:
             UsageError: SOAPBATCH_URL is missing, or a variable cannot be used; its value is not shown.
         """
         options = {name: Secret.wrap(value) if name in _SECRETS else value for name, value in options.items()}
-        return cls(**(settings_from(os.environ if environ is None else environ) | options))
+        environ = {
+            name: cast("str", Secret.wrap(value)) if name in _SECRET_VARIABLES else value
+            for name, value in (os.environ if environ is None else environ).items()
+            if name.startswith("SOAPBATCH_") and value
+        }
+        return cls(**(settings_from(environ) | options))
 
     @classmethod
     def online(

@@ -42,7 +42,8 @@ call?": "no" (impossible), "unknown", or "yes" (the server said so, and somethin
 An HTTP status is taken at its word: 401, 403, 404, 413, 415, 421, 429 and some others mean that the request did not
 reach the operation. So `applied` is "no", and a call that got 401 is sent again with a new ticket. A gateway that lets
 the server run a request and then answers 401 in its place (a policy for responses, a sign-in that expires on the way
-back) breaks this rule: a job may then be started twice. Let such a gateway decide before it passes a request on.
+back) breaks this rule: a job may then be started twice. Let such a gateway decide before it passes a request on. A
+start with a `key` lists the job's tasks before it is sent again, and finds the one that runs.
 
 A ServiceError or ProtocolError has the request and its response in `exchange`, without secrets: `soapbatch.guide.logs`
 shows what to send to the owner of the server.

@@ -283,7 +283,10 @@ async def test_a_session_error_of_ones_own_is_understood() -> None:
         *(pytest.param({"retries": Retries(attempts=n)}, "retries= takes", id=f"attempts {n}") for n in (0, -1, True)),
         pytest.param({"retries": Retries(attempts=1.5)}, "retries= takes", id="attempts 1.5"),  # type: ignore[arg-type]
         pytest.param({"limits": {}}, "limits= takes", id="limits"),
-        pytest.param({"path_prefix": "Remote"}, "begins with a slash", id="path_prefix"),
+        *(
+            pytest.param({"path_prefix": prefix}, "path_prefix= begins with a slash", id=f"path_prefix {prefix!a}")
+            for prefix in ("Remote", "/a?b", "/a#b", "?", "/a b", "/a\n", "/\ud800", "/\0")
+        ),
         pytest.param({"session_errors": "SoSessionException"}, "list of names", id="session_errors"),
         pytest.param({"transport": httpx.AsyncClient()}, "httpx.AsyncClient is for http_client=", id="transport"),
         pytest.param({"transport": httpx.HTTPTransport()}, "transport= takes", id="blocking transport"),

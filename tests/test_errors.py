@@ -144,6 +144,22 @@ def test_an_error_without_arguments_survives_a_copy_and_a_pickle(kind: type[Soap
 
 
 @every_class
+def test_what_a_class_says_of_the_call(kind: type[SoapBatchError]) -> None:
+    """Each class has its own `applied` and `retryable`, as long as who raises it says nothing else."""
+    never_sent = {"UsageError", "EncodeError", "NotInVersion", "InsecureTransport", "ClientClosed", "ConnectFailed"}
+    refused = {"BindingRefused", "AccessDenied", "TenantMoved", "VersionMismatch", "SessionLost", "TokenNotTrusted"}
+    no_ticket = {"AuthenticationFailed", "SystemUserRefused", "TenantUnavailable"}
+    only_read = {"WaitTimeout", "JobRunning", "StopRefused"}
+    applied = {
+        **dict.fromkeys(never_sent | refused | no_ticket | only_read, "no"),
+        **dict.fromkeys({"JobError", "JobFailed", "JobGone"}, "yes"),
+    }
+    transient = {"TransportError", "ConnectFailed", "ConnectionLost", "DeadlineExceeded", "ServiceBusy"}
+    assert (kind.applied, kind.retryable) == (applied.get(kind.__name__, "unknown"), kind.__name__ in transient)
+    assert (kind().applied, kind().retryable) == (kind.applied, kind.retryable)
+
+
+@pytest.mark.parametrize("kind", CLASSES)
 def test_an_unknown_keyword_is_refused(kind: type[SoapBatchError]) -> None:
     """A misspelt keyword raises a TypeError that names the class and the keyword."""
     with pytest.raises(TypeError, match=f"{kind.__name__} takes no operatoin, retry"):
@@ -181,6 +197,22 @@ def test_concerning_adds_the_call(
     """`concerning` sets operation and version where the error has none, and turns "no" into "unknown" on demand."""
     assert error.concerning("Later", V88, may_be_applied=may_be_applied) is error
     assert (error.operation, error.version, error.applied) == expected
+
+
+def test_a_proof_makes_an_error_not_applied() -> None:
+    """`proven_not_applied` changes `applied`, and adds the proof as a note if there is one."""
+    error = errors.ConnectionLost("reset")
+    assert error.proven_not_applied() is error
+    assert (error.applied, getattr(error, "__notes__", [])) == ("no", [])
+    error = errors.ConnectionLost("reset").proven_not_applied("nothing was sent")
+    assert (error.applied, error.__notes__) == ("no", ["nothing was sent"])
+
+
+@pytest.mark.parametrize("kind", [errors.Fault, errors.OperationFailed])
+def test_the_type_of_an_exception(kind: type[errors.Fault | errors.OperationFailed]) -> None:
+    """It is the last dotted part of what NetServer wrote; None where something else answered."""
+    assert kind(exception_info=ExceptionInfo(exception_type="A.B")).error_type == "B"
+    assert kind().error_type is None
 
 
 def test_an_exchange_is_added_where_there_is_none() -> None:

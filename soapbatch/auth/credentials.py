@@ -138,8 +138,10 @@ class Ticket(SecretHolder):
         if secret is None or secret == Secret(""):
             raise UsageError("a ticket is a str or a Secret, and not empty")
         for name, time in (("expires_at", expires_at), ("renew_at", renew_at)):
-            if time is not None and time.utcoffset() is None:
-                raise UsageError(f"{name} needs a time zone, for example datetime.now(UTC) + timedelta(hours=6)")
+            if time is not None and not (isinstance(time, datetime) and time.utcoffset() is not None):
+                raise UsageError(
+                    f"{name} is a datetime with a time zone, for example datetime.now(UTC) + timedelta(hours=6)"
+                )
         object.__setattr__(self, "value", secret)
         object.__setattr__(self, "expires_at", expires_at)
         object.__setattr__(self, "sliding", sliding)

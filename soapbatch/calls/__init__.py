@@ -22,4 +22,4 @@ from soapbatch.calls.hooks import (
 )
 from soapbatch.calls.location import Location as Location
 from soapbatch.calls.rate import RateLimit as RateLimit
-from soapbatch.calls.settings import SECONDS as SECONDS, CallOptions as CallOptions, Settings as Settings
+from soapbatch.calls.settings import CallOptions as CallOptions, Settings as Settings

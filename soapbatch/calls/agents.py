@@ -1,7 +1,7 @@
 """One typed, documented method for each operation: `client.batch`, `client.principal`, `client.blob`.
 
-Every method takes the options of a call (`timeout`, `on_header`) as keyword arguments after the operation's own
-parameters; `stream` takes them as `options={...}`.
+Every method takes the options of a call (`timeout`, `on_header`, `renew`) as keyword arguments after the operation's
+own parameters; `stream` takes them as `options={...}`.
 
 Every method raises a UsageError before anything is sent (NotInVersion where the service version lacks the operation), a
 TransportError where there is no response, a ProtocolError where the response cannot be read, and a ServiceError where
@@ -217,6 +217,8 @@ class BatchAgent(_Agent):
         Raises:
             UsageError: the operation returns no list.
         """
+        if not isinstance(operation, ops.Operation):
+            raise UsageError("stream takes a row of soapbatch.operations, for example GET_BATCH_TASK_INFOS_BY_STATE")
         if not isinstance(operation.result, Array):
             raise UsageError(f"{operation.name} returns no list: call {operation.python_name}()")
         return self._context.stream(operation, arguments, options or {}, self._purpose)

@@ -6,7 +6,7 @@ Rule 3. While the binding is not known, each answer that is not the service's ow
 Rule 4. In SOAP 1.1 and 1.2 any answer of the service settles the binding. In the documented form, only a success of a
         call with a ticket does: some servers run the operation, and ignore header blocks that stand beside the Body.
         A failure may come from that, so the other forms are tried; if they fail in the same way, the documented form is
-        taken.
+        taken. A result that is larger than `Limits` allows is a success here: the server would only send it again.
 """
 
 import asyncio

@@ -17,7 +17,6 @@ import math
 import random
 from collections.abc import AsyncGenerator, Awaitable, Coroutine, Iterator, Mapping
 from functools import partial
-from http import HTTPStatus
 from typing import Any, Final, Generic, TypeVar
 
 from soapbatch.auth import (
@@ -35,18 +34,19 @@ from soapbatch.calls.hooks import Purpose, tell
 from soapbatch.calls.lifetime import Lifetime
 from soapbatch.calls.observation import CallObserver, Facts
 from soapbatch.calls.recorder import secrets_among
-from soapbatch.calls.settings import SECONDS, CallOptions, Settings
+from soapbatch.calls.settings import CallOptions, Settings
 from soapbatch.errors import (
     AccessDenied,
     Applied,
     ClientClosed,
     Fault,
+    LimitExceeded,
     OperationFailed,
     SoapBatchError,
     TransportError,
     UsageError,
 )
-from soapbatch.model import AuthenticateResponse, Binding, Secret, is_seconds
+from soapbatch.model import SECONDS, AuthenticateResponse, Binding, Secret, is_seconds
 from soapbatch.operations import GET_BATCH_TASK_INFO, AuthenticateOperation, Operation
 from soapbatch.soap import PreparedRequest, prepare_request
 from soapbatch.system import log_record
@@ -184,6 +184,7 @@ class Call(Generic[R]):
         # An iterator can be read only once, and a request may have to be built again in another binding.
         self._arguments = {k: [*v] if isinstance(v, Iterator) else v for k, v in arguments.items()}
         self._on_header = options.get("on_header")
+        self._renews_at_401 = options.get("renew", True)
         self._collect = collect
         self._is_repeatable = operation.is_read_only or purpose == "login"
         self._timeout = self._left = options.get("timeout", context.settings.timeout)
@@ -312,11 +313,13 @@ class Call(Generic[R]):
             try:
                 result = await self._exchange(ticket)
             except (OperationFailed, Fault, AccessDenied) as error:
-                if not self._refuses_ticket(error):
+                if not self._context.settings.refuses_ticket(error):
                     raise
                 error.proven_not_applied()
                 self._state = SendState(phase="login")
                 if not (may_renew and await tickets.rejected(ticket)):
+                    raise
+                if isinstance(error, AccessDenied) and not self._renews_at_401:
                     raise
                 may_renew = False
             else:
@@ -342,7 +345,7 @@ class Call(Generic[R]):
                 try:
                     await read._try_bindings(ticket)
                 except SoapBatchError as error:
-                    if search.binding is None or self._refuses_ticket(error):
+                    if search.binding is None or self._context.settings.refuses_ticket(error):
                         proof = f"{name} was not sent: the read that was to find the binding failed"
                         raise error.proven_not_applied(proof)  # noqa: B904 - the same error
         return await self._send(ticket, search.binding or Binding.DOCUMENTED)
@@ -360,11 +363,13 @@ class Call(Generic[R]):
                     search.note_refused(binding)
                 elif not is_service_answer(error):
                     raise
+                elif isinstance(error, LimitExceeded):
+                    self._settle_if_seen(ticket, binding)
+                    raise
                 elif not (binding.is_documented and ticket):
                     break
             else:
-                if self._is_seen(ticket, binding):
-                    search.settle(binding)
+                self._settle_if_seen(ticket, binding)
                 return result
         last = last_answer(answers)
         if last is None:
@@ -373,8 +378,8 @@ class Call(Generic[R]):
             raise failure
         binding, failure, is_second = last
         # A ticket that two forms refuse is a bad ticket, and says nothing about the documented form.
-        if self._is_seen(ticket, binding) and not (is_second and self._refuses_ticket(failure)):
-            search.settle(binding)
+        if not (is_second and self._context.settings.refuses_ticket(failure)):
+            self._settle_if_seen(ticket, binding)
         raise failure
 
     def _send(self, ticket: IssuedTicket | None, binding: Binding) -> Coroutine[Any, Any, Any]:
@@ -435,17 +440,10 @@ class Call(Generic[R]):
 
     # Questions that a call asks.
 
-    def _is_seen(self, ticket: IssuedTicket | None, binding: Binding) -> bool:
-        """Return whether an answer to this call in `binding` shows that the server sees the client's ticket."""
-        return not binding.is_documented or ticket is not None or self._context.tickets is None
-
-    def _refuses_ticket(self, error: SoapBatchError) -> bool:
-        """Return whether `error` says that the ticket is unknown or has expired, so that nothing was applied."""
-        if isinstance(error, AccessDenied):
-            return error.status == HTTPStatus.UNAUTHORIZED
-        if isinstance(error, OperationFailed | Fault):
-            return error.error_type in self._context.settings.session_errors
-        return False
+    def _settle_if_seen(self, ticket: IssuedTicket | None, binding: Binding) -> None:
+        """Stay with `binding`, in which the service has answered, if the answer shows that it sees the ticket there."""
+        if not binding.is_documented or ticket is not None or self._context.tickets is None:
+            self._context.search.settle(binding)
 
     def _prepare(self, binding: Binding) -> PreparedRequest:
         """Return the request without its ticket, built once for each binding and each application token."""

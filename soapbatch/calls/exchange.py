@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from soapbatch.calls.hooks import RequestEvent
 from soapbatch.calls.logs import is_exchange_wanted, log_response
@@ -75,7 +76,8 @@ class Exchange:
             url=f"{base_url}{request.path}",
             bytes_sent=len(request.body),
         )
-        self._started = asyncio.get_running_loop().time()
+        self._now = asyncio.get_running_loop().time  # an exchange may be closed when the loop runs no more
+        self._started = self._now()
         self._response: HttpResponse | None = None
         self._pieces: Iterator[bytes] = iter(())
         self._problem: Problem | None = None
@@ -109,7 +111,7 @@ class Exchange:
         settings = self._settings
         self._response = response
         if response.status in _BODY_SAYS_LITTLE:
-            self._body_ends = asyncio.get_running_loop().time() + _LITTLE_BODY_TIMEOUT
+            self._body_ends = self._now() + _LITTLE_BODY_TIMEOUT
         self._parser = ResponseParser(
             self._operation,
             settings.version,
@@ -117,13 +119,11 @@ class Exchange:
             content_type=response.headers.get("content-type"),
             on_unknown=settings.on_unknown,
             collect=self._collect,
+            server=urlsplit(self._event.url).netloc,
         )
-        try:
-            self._decompressor = Decompressor(
-                response.headers.get("content-encoding", ""), settings.limits, streamed=not self._collect
-            )
-        except ProtocolError as error:
-            self._problem = Problem.of(error)
+        self._decompressor = Decompressor(
+            response.headers.get("content-encoding", ""), settings.limits, streamed=not self._collect
+        )
 
     async def read(self) -> list[Any] | None:
         """Return the items that the next piece of the response completes; None at its end."""
@@ -224,7 +224,7 @@ class Exchange:
 
     def _tell(self, outcome: str, error: BaseException | None) -> None:
         hooks, response = self._settings.hooks, self._response
-        milliseconds = (asyncio.get_running_loop().time() - self._started) * 1000
+        milliseconds = (self._now() - self._started) * 1000
         exchange = None
         if isinstance(error, ServiceError | ProtocolError) or is_exchange_wanted(hooks):
             exchange = self._recorder.record(

@@ -36,6 +36,9 @@ StartBatchJob is never sent again before it is proven that nothing was started. 
 | it was not | `StartOutcomeUnknown` | the call's own error, `applied="no"` | sent once more |
 | listing fails, too | `StartOutcomeUnknown` | `StartOutcomeUnknown`, naming the mark | the same |
 
+HTTP 401 counts as an answer: nothing was started, and the request is sent again with a new ticket. With a mark a list
+is read before, because a gateway may answer 401 after the server has started the job.
+
 With a key of your own, another process or a later attempt finds the task. `maybe_sent` says that an earlier attempt may
 have sent it: then the tasks are listed first.
 

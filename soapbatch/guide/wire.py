@@ -37,6 +37,11 @@ In this order, in one function (`soapbatch.soap.interpret`):
 5. The body's shape: `UnreadableResponse`, `UnexpectedResponse`, `LimitExceeded`.
 6. AuthenticationSucceeded=false: `AuthenticationFailed`.
 
+Statuses are taken at their word: 401, 403, 404, 413, 415, 421 and 429 mean that the request did not reach the operation
+(`applied="no"`), and a call that got 401 is sent again with a new ticket. A gateway that answers 401 after the server
+has run the request, for example because a sign-in expires on the way back, breaks that rule: the call is then run
+twice. Let such a gateway decide before it passes a request on; a start with a `key` looks first.
+
 Transient failures are retried only where that is safe: operations that read, and whatever certainly never left.
 `timeout` (60 s by default) bounds the whole call. Newer servers are tolerated: unknown elements, values and header
 blocks are passed over, and `on_unknown` hears of each. An empty `associate_ids` would mean "every task" to the server:

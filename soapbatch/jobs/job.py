@@ -6,7 +6,7 @@ import inspect
 import math
 import os
 from collections.abc import AsyncGenerator, Callable, Generator
-from typing import Any, BinaryIO, Final, TypeAlias
+from typing import BinaryIO, Final, TypeAlias
 
 import attrs
 
@@ -25,7 +25,7 @@ from soapbatch.model import (
     ServiceVersion,
     redact,
 )
-from soapbatch.operations import CLEANUP_BATCH_TASK, GET_OUTPUT_FROM_BATCH, Operation
+from soapbatch.operations import CLEANUP_BATCH_TASK, GET_OUTPUT_FROM_BATCH
 from soapbatch.system import closing_inside
 
 WAIT_TIMEOUT: Final = 3600.0
@@ -299,13 +299,13 @@ class Job:
 
     async def cleanup(self) -> None:
         """Let the server remove the job's output. Since Services88."""
-        self._check_version(CLEANUP_BATCH_TASK)
+        CLEANUP_BATCH_TASK.check_version(self._context.version)
         with self._noticing_gone("no"):
             await self._context.blob.cleanup_batch_task(self._id)
 
     async def _require_success(self) -> None:
         """Raise an error unless the job has succeeded."""
-        self._check_version(GET_OUTPUT_FROM_BATCH)
+        GET_OUTPUT_FROM_BATCH.check_version(self._context.version)
         info = self._info if self._info is not None and self._info.succeeded else await self._read("yes")
         if info.state == BatchTaskState.FAILED:
             raise self._failed(info)
@@ -366,9 +366,6 @@ class Job:
             self._is_over = self._is_over or isinstance(error, JobGone)
             error.concerning(None, self._context.version)
             raise
-
-    def _check_version(self, operation: Operation[Any]) -> None:
-        operation.check_version(self._context.version)
 
     def _wait_timeout(self, subscription: Subscription, timeout: float | None) -> WaitTimeout:
         """Return the error for a job that has not ended. It says "runs on" only if the last reading showed that."""

@@ -6,10 +6,10 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequenc
 from typing import Final, Literal, Required, TypedDict
 
 from soapbatch.calls import BatchAgent, BlobAgent, JobHook
-from soapbatch.errors import JobError, SoapBatchError, UsageError
+from soapbatch.errors import JobError, SoapBatchError
 from soapbatch.jobs.block_end import abandon_start, stop_or_note, stop_unless_over
 from soapbatch.jobs.bulk import delete_tasks, stop_tasks
-from soapbatch.jobs.checks import require, require_count, require_seconds
+from soapbatch.jobs.checks import require, require_count, require_seconds, task_id
 from soapbatch.jobs.concurrency import for_each_limited, gather_or_cancel
 from soapbatch.jobs.events import JobEvents
 from soapbatch.jobs.job import POLLING, WAIT_TIMEOUT, Job, JobContext, OnProgress, check_wait
@@ -87,9 +87,7 @@ class Jobs:
                 f"the reference is to a job of {job.server}, and this client is one of {server}",
             )
             return Job(job.id, self._context, key=job.key)
-        if not isinstance(job, int) or isinstance(job, bool):
-            raise UsageError(f"a task's id is an int, not a {type(job).__name__}")
-        return Job(job, self._context)
+        return Job(task_id(job), self._context)
 
     async def start(
         self,
@@ -310,7 +308,7 @@ class Jobs:
         Raises:
             UsageError: an argument is wrong; an empty list of owners would mean "all" by accident.
         """
-        ids = (owner,) if isinstance(owner, int) else owner
+        ids = owner if owner is None or isinstance(owner, Iterable) else (owner,)
         owners = ids if ids is None or isinstance(ids, tuple) else tuple(ids)
         wanted = TaskFilter(state=state, name=name, owner=owners, finished=finished)
         async with closing_inside(list_tasks(self._context.batch, self._context.version, wanted)) as tasks:

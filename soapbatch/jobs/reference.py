@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 import attrs
 
 from soapbatch.errors import UsageError
-from soapbatch.jobs.checks import require, require_text
+from soapbatch.jobs.checks import require, require_text, task_id
 from soapbatch.jobs.marker import Key
 from soapbatch.model import ServiceVersion
 
@@ -32,14 +32,13 @@ class JobReference:
 
     server: str
     version: ServiceVersion
-    id: int
+    id: int = attrs.field(converter=task_id)
     key: str | None = None
 
     def __attrs_post_init__(self) -> None:
         """Raise UsageError for values that refer to no job."""
         require(isinstance(self.server, str) and self.server, "server is the base URL of a server, or a tenant")
         require(isinstance(self.version, ServiceVersion), "version is a ServiceVersion")
-        require(isinstance(self.id, int) and not isinstance(self.id, bool), "id is a task's id, an int")
         require_text("key", self.key)
         if self.key is not None:
             Key(self.key)

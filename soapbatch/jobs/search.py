@@ -16,6 +16,8 @@ Rule 5. Lists may leave the key out, and a job may overwrite it. A task of that 
         server are compared, and an hour is allowed for clocks that were set.
 Rule 6. The time of an earlier attempt of another process is not known: every task without a key may be the one. But
         lists that show the key of another start of that job do not leave keys out, and then no task is suspected.
+Rule 7. Lists that do not show the last task of that job which this client has started, although the server still has
+        that task, are cut or old: they prove nothing.
 """
 
 import asyncio
@@ -25,6 +27,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import islice
 from typing import Final, TypeAlias
 
 import attrs
@@ -33,7 +36,7 @@ from soapbatch.calls import BatchAgent
 from soapbatch.errors import SoapBatchError
 from soapbatch.jobs.marker import Key, is_marked
 from soapbatch.jobs.schedule import SERVER_TICK
-from soapbatch.jobs.task_reader import ANY_JOB, stream_tasks
+from soapbatch.jobs.task_reader import ANY_JOB, TaskReader, stream_tasks
 from soapbatch.model import Backoff, BatchTaskInfo, BatchTaskState
 from soapbatch.operations import GET_BATCH_TASK_INFOS_BY_NAME_AND_STATE
 
@@ -43,6 +46,7 @@ CLOCK_TOLERANCE: Final = timedelta(hours=1)
 _BETWEEN_LISTS: Final = Backoff(first=SERVER_TICK, longest=math.inf, longest_retry_after=0.0)
 _AFTER_FAILED_LISTS: Final = Backoff(first=SERVER_TICK, longest=30.0, longest_retry_after=60.0)  # a caller waits
 _OWN_KEPT: Final = 1000
+_OWN_READ: Final = 3  # tasks of other jobs, or that have vanished, which are read to find one that lists should show
 _FAILED_LISTS: Final = 10  # in a row, after which nothing can be proven
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
@@ -92,21 +96,18 @@ class _Reading:
     """What the latest list of a kind has shown of the job.
 
     Attributes:
+        shown: the ids of all tasks.
         ids: of the tasks that carry the key.
         unmarked: the tasks that carry no key at all: when each was created, by id.
         has_marked: whether a task carries the key of another start.
         newest: when the newest task of the list was created.
     """
 
+    shown: set[int] = attrs.field(factory=set)
     ids: list[int] = attrs.field(factory=list)
     unmarked: dict[int, datetime | None] = attrs.field(factory=dict)
     has_marked: bool = False
     newest: datetime = _LONG_AGO
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether the list has shown no task of the job."""
-        return not (self.ids or self.unmarked or self.has_marked)
 
 
 @attrs.define
@@ -133,7 +134,7 @@ class Search:
     @property
     def shows_nothing(self) -> bool:
         """Whether the lists that were read last have shown no task of the job at all."""
-        return all(reading.is_empty for reading in self._readings.values())
+        return not any(reading.shown for reading in self._readings.values())
 
     async def read(self) -> list[int]:
         """Read the lists once; return the ids of the tasks with the key, the lowest one first."""
@@ -179,6 +180,18 @@ class Search:
             await self._read_all_jobs()
         return self._is_known_to_show_tasks()
 
+    async def missed(self) -> int | None:
+        """Return the id of a task that the lists should have shown (Rule 7); None: none is known."""
+        shown = set[int]().union(*(reading.shown for reading in self._readings.values()))
+        reader = TaskReader(self.batch)
+        for id_ in islice(reversed(self.known.own), _OWN_READ):
+            if id_ in shown:
+                return None
+            info = await reader.read_one(id_)
+            if info is not None and info.name == self.name:
+                return id_
+        return None
+
     async def suspects(self) -> list[int]:
         """Return the ids of tasks without a key that may be the one (Rules 5 and 6).
 
@@ -202,6 +215,7 @@ class Search:
                 if info.id is None:
                     continue
                 self.known.saw(info.id)
+                reading.shown.add(info.id)
                 reading.newest = max(reading.newest, _created(info) or _LONG_AGO)
                 if self.key.is_on(info):
                     reading.ids.append(info.id)
@@ -209,7 +223,7 @@ class Search:
                     reading.has_marked = True
                 else:
                     reading.unmarked[info.id] = _created(info)
-        if not reading.is_empty:
+        if reading.shown:
             self.known.shown.add((kind, self.name))
         return reading
 

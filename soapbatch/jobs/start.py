@@ -19,6 +19,8 @@ Rule 9. If lists show several tasks with the key, the one with the lowest id is 
         a start with `maybe_sent` the lists are read once more, because an earlier attempt may have arrived meanwhile.
 Rule 10. An answer with an id that is not positive is a lost answer.
 Rule 11. `timeout` bounds everything: StartBatchJob and the lists.
+Rule 12. HTTP 401 says that the request was refused before anything was started. A gateway may say it of a request that
+        the server has run. So with a key a list is read once before the request is sent again with a new ticket.
 
 The proof rests on two assumptions. The server does not begin to work on a request later than `settle` seconds after
 the error: ASP.NET ends a request after 110 seconds (httpRuntime executionTimeout), hence the default of 120; a proxy
@@ -29,12 +31,14 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Mapping
+from http import HTTPStatus
 from typing import Any, Final, Literal, TypeAlias, TypeVar, get_args
 
 import attrs
 
 from soapbatch.calls import BatchAgent, CallOptions
 from soapbatch.errors import (
+    AccessDenied,
     DeadlineExceeded,
     Fault,
     JobRunning,
@@ -150,7 +154,7 @@ class Deadline:
             if isinstance(error, SoapBatchError) or not limit.expired():
                 raise  # of a call
         message = f"the start's timeout of {self.seconds:g} s ran out while tasks were listed"
-        raise DeadlineExceeded(message, phase="settling", timeout=self.seconds, applied="unknown")
+        raise DeadlineExceeded(message, phase="settling", timeout=self.seconds)
 
 
 @attrs.frozen
@@ -212,9 +216,11 @@ async def _other_job(batch: BatchAgent, request: StartRequest, deadline: Deadlin
     raise JobRunning(message, id=newest.id, info=newest)
 
 
-async def _send(batch: BatchAgent, info: BatchTaskInfo, request: StartRequest, deadline: Deadline) -> int:
-    """Send StartBatchJob; return the id of the task."""
-    options = deadline.call_options
+async def _send(
+    batch: BatchAgent, info: BatchTaskInfo, request: StartRequest, deadline: Deadline, *, renew: bool = True
+) -> int:
+    """Send StartBatchJob; return the id of the task. `renew`: see `CallOptions`."""
+    options = deadline.call_options | {"renew": renew}
     if request.on_header is not None:
         options["on_header"] = request.on_header
     id_ = await batch.start_batch_job(info, **options)
@@ -284,11 +290,17 @@ class _MarkedStart:
     async def _start(self, marked: BatchTaskInfo) -> int:
         """Send StartBatchJob, and settle the outcome if that fails; return the id of the task."""
         resend = self.request.resend
+        may_renew = True
         while True:
             search = self._search(after_id=self.known.highest_id, since=asyncio.get_running_loop().time())
             try:
-                return await _send(self.batch, marked, self.request, self.deadline)
+                return await _send(self.batch, marked, self.request, self.deadline, renew=False)
             except SoapBatchError as error:
+                if may_renew and _refuses_ticket(error):
+                    may_renew = False
+                    if ids := await self._look_once(search, error):
+                        return await self._keep_first(ids)
+                    continue  # Rule 12
                 if error.applied == "no":
                     raise
                 settle = self.request.settle
@@ -306,6 +318,14 @@ class _MarkedStart:
                 hint=self.hint,
             )
             resend = False
+
+    async def _look_once(self, search: Search, error: SoapBatchError) -> list[int]:
+        """Return the ids of tasks with the key that a list shows, although `error` says that nothing was started."""
+        try:
+            return await self.deadline.bound(search.read())
+        except SoapBatchError as list_error:
+            error.add_note(f"the tasks of the job could not be listed, so StartBatchJob was not repeated: {list_error}")
+        raise error
 
     async def _settle(self, search: Search, error: SoapBatchError, settle: float) -> list[int]:
         """Return the ids of tasks with the key; empty: it is proven that there is none.
@@ -425,9 +445,15 @@ async def _search_with_proof(search: Search, settle: float) -> tuple[list[int], 
     if suspects := await search.suspects():
         shown = ", ".join(map(str, suspects[:_SUSPECTS_SHOWN])) + (", ..." if len(suspects) > _SUSPECTS_SHOWN else "")
         return [], f"lists show no key, but tasks of that job that carry none and may be the one: {shown}"
+    if missed := await search.missed():
+        return [], f"lists prove nothing here: they do not show task {missed} of that job, which the server has"
     if not await search.shows_tasks():
         return [], "lists prove nothing here: none of them has ever shown a task of a user, or one of that job"
     return [], ""
+
+
+def _refuses_ticket(error: SoapBatchError) -> bool:
+    return isinstance(error, AccessDenied) and error.status == HTTPStatus.UNAUTHORIZED and error.applied == "no"
 
 
 def _netserver_answered(error: SoapBatchError) -> bool:

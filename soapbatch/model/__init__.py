@@ -5,7 +5,11 @@ This wing imports no other wing. A carrier is a frozen attrs class; each field n
 bindings and namespaces.
 """
 
-from soapbatch.model.address import Address as Address, parse_address as parse_address
+from soapbatch.model.address import (
+    Address as Address,
+    parse_address as parse_address,
+    problem_of_prefix as problem_of_prefix,
+)
 from soapbatch.model.batch import (
     ALL_ASSOCIATES as ALL_ASSOCIATES,
     ALL_USER_TASKS as ALL_USER_TASKS,
@@ -62,7 +66,7 @@ from soapbatch.model.schema import (
     WireType as WireType,
     to_plain as to_plain,
 )
-from soapbatch.model.seconds import LONGEST_SECONDS as LONGEST_SECONDS, is_seconds as is_seconds
+from soapbatch.model.seconds import SECONDS as SECONDS, is_seconds as is_seconds
 from soapbatch.model.secret import (
     MASK as MASK,
     Secret as Secret,

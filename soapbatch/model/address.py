@@ -6,6 +6,8 @@ https://crm.example.com/remote/services86/Batch.svc?wsdl              with the p
 https://netserver.example.com/Services88                              a NetServer without `Remote`
 """
 
+import re
+from functools import lru_cache
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -15,6 +17,7 @@ from soapbatch.model.services import AGENTS, ServiceVersion
 
 _REMOTE: Final = "Remote"
 _SERVICES: Final = "Services"
+_PREFIX: Final = re.compile(r"(?:/[^?#]*)?")
 _DESCRIPTIONS: Final = frozenset({"wsdl", "singlewsdl"})
 _VERSIONS: Final = {str(version).lower(): version for version in ServiceVersion}
 _ENDPOINTS: Final = frozenset(f"{agent.name}.svc".lower() for agent in AGENTS)
@@ -69,10 +72,23 @@ def parse_address(url: str) -> Address:
     return Address(f"{parts.scheme}://{parts.netloc}{'/'.join(segments)}", prefix, version)
 
 
+@lru_cache(maxsize=64)
+def problem_of_prefix(path_prefix: str) -> str | None:
+    """Return why `path_prefix` cannot stand between a base URL and `/Services88`, or None."""
+    if isinstance(path_prefix, str) and _is_sendable(path_prefix) and _PREFIX.fullmatch(path_prefix):
+        return None
+    return 'path_prefix= begins with a slash, or is "", and holds no ?, no #, no white space and nothing unprintable'
+
+
+def _is_sendable(text: str) -> bool:
+    """Return whether `text` holds no white space, no control character and no half of a surrogate pair."""
+    return text.isprintable() and " " not in text
+
+
 def _problem_of(url: str, parts: SplitResult, port: int | None) -> str | None:
     """Return why this is no base URL, or None."""
-    if port == 0 or any(character.isspace() for character in url):
-        return "the base URL is not a URL: it holds white space, or the port 0"
+    if port == 0 or not _is_sendable(url):
+        return "the base URL is not a URL: it holds white space, characters that cannot be sent, or the port 0"
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         return "the base URL must be absolute, for example https://crm.example.com/SuperOffice"
     if parts.query.lower() not in _DESCRIPTIONS | {""} or parts.username or parts.password or parts.fragment:

@@ -23,8 +23,8 @@ class Limits:
             one tag may have a sixteenth of them.
         text_length: bytes from one `<` to the next: the text of one element, or all of one tag. A response may hold 16
             times as much between two items of its list, or in all if it is no list; a base64 result does not count.
-        names: bytes of different tags that a response brings and that no response in this process has brought before,
-            with 64 bytes added for each. All responses of a process together may bring 32 times as much.
+        names: bytes of different tags that a response brings and that no response of that server has brought into this
+            process before, with 64 bytes added for each. All responses of a server may bring 32 times as much.
     """
 
     bytes: int = 64 * MIB

@@ -80,5 +80,5 @@ def parse_retry_after(value: str, now: datetime) -> float | None:
         at = parsedate_to_datetime(text)
         at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
         return max(0.0, (at - now).total_seconds())
-    except (TypeError, ValueError, OverflowError):
+    except (ValueError, OverflowError):
         return None

@@ -167,7 +167,7 @@ def element(
 
 
 def _masked(value: object) -> str:
-    return repr(value) if value is None else "'***'"
+    return repr(value if value is None else MASK)
 
 
 ITSELF = Record("", object)

@@ -25,8 +25,9 @@ _SHORTEST: Final = 4  # characters of a secret that is masked by value; see rule
 # The shapes of a NetServer ticket (7T:), an OAuth access token (8A:) and a JWT, anywhere in a text. A ticket may be
 # escaped for XML, for a URL or for JSON. A JWT at the end of a text may be cut.
 _TOKEN_SHAPES = re.compile(
-    r"(?:7T|8A)(?::|%(?:25)*3[aA]|&(?:amp;)*#(?:0*58|[xX]0*3[aA]);|\\{1,16}u003[aA])"
-    r"(?:[A-Za-z0-9+/=._~-]|&(?:amp;)*#[A-Za-z0-9]+;|%(?:25)*[0-9A-Fa-f]{2}|\\{1,16}u[0-9A-Fa-f]{4}|\\{1,16}/)+"
+    r"(?:7T|8A)(?::|%(?:25)*3[aA]|&(?:amp;)*#(?:0*58|[xX]0*3[aA]);|(?:\\{1,16}|%(?:25)*)u003[aA])"
+    r"(?:[A-Za-z0-9+/=._~-]|&(?:amp;)*#[A-Za-z0-9]+;|%(?:25)*[0-9A-Fa-f]{2}"
+    r"|(?:\\{1,16}|%(?:25)*)u[0-9A-Fa-f]{4}|\\{1,16}/)+"
     # A JWT is searched once in each run of its characters: a search from each "eyJ" would take quadratic time.
     r"|(?<![A-Za-z0-9_-])((?:(?!eyJ)[A-Za-z0-9_-])*)"
     r"eyJ[A-Za-z0-9_-]+(?:(?:\.[A-Za-z0-9_-]*){2,}|\.[A-Za-z0-9_-]+\Z)"
@@ -52,7 +53,11 @@ _REFERENCE = re.compile(rf"{_AMPERSAND}(?:#0*([0-9]{{1,7}})|#[xX]0*([0-9a-fA-F]{
 _PERCENT = re.compile(r"%(?:25)*[0-9a-fA-F]{2}(?:%(?:25)*[0-9a-fA-F]{2})*")
 _PERCENT_ITSELF = re.compile(r"%(?:25)+(?=[0-9a-fA-F]{2})")
 _JSON = re.compile(r"\\\\{0,15}u[0-9a-fA-F]{4}(?:\\{1,16}u[0-9a-fA-F]{4})?")
-_NO_DIGITS = re.compile(r"\\+u")
+# .NET's UrlEncodeUnicode writes %u0041.
+_PERCENT_UNITS = re.compile(r"%(?:25)*u[0-9a-fA-F]{4}(?:%(?:25)*u[0-9a-fA-F]{4})?")
+_UNIT: Final = r"(?:\\{1,16}|%(?:25)*)u"
+_NO_DIGITS = re.compile(_UNIT)
+_LATIN_1: Final = frozenset(map(chr, range(0x80, 0x100)))  # which old software writes as one byte in a URL
 
 
 class Secret:
@@ -164,14 +169,20 @@ def _referred(text: str) -> set[str]:
             found.add(_CHARACTERS.get(entity) or chr(min(code, sys.maxunicode)))
     if "%" in text:
         for escaped in set(_PERCENT.findall(text)):
-            found.update(unquote(_PERCENT_ITSELF.sub("%", escaped)))
+            for encoding in ("utf-8", "latin-1"):
+                found.update(unquote(_PERCENT_ITSELF.sub("%", escaped), encoding))
         found.add(" ")  # a form writes it as a plus
+        found |= _characters_of(_PERCENT_UNITS, text)
     if "\\" in text:
-        found |= {"\\", "/", '"'}
-        for escaped in set(_JSON.findall(text)):
-            # A character beyond the first 65,536 is written as two.
-            units = bytes.fromhex(_NO_DIGITS.sub("", escaped))
-            found.update(units.decode("utf-16-be", "replace"))
+        found |= {"\\", "/", '"'} | _characters_of(_JSON, text)
+    return found
+
+
+def _characters_of(units: re.Pattern[str], text: str) -> set[str]:
+    """Return the characters that `text` holds as UTF-16 units; one beyond the first 65,536 is written as two."""
+    found: set[str] = set()
+    for escaped in set(units.findall(text)):
+        found.update(bytes.fromhex(_NO_DIGITS.sub("", escaped)).decode("utf-16-be", "replace"))
     return found
 
 
@@ -186,14 +197,15 @@ def _written(character: str) -> str:
         f"{_AMPERSAND}(?:#0*{code}|#[xX]0*{digits}{entity});",
         "".join(f"%(?:25)*{_either_case(f'{byte:02x}')}" for byte in character.encode("utf-8", "replace")),
         "".join(
-            rf"\\{{1,16}}u{_either_case(unit.hex())}"
-            for unit in _halves(character.encode("utf-16-be", "surrogatepass"))
+            f"{_UNIT}{_either_case(unit.hex())}" for unit in _halves(character.encode("utf-16-be", "surrogatepass"))
         ),
     ]
     if character in '\\/"':
         ways.append(rf"\\{{1,16}}{re.escape(character)}")
     if character == " ":
         ways.append(r"\+")
+    if character in _LATIN_1:
+        ways.append(f"%(?:25)*{digits}")
     return f"(?:{'|'.join(ways)})"
 
 

@@ -13,6 +13,9 @@ Source: XML Schema Part 2, sections 3.2 and 3.3; XML 1.0, production [2] for leg
 """
 
 import binascii
+import builtins
+import contextlib
+import operator
 import re
 from base64 import b64encode
 from collections.abc import Callable
@@ -54,9 +57,27 @@ class Scalar(Generic[T]):
     namespace: str | None = services.XSD
 
 
-def plain_int(value: int) -> int:
-    """Return the number that an int holds: a subclass may compare and format itself in other ways."""
-    return int.__int__(value)
+def plain_int(value: object) -> int:
+    """Return the number that an int holds, or that stands for an int by `__index__`, as numpy's integers do.
+
+    A subclass of int may compare and format itself in other ways. ValueError: it is no int; a bool is none.
+    """
+    if not isinstance(value, bool):
+        with contextlib.suppress(TypeError):
+            return int.__int__(operator.index(value))  # type: ignore[arg-type]  # what has no index is refused
+    raise ValueError(f"needs an int, got {_kind_of(value)}")
+
+
+def _kind_of(value: object) -> str:
+    """Return the name of a value's type, with its module if Python has a type of that name."""
+    kind = type(value)
+    is_namesake = hasattr(builtins, kind.__name__) and kind.__module__ != builtins.__name__
+    return f"{kind.__module__}.{kind.__name__}" if is_namesake else kind.__name__
+
+
+def _is_of_numpy(value: object) -> bool:
+    """Return whether a value is a scalar of numpy, or of a library whose scalars look the same."""
+    return hasattr(type(value), "dtype")
 
 
 def plain_str(value: str) -> str:
@@ -72,12 +93,10 @@ def _integer(name: str, bits: int) -> Scalar[int]:
     lowest, highest = -(1 << bits - 1), (1 << bits - 1) - 1
 
     def encode(value: int) -> str:
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise ValueError(f"needs an int, got {type(value).__name__}")
-        value = plain_int(value)
-        if not lowest <= value <= highest:
-            raise ValueError(f"must lie between {lowest} and {highest}, got {value:d}")
-        return f"{value:d}"
+        number = plain_int(value)
+        if not lowest <= number <= highest:
+            raise ValueError(f"must lie between {lowest} and {highest}, got {number}")
+        return str(number)
 
     safe_digits = len(str(highest)) - 1  # a number of so many digits is always within the range
 
@@ -96,7 +115,7 @@ def _integer(name: str, bits: int) -> Scalar[int]:
 
 def _encode_boolean(value: bool) -> str:  # noqa: FBT001 - the value itself
     if not isinstance(value, bool):
-        raise ValueError(f"needs a bool, got {type(value).__name__}")
+        raise ValueError(f"needs a bool, got {_kind_of(value)}{': pass bool(value)' if _is_of_numpy(value) else ''}")
     return "true" if value else "false"
 
 
@@ -114,7 +133,7 @@ def encode_string(value: str | Secret) -> str:
     if isinstance(value, Secret):
         value = value.reveal()
     if not isinstance(value, str):
-        raise ValueError(f"needs a str, got {type(value).__name__}")
+        raise ValueError(f"needs a str, got {_kind_of(value)}")
     value = plain_str(value)
     if found := ILLEGAL_CHARACTER.search(value):
         raise ValueError(
@@ -130,7 +149,8 @@ def utf16_length(text: str) -> int:
 
 def _encode_date_time(value: datetime) -> str:
     if not isinstance(value, datetime):
-        raise ValueError(f"needs a datetime, got {type(value).__name__}")
+        fix = ": pass value.astype('datetime64[us]').item()" if _is_of_numpy(value) else ""
+        raise ValueError(f"needs a datetime, got {_kind_of(value)}{fix}")
     value = _plain_datetime(value)
     offset = value.utcoffset()
     if _means_never(value):
@@ -183,7 +203,7 @@ def _means_never(value: datetime) -> bool:
 
 def _encode_base64(value: bytes) -> str:
     if not isinstance(value, bytes):
-        raise ValueError(f"needs bytes, got {type(value).__name__}")
+        raise ValueError(f"needs bytes, got {_kind_of(value)}")
     return b64encode(value).decode("ascii")
 
 

@@ -13,6 +13,7 @@ from typing import Final, Literal
 import attrs
 
 from soapbatch.errors import UsageError
+from soapbatch.model import Secret
 
 DOMAIN: Final = "superoffice.com"
 """All hosts of SuperOffice Online are in this domain."""
@@ -117,3 +118,18 @@ def check_tenant(tenant: str) -> str:
     if not isinstance(tenant, str) or not _TENANT.fullmatch(tenant):
         raise UsageError(f"a tenant is named by its context identifier, for example 'Cust12345', not by {tenant!r}")
     return tenant
+
+
+def revealed(**argument: object) -> str:
+    """Return the text of the Secret that one argument, given by its name, holds, and that UTF-8 can carry.
+
+    Raises:
+        UsageError: it is no Secret, or no text.
+    """
+    ((name, value),) = argument.items()
+    if not isinstance(value, Secret):
+        raise UsageError(f"{name}= is a str or a Secret")
+    text = value.reveal()
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise UsageError(f"{name}= holds half of a surrogate pair")
+    return text

@@ -14,8 +14,7 @@ import attrs
 from soapbatch.errors import AuthenticationFailed, UnexpectedResponse, UsageError, clean_traceback
 from soapbatch.model import Secret
 from soapbatch.online import responses
-from soapbatch.online.environments import Environment, SignInRequest
-from soapbatch.online.system_user import revealed
+from soapbatch.online.environments import Environment, SignInRequest, revealed
 
 _HEADERS: Final = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
 # Two pages of the vendor contradict each other on the lifetime: 3600 s and 20 minutes. The shorter one is assumed where
@@ -70,8 +69,8 @@ def build_refresh_request(
         fields = {
             "grant_type": "refresh_token",
             "client_id": client_id,
-            "client_secret": revealed(secrets[0]),
-            "refresh_token": revealed(secrets[1]),
+            "client_secret": revealed(client_secret=secrets[0]),
+            "refresh_token": revealed(refresh_token=secrets[1]),
         }
         body = urlencode(fields).encode("ascii")
         return SignInRequest(method="POST", url=environment.tokens_url, headers=_HEADERS, body=body)

@@ -15,7 +15,7 @@ import attrs
 from soapbatch.errors import SystemUserRefused, UnexpectedResponse, UsageError, clean_traceback
 from soapbatch.model import Secret
 from soapbatch.online import responses
-from soapbatch.online.environments import Environment, SignInRequest, check_tenant
+from soapbatch.online.environments import Environment, SignInRequest, check_tenant, revealed
 from soapbatch.online.private_key import PrivateKey
 
 _HEADERS: Final = {"Content-Type": "application/json", "Accept": "application/json"}
@@ -94,7 +94,7 @@ def sign_system_token(token: str | Secret, key: PrivateKey, *, at: datetime) -> 
         raise UsageError("key is a PrivateKey: PrivateKey.read(...) makes one from text, bytes or a path")
     stamp = f"{_check_aware(at).astimezone(UTC):%Y%m%d%H%M}"
     with clean_traceback():
-        signs = f"{revealed(secret)}.{stamp}"
+        signs = f"{revealed(token=secret)}.{stamp}"
         return f"{signs}.{b64encode(key.sign(signs.encode())).decode('ascii')}"
 
 
@@ -123,8 +123,8 @@ def build_system_user_request(
     check_tenant(tenant)
     with clean_traceback():
         fields = {
-            "SignedSystemToken": revealed(signed),
-            "ApplicationToken": revealed(secret),
+            "SignedSystemToken": revealed(signed_token=signed),
+            "ApplicationToken": revealed(application_token=secret),
             "ContextIdentifier": tenant,
             "ReturnTokenType": "JWT",
         }
@@ -207,13 +207,3 @@ def _reason(text: str) -> str | None:
             return name
     number = _NUMBER.search(text)
     return _REASONS[int(number[1])] if number else None
-
-
-def revealed(value: object) -> str:
-    """Return the text of a Secret that UTF-8 can carry, or raise UsageError."""
-    if not isinstance(value, Secret):
-        raise UsageError("a signed token and an application token are a str or a Secret")
-    text = value.reveal()
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise UsageError("the system user token or the application token holds half of a surrogate pair")
-    return text

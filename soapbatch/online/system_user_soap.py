@@ -9,8 +9,8 @@ from typing import Final
 
 from soapbatch.errors import UsageError, clean_traceback
 from soapbatch.model import SOAP11_ENVELOPE, Secret, escape_text
-from soapbatch.online.environments import Environment, SignInRequest, check_tenant
-from soapbatch.online.system_user import Verdict, conclude, revealed
+from soapbatch.online.environments import Environment, SignInRequest, check_tenant, revealed
+from soapbatch.online.system_user import Verdict, conclude
 from soapbatch.online.xml_texts import texts_of
 
 NAMESPACE: Final = "http://www.superoffice.com/superid/partnersystemuser/0.1"
@@ -36,7 +36,11 @@ def build_system_user_soap_request(
     del signed_token, application_token
     check_tenant(tenant)
     with clean_traceback():
-        body = _ENVELOPE.format(application_token=_escaped(secret), tenant=tenant, signed_token=_escaped(signed))
+        body = _ENVELOPE.format(
+            application_token=_escaped(application_token=secret),
+            tenant=tenant,
+            signed_token=_escaped(signed_token=signed),
+        )
         return SignInRequest(method="POST", url=environment.system_user_soap_url, headers=_HEADERS, body=body.encode())
 
 
@@ -67,8 +71,8 @@ def _verdict(body: bytes) -> Verdict:
     return Verdict(is_successful=is_successful, jwt=jwt, text=text or "")
 
 
-def _escaped(value: object) -> str:
+def _escaped(**argument: object) -> str:
     try:
-        return escape_text(revealed(value))
+        return escape_text(revealed(**argument))
     except ValueError:
-        raise UsageError("a signed token or an application token holds a character that XML cannot carry") from None
+        raise UsageError(f"{''.join(argument)}= holds a character that XML cannot carry") from None

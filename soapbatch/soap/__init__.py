@@ -2,8 +2,9 @@
 
 Requests: `template` lays out an envelope, `constraints` checks the values, `builder` fills the envelope in.
 Responses: `references` replaces what WCF writes and XML forbids, `xml_input` feeds bytes to lxml safely, `names` limits
-the names in them, `decoders` turn elements into values, `base64_text` decodes an output, `parser` drives all of them
-while the response arrives, and `interpretation` decides what the whole response means: a result, or the one error.
+the names in them, `response_shape` says which elements are looked for, `decoders` turn them into values, `base64_text`
+decodes an output, `parser` drives all of them while the response arrives, and `interpretation` decides what the whole
+response means: a result, or the one error.
 `fast` holds code that is fast because it is clever. Everything works without it.
 """
 
@@ -28,6 +29,7 @@ from soapbatch.soap.interpretation import (
     interpret as interpret,
     parse_response as parse_response,
 )
+from soapbatch.soap.names import names_of as names_of
 from soapbatch.soap.parser import (
     CHUNK as CHUNK,
     ParsedResponse as ParsedResponse,

@@ -38,6 +38,7 @@ from soapbatch.model import (
     SoTimeZone,
     WireType,
     escape_text,
+    problem_of_prefix,
 )
 from soapbatch.operations import SECRET_PARAMETERS, Operation, operation_named
 from soapbatch.soap import fast
@@ -154,7 +155,7 @@ def prepare_request(
     """
     row = operation_named(operation)
     row.check_version(version)
-    if problem := _problem_of(arguments, binding, time_zone):
+    if problem := _problem_of(arguments, binding, time_zone) or problem_of_prefix(path_prefix):
         raise UsageError(problem)
     with clean_traceback(row.name, version):  # the frames below hold revealed secrets
         template = _request_template(row, version, binding)

@@ -289,6 +289,11 @@ class FaultBlock:
     detail: str | None = None
     exception_info: ExceptionInfo | None = None
 
+    @property
+    def reason(self) -> str:
+        """The first reason that says something."""
+        return next(filter(None, self.reasons.values()), "no reason given")
+
 
 @cache
 def _header_decoder(namespace: str) -> FieldsDecoder:

@@ -83,7 +83,10 @@ _ERROR_BY_STATUS: Final[Mapping[int, type[HttpError]]] = {
     429: ServiceBusy,
     503: ServiceBusy,
 }
+_NOT_FOLLOWED: Final = "redirects are not followed: the body holds credentials"
 _ADVICE: Final[Mapping[int, str]] = {
+    **dict.fromkeys((301, 302, 303, 307, 308), _NOT_FOLLOWED),
+    304: "a cache says that nothing has changed, which answers no call: look at what stands in front of NetServer",
     401: "check the ticket and the application token, and what stands in front of NetServer",
     403: "check the application token, and what stands in front of NetServer",
     404: "check the base URL and the version; a NetServer without /Remote needs path_prefix=''",
@@ -214,7 +217,7 @@ def _fault(about: _Exchange, block: FaultBlock) -> Fault:
     kind = VersionMismatch if block.code.partition(".")[0] == "VersionMismatch" else Fault
     code = _shown_name(block.code, secrets) or ""
     reasons = {language: redact(text, secrets) for language, text in block.reasons.items()}
-    reason = next((text for text in reasons.values() if text), "no reason given")
+    reason = redact(block.reason, secrets)
     if not codes.isdisjoint(_REFUSED_BEFORE_DISPATCH) or _is_session_lost(info):
         common["applied"] = "no"
     return kind(
@@ -264,10 +267,10 @@ def _http_error(about: _Exchange) -> HttpError:
     parsed, status, secrets = about.parsed, about.status, about.secrets
     said = "no SOAP envelope"
     if parsed.fault is not None:
-        reason = next((text for text in parsed.fault.reasons.values() if text), "no reason given")
-        said = f"the fault {_shown_name(parsed.fault.code, secrets) or 'without a code'}: {redact(reason, secrets)}"
+        code = _shown_name(parsed.fault.code, secrets) or "without a code"
+        said = f"the fault {code}: {redact(parsed.fault.reason, secrets)}"
     kind = _ERROR_BY_STATUS.get(status, HttpError)
-    advice = _ADVICE.get(status, "redirects are not followed: the body holds credentials" if 300 < status < 400 else "")  # noqa: PLR2004
+    advice = _ADVICE.get(status, "")
     if status == _UNSUPPORTED_MEDIA_TYPE and not about.advise_binding:
         advice = "the server refuses the media type, which it has taken before; look at what stands in front of it"
     return kind(

@@ -13,7 +13,6 @@ nothing: `interpretation` decides what the whole response means.
 
 import re
 from collections.abc import Iterable
-from functools import cache
 from typing import Any, Final
 
 import attrs
@@ -30,18 +29,18 @@ from soapbatch.soap.decoders import (
     FAULT,
     HEADER,
     BadValue,
-    Decoder,
     FaultBlock,
     UnknownCallback,
     UnknownItem,
     decode_fault,
     decode_header,
-    decoder_for,
     ignore_unknown,
     is_nil,
     local_name,
 )
+from soapbatch.soap.names import names_of
 from soapbatch.soap.references import ForbiddenReferences
+from soapbatch.soap.response_shape import response_shape, start_tag_of
 from soapbatch.soap.xml_input import Events, SafeXmlParser, Utf8Transcoder, limit_exceeded
 
 CHUNK: Final = 64 * 1024
@@ -54,56 +53,11 @@ _DISCARDED: Final = 2000  # items that are freed in about a millisecond
 _EXCERPT: Final = (
     8 * KIB
 )  # bytes of an unreadable body that are kept for an error: a token that begins early ends there
+_MULTIPART: Final = (
+    "the response is multipart (MTOM, or SOAP with attachments), which is not read; "
+    "let the server send this endpoint's responses as plain XML"
+)
 _NAME: Final = 2000  # characters of a name that are kept for an error; they are cut once they are masked
-
-
-@attrs.frozen
-class ResponseShape:
-    """The names of the elements that the response of an operation consists of, in one service version.
-
-    Attributes:
-        namespace: of the service version.
-        response: tag of the element in the Body.
-        result: tag of the element inside the response element.
-        item: tag of the elements inside the result, if the result is a list; else "".
-        event_tags: tags for which lxml reports events. They match any namespace, which costs lxml less time.
-        decode: decodes an item of a list, or a result that is no list.
-    """
-
-    namespace: str
-    response: str
-    result: str
-    item: str
-    event_tags: tuple[str, ...]
-    decode: Decoder
-
-
-@cache
-def response_shape(operation: Operation[Any], version: ServiceVersion) -> ResponseShape:
-    """Return the shape of the responses of `operation`."""
-    namespace, result = f"{{{version.namespace}}}", operation.result
-    item, decoded_type = "", result or BASE64
-    event_tags = ["Envelope", "Header", "Fault", operation.response_name]
-    if isinstance(result, Array):
-        item, decoded_type = f"{namespace}{result.item_name}", result.item
-        event_tags.append(result.item_name)
-    elif result is BASE64:
-        event_tags.append(operation.result_name)
-    return ResponseShape(
-        namespace=version.namespace,
-        response=f"{namespace}{operation.response_name}",
-        result=f"{namespace}{operation.result_name}",
-        item=item,
-        event_tags=tuple(f"{{*}}{name}" for name in event_tags),
-        decode=decoder_for(decoded_type, version.namespace),
-    )
-
-
-@cache
-def _start_tag_of(name: str) -> re.Pattern[bytes]:
-    """Return a pattern of a start tag of `name` with any prefix."""
-    attributes = rb"""(?:\s[^<>"']*(?:"[^"<]*+"[^<>"']*+|'[^'<]*+'[^<>"']*+)*)?"""
-    return re.compile(rb"<(?:[^\s<>:/!?]+:)?" + re.escape(name.encode()) + attributes + b">")
 
 
 @attrs.frozen
@@ -169,6 +123,7 @@ class ResponseParser:
         content_type: str | None = None,
         on_unknown: UnknownCallback = ignore_unknown,
         collect: bool = True,
+        server: str = "",
     ) -> None:
         """Prepare to parse a response of `operation`.
 
@@ -176,19 +131,21 @@ class ResponseParser:
             operation: the row of the operation that was called.
             version: of the services that answered.
             limits: how large the response may be.
-            content_type: of the HTTP response; only its charset matters.
+            content_type: of the HTTP response; its charset matters, and whether it is multipart.
             on_unknown: called with each element, value and header block that this release does not know.
             collect: whether the result holds the items of a list and the pieces of a base64 result. Otherwise `feed`
                 returns them.
+            server: host and port, if they are known: `Limits.names` holds for each server.
         """
         self._operation = operation
         self._shape = response_shape(operation, version)
         self._limits = limits
+        self._content_type = content_type
         self._on_unknown = on_unknown
         self._collect = collect
         self._transcoder = Utf8Transcoder(limits, streamed=not collect, content_type=content_type)
         self._references = ForbiddenReferences(self._report_character)
-        self._xml = SafeXmlParser(limits, self._shape.event_tags)
+        self._xml = SafeXmlParser(limits, self._shape.event_tags, names_of(server))
         self._excerpt = b""
         self._parsed = ParsedResponse()
         self._items: list[Any] = []
@@ -210,7 +167,7 @@ class ResponseParser:
 
     @property
     def _start_tag(self) -> re.Pattern[bytes]:
-        return _start_tag_of(self._operation.result_name)
+        return start_tag_of(self._operation.result_name)
 
     @property
     def problem(self) -> Problem | None:
@@ -241,6 +198,7 @@ class ResponseParser:
             except BadValue as error:
                 parsed.problem = self._problem_of(error)
         if parsed.problem is not None:
+            parsed.problem = self._explained(parsed.problem)
             parsed.excerpt = redact_envelope(self._excerpt.decode("utf-8", "replace"))
         self._list = self._scanner = None
         self._xml.release()
@@ -287,6 +245,23 @@ class ResponseParser:
         if self._base64 is not None and self._base64.is_open:
             return self._references.skip(data)
         return self._references.feed(data, final=final)
+
+    def _explained(self, problem: Problem) -> Problem:
+        """Return `problem`, or what causes it, where lxml does not say that."""
+        if problem.kind is not UnreadableResponse:
+            return problem
+        if self._is_multipart:
+            return Problem(UnreadableResponse, _MULTIPART)
+        if self._references.problem is not None:
+            return Problem(UnreadableResponse, f"the response is not well-formed XML: {self._references.problem}")
+        return problem
+
+    @property
+    def _is_multipart(self) -> bool:
+        """Whether the response is a message of several parts: nothing that is XML begins with dashes."""
+        kind = (self._content_type or "").lstrip().lower()
+        begin = self._excerpt.lstrip()
+        return bool(begin) and (kind.startswith("multipart/") or begin.startswith(b"--"))
 
     def _problem_of(self, error: BadValue) -> Problem:
         return Problem(UnexpectedResponse, f"{self._operation.response_name}.{error}")

@@ -1,10 +1,13 @@
-"""References to characters that XML 1.0 forbids, read as U+FFFD.
+"""References that XML 1.0 forbids: those to characters are read as U+FFFD, the first other one is named.
 
 WCF writes a control character of a text as a reference, such as `&#xB;`, which XML 1.0 forbids and libxml2 refuses. One
 character that somebody has pasted would make a list unreadable for everybody. The .NET client, for which NetServer is
 written, reads such references. So they are replaced before lxml sees them, and each is reported.
 
     <Description>a&#xB;b</Description>   ->   <Description>a\ufffdb</Description>
+
+HTML's entities, such as `&nbsp;`, and an `&` that begins no reference make the response unreadable. libxml2 reports an
+undefined entity late, and as if something else were wrong.
 """
 
 import re
@@ -20,14 +23,19 @@ _FORBIDDEN = re.compile(
     rb"|x0*+(?:(?<=0)|[1-8bBcCeEfF]|1[0-9a-fA-F]|[dD][89a-fA-F][0-9a-fA-F]{2}|[fF]{3}[eEfF])"
     rb");"
 )
+# An `&` that begins no reference, or one to an entity: of up to 32 characters, like the longest one of HTML.
+_WRONG = re.compile(
+    rb"&(?!amp;|lt;|gt;|quot;|apos;|#[0-9]{1,100};|#x[0-9a-fA-F]{1,100};)"
+    rb"(?:([A-Za-z_:][A-Za-z0-9_:.-]{0,31});|(?=[A-Za-z0-9_:.#-]{0,32}[^A-Za-z0-9_:.#-])|(?=[A-Za-z0-9_:.#-]{33}))"
+)
 _REPLACEMENT: Final = "\ufffd".encode()
 # In a CDATA section a reference is plain text. A comment may hold what looks like the start of a CDATA section.
 _VERBATIM = re.compile(rb"<!(\[CDATA\[|--)")
 _END_OF: Final = {b"[CDATA[": b"]]>", b"--": b"-->"}
 _KEPT: Final = 2  # bytes that may begin the end of a CDATA section or comment
-# What may continue in the next piece: the start of a CDATA section or comment, or a reference of up to 24 characters.
-_UNFINISHED = re.compile(rb"(?:<(?:!(?:-|\[(?:C(?:D(?:A(?:TA?)?)?)?)?)?)?|&(?:#x?[0-9a-fA-F]{0,24})?)\Z")
-_LONGEST_UNFINISHED: Final = 28
+# What may continue in the next piece: the start of a CDATA section or comment, or a reference of up to 34 characters.
+_UNFINISHED = re.compile(rb"(?:<(?:!(?:-|\[(?:C(?:D(?:A(?:TA?)?)?)?)?)?)?|&[A-Za-z0-9_:.#-]{0,32})\Z")
+_LONGEST_UNFINISHED: Final = 33
 _NO_TAG: Final = b"<!"
 _TAG_NAME = re.compile(rb"<[/?]?(?:[^\s<>/:]*:)?([^\s<>/:]*)")
 _LONGEST_TAG: Final = 256  # bytes of the last tag of a piece that are kept, to name the element of the next reference
@@ -38,7 +46,11 @@ Report = Callable[[str, str], None]
 
 
 class ForbiddenReferences:
-    """Replaces the references in a response that is fed piece by piece, in UTF-8."""
+    """Replaces the references in a response that is fed piece by piece, in UTF-8.
+
+    Attributes:
+        problem: what is wrong with the first reference that cannot be read, or None.
+    """
 
     def __init__(self, report: Report) -> None:
         """Prepare to replace; `report` is called with each reference."""
@@ -47,6 +59,7 @@ class ForbiddenReferences:
         self._end = b""  # of the CDATA section or comment that has begun
         self._tag = b""  # the last tag
         self._left = _MOST
+        self.problem: str | None = None
 
     def feed(self, data: bytes, *, final: bool = False) -> bytes:
         """Return what `data` completes; `final`: these are the last bytes."""
@@ -60,7 +73,7 @@ class ForbiddenReferences:
         # Two characters are searched one by one: Python finds a single byte 100 times as fast as two.
         if (
             not self._end
-            and (b"&" not in data or b"#" not in data)
+            and (b"&" not in data or (b"#" not in data and not self._wrong_in(data)))
             and (b"!" not in data or not _VERBATIM.search(data))
         ):
             self._note_tag(data)
@@ -97,9 +110,18 @@ class ForbiddenReferences:
             position = stop
         return b"".join(parts)
 
+    def _wrong_in(self, text: bytes) -> re.Match[bytes] | None:
+        """Return the first reference in `text` that cannot be read, unless there has been one before."""
+        # A `&` or `<` that is held back follows: it ends what begins no reference.
+        return None if self.problem or b"&" not in text else _WRONG.search(text + self._held[:1])
+
     def _replaced(self, text: bytes) -> bytes:
         """Return `text`, which is not in a CDATA section or comment, with its references replaced and reported."""
         position = 0
+        if wrong := self._wrong_in(text):
+            self.problem = "it holds an '&' that begins no reference: XML writes '&amp;' for it"
+            if wrong[1]:
+                self.problem = f"it holds the entity '&{wrong[1].decode()};', which XML does not define"
 
         def replacement(reference: re.Match[bytes]) -> bytes:
             nonlocal position

@@ -19,7 +19,7 @@ from lxml import etree
 
 from soapbatch.errors import LimitExceeded, UnreadableResponse
 from soapbatch.model import Limits, redact
-from soapbatch.soap.names import NAMES
+from soapbatch.soap.names import Names
 
 Events: TypeAlias = list[tuple[str, etree._Element]]  # noqa: SLF001 - it has no public name
 
@@ -75,9 +75,9 @@ SAFE_OPTIONS: Final[Mapping[str, Any]] = {
     "collect_ids": False,
 }
 _DECLARATION_ROOM: Final = 256  # bytes within which an XML declaration names its encoding
-# libxml2 reports these codes at the end of complete documents, too: no element at all, and namespace errors.
 _REASON: Final = 2000  # characters of lxml's message that are kept; they are cut once they are masked
 _NAME_REQUIRED: Final = 68
+# libxml2 reports these codes at the end of complete documents, too: no element at all, and namespace errors.
 _NOT_TRUNCATED: Final = frozenset({4, 200, 201, 202, 203, 204, 205})
 
 
@@ -210,10 +210,17 @@ class Utf8Transcoder:
 class SafeXmlParser:
     """An incremental lxml parser for documents that nobody trusts."""
 
-    def __init__(self, limits: Limits, tags: Iterable[str]) -> None:
-        """Prepare to parse a document; report the start and end events of elements with these `tags`."""
+    def __init__(self, limits: Limits, tags: Iterable[str], names: Names) -> None:
+        """Prepare to parse a document.
+
+        Args:
+            limits: how large it may be.
+            tags: of the elements whose start and end events are reported.
+            names: that its sender has brought into this process.
+        """
         self._limits = limits
-        self._names = tuple(tags)
+        self._event_tags = tuple(tags)
+        self._names = names
         self._prolog: bytearray | None = bytearray()
         self._look_at = 1
         self._names_cost = 0
@@ -231,7 +238,7 @@ class SafeXmlParser:
     def _parser(self) -> etree.XMLPullParser:
         # Beyond libxml2's own limits, those of `Limits` hold: they are checked before libxml2 gets the bytes.
         huge = self._limits.text_length > _LIBXML2_TEXT
-        return etree.XMLPullParser(events=("start", "end"), tag=self._names, huge_tree=huge, **SAFE_OPTIONS)
+        return etree.XMLPullParser(events=("start", "end"), tag=self._event_tags, huge_tree=huge, **SAFE_OPTIONS)
 
     @cached_property
     def _tag(self) -> "UnfinishedTag":
@@ -245,7 +252,7 @@ class SafeXmlParser:
         """Take the root of a whole document that another parser has parsed; return its end events."""
         self.check_depth_of(root, 1)
         self._whole = self.root = root
-        return [("end", element) for element in root.iter(*self._names)]
+        return [("end", element) for element in root.iter(*self._event_tags)]
 
     def refuse_doctype(self, data: bytes) -> None:
         """Raise if the prolog in `data` holds a DOCTYPE, so that an HTML page fails without waiting for its end."""
@@ -272,9 +279,6 @@ class SafeXmlParser:
             return []
         self._in_tag = 0
         self._count_tags(data)
-        self._names_cost += NAMES.cost_of(data, self._limits.names)
-        if self._names_cost > self._limits.names:
-            raise limit_exceeded("names")
         return self.feed_lxml(data)
 
     def check_limits(self, data: bytes) -> bytes:
@@ -283,7 +287,6 @@ class SafeXmlParser:
         if data:
             self._check_text_run(data)
             self._count_tags(data)
-            NAMES.cost_of(data, self._limits.names)
         return data
 
     def pending_end(self, data: bytes) -> int:
@@ -310,7 +313,7 @@ class SafeXmlParser:
         return data
 
     def _count_tags(self, data: bytes) -> None:
-        """Count the tags and attributes in `data`, which ends with a whole tag."""
+        """Count the tags, the attributes and the new names in `data`, which ends with a whole tag."""
         tags = data.count(b"<")
         attributes = data.count(b"=")
         if attributes > tags:  # so many that it matters how many of them stand in texts
@@ -322,6 +325,9 @@ class SafeXmlParser:
             raise limit_exceeded("tags")
         if self._bytes > _TEXTS * self._limits.text_length:
             raise limit_exceeded("text_length")
+        self._names_cost += self._names.cost_of(data, self._limits.names)
+        if self._names_cost > self._limits.names:
+            raise limit_exceeded("names")
 
     def feed_lxml(self, data: bytes) -> Events:
         """Return the events of bytes that `check_limits` has let pass; an error is kept for `check`."""

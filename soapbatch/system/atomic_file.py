@@ -182,7 +182,7 @@ def is_writable(target: object) -> bool:
     """Return whether `save_pieces` takes `target`: a path (text or PathLike), or a binary file open for writing."""
     if isinstance(target, os.PathLike):
         target = os.fspath(target)
-    return isinstance(target, str) or _takes_bytes(target)
+    return "\0" not in target if isinstance(target, str) else _takes_bytes(target)
 
 
 def _takes_bytes(file: object) -> bool:

@@ -48,11 +48,17 @@ def retrieve_exception(done_task: asyncio.Future[Any]) -> None:
         done_task.exception()
 
 
+def _leave_to_the_outer_one(_: AsyncGenerator[Any, Any]) -> None:
+    """Do nothing: a finalizer for a generator that another one closes."""
+
+
 class closing_inside(AbstractAsyncContextManager[AsyncIterator[T]]):  # noqa: N801 - named as contextlib names its own
     """Iterate over an async generator inside of another one, and close it: `contextlib.aclosing` for that place.
 
     An event loop that ends closes all generators that it knows, at once. One inside of another one would be closed
-    twice at the same time, which Python reports as an error. So the loop is not told of the inner one.
+    twice at the same time, which Python reports as an error. So the loop is not told of the inner one. And the garbage
+    collector must not close it: it closes a generator without a finalizer at once, although that has to await. The
+    outer one, for which the loop has a finalizer, closes it.
     """
 
     def __init__(self, generator: AsyncGenerator[T, None]) -> None:
@@ -74,7 +80,7 @@ class closing_inside(AbstractAsyncContextManager[AsyncIterator[T]]):  # noqa: N8
             return anext(self._generator)
         self._is_started = True
         hooks = sys.get_asyncgen_hooks()
-        sys.set_asyncgen_hooks(firstiter=None, finalizer=None)
+        sys.set_asyncgen_hooks(firstiter=None, finalizer=_leave_to_the_outer_one)
         try:
             return anext(self._generator)
         finally:

@@ -8,12 +8,12 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from soapbatch.errors import UsageError
-from soapbatch.model import BatchTaskCancellationBehaviour, BatchTaskState
+from soapbatch.model import BatchTaskCancellationBehaviour, BatchTaskState, utf16_length
 
 Output: TypeAlias = bytes | Callable[[], Iterable[bytes]]
 """The content of an output file, or a function that returns the content in pieces, for files too large for memory."""
 
-_LONGEST_DESCRIPTION: Final = 254  # characters; NetServer's limit, like the next
+_LONGEST_DESCRIPTION: Final = 254  # UTF-16 units; NetServer's limit, like the next
 _LONGEST_FILE_NAME: Final = 260
 
 
@@ -54,9 +54,9 @@ class JobDefinition:
             raise UsageError("outcome is SUCCEEDED, FAILED or SUCCEEDED_MANUAL_CLEANUP: a job ends in no other state")
         if min(self.duration, *self.restarts, 0) < 0 or math.inf in self.restarts:
             raise UsageError("duration and restarts are 0 seconds or more, and restarts are finite")
-        if any(not 0 <= percent <= 100 or len(text) > _LONGEST_DESCRIPTION for percent, text in self.steps):  # noqa: PLR2004 - percent
+        if any(not 0 <= percent <= 100 or utf16_length(text) > _LONGEST_DESCRIPTION for percent, text in self.steps):  # noqa: PLR2004 - percent
             raise UsageError(f"steps are pairs of 0 to 100 percent and at most {_LONGEST_DESCRIPTION} characters")
-        if len(self.file_name or "") > _LONGEST_FILE_NAME:
+        if utf16_length(self.file_name or "") > _LONGEST_FILE_NAME:
             raise UsageError(f"file_name is at most {_LONGEST_FILE_NAME} characters long")
 
     @classmethod

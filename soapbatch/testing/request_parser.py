@@ -11,7 +11,16 @@ from lxml import etree
 from soapbatch.errors import UnexpectedResponse
 from soapbatch.model import REQUEST_HEADER, Array, Field, Limits, Record, RequestHeader, ServiceVersion, WireType
 from soapbatch.operations import Operation
-from soapbatch.soap import BODY, HEADER, SafeXmlParser, Utf8Transcoder, fields_decoder, ignore_unknown, local_name
+from soapbatch.soap import (
+    BODY,
+    HEADER,
+    SafeXmlParser,
+    Utf8Transcoder,
+    fields_decoder,
+    ignore_unknown,
+    local_name,
+    names_of,
+)
 
 
 def parse_request(
@@ -39,7 +48,7 @@ def parse_xml(body: bytes, limits: Limits) -> etree._Element:
     """
     transcoder, parser = (
         Utf8Transcoder(limits, streamed=False, content_type=None),
-        SafeXmlParser(limits, ("{*}Envelope",)),
+        SafeXmlParser(limits, ("{*}Envelope",), names_of("clients of an embedded server")),
     )
     parser.feed(transcoder.feed(body, final=True))
     return parser.close()

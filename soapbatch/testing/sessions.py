@@ -11,6 +11,7 @@ from typing import Final, Literal
 import attrs
 
 from soapbatch.model import (
+    MASK,
     AuthenticateResponse,
     EjUserStatus,
     RoleType,
@@ -39,7 +40,7 @@ class User:
     """
 
     name: str
-    password: str = attrs.field(repr=lambda _: "'***'")
+    password: str = attrs.field(repr=lambda _: repr(MASK))
     associate_id: int
     full_name: str = ""
     generic: Mapping[str, str] | None = attrs.field(default=None, repr=False)

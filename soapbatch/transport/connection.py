@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import os
 import ssl
 from base64 import b64encode
 from http import HTTPStatus
@@ -295,11 +296,11 @@ class TlsContext:
             return made
         try:
             self._made = context = await asyncio.shield(made)
-        except OSError:
+        except OSError as error:
             self._made = None
-            failure = UsageError(
-                "the CA certificates cannot be read; check SSL_CERT_FILE, SSL_CERT_DIR and SSLKEYLOGFILE"
-            )
+            failure = UsageError("the CA certificates cannot be read; check SSL_CERT_FILE and SSL_CERT_DIR")
+            if error.filename and error.filename == os.environ.get("SSLKEYLOGFILE"):
+                failure = UsageError("SSLKEYLOGFILE names a file that cannot be written; unset it, or name another")
         else:
             return context
         raise failure

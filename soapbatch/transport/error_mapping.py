@@ -56,11 +56,23 @@ TLS_ANSWER: Final = "it is TLS"
 _BROKEN_OFF: Final = ("Server disconnected", "peer ", "<")
 # In TLS 1.3 the client may send before the server has looked for a certificate; the server reads none of it.
 _CERTIFICATE_REQUIRED: Final = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
+_GIVE_ONE: Final = "give one: transport=ConnectionPool(verify=context) with context.load_cert_chain(...)"
+# What may be wrong, by the scheme of the URL, where a server ends the connection and has never answered.
+_NEVER_ANSWERED: Final = {
+    "http": "; if this port speaks TLS, give a base URL that starts with https://",
+    "https": f"; if the server wants a client certificate, {_GIVE_ONE}",
+}
 _QUOTED: Final = re.compile(r"(?::| \(expected)? *b(?:ytearray\(b)?['\"]", re.ASCII)
 
 
 def transport_error(
-    error: Exception, *, phase: str, is_sent: bool, url: str, handled: BaseException | None = None
+    error: Exception,
+    *,
+    phase: str,
+    is_sent: bool,
+    url: str,
+    has_answered: bool = True,
+    handled: BaseException | None = None,
 ) -> SoapBatchError:
     """Return the error of ours for `error`, which the HTTP stack has raised.
 
@@ -72,6 +84,7 @@ def transport_error(
         phase: what the request was doing.
         is_sent: whether a byte of it may have left.
         url: where it went; messages show host and port of it.
+        has_answered: whether there has been a response from that host and port before.
         handled: the exception that the caller was handling when it sent the request. Python makes it the context of
             `error`, but it says nothing about the request, and keeps its traceback.
     """
@@ -106,6 +119,7 @@ def transport_error(
         failure = ConnectionLost(
             f"{where}: the connection broke while {phase} ({_describe(origin, names, chain)}); "
             "unless the operation only reads, look whether it was applied before repeating it"
+            + ("" if has_answered else _NEVER_ANSWERED.get(url.partition(":")[0].lower(), ""))
         )
     else:
         reason = _connect_reason(origin, names, chain)
@@ -200,10 +214,7 @@ def _tls_reason(error: ssl.SSLError) -> str:
     alert = _tls_alert(error)
     if alert in {_CERTIFICATE_REQUIRED, "SSLV3_ALERT_HANDSHAKE_FAILURE"}:
         may_want = "wants" if alert == _CERTIFICATE_REQUIRED else "refused the TLS handshake and may want"
-        return (
-            f"the server {may_want} a client certificate; "
-            "give one: transport=ConnectionPool(verify=context) with context.load_cert_chain(...)"
-        )
+        return f"the server {may_want} a client certificate; {_GIVE_ONE}"
     return (
         f"TLS failed ({error.strerror}); check that this port speaks https; "
         "for one that does not, give a base URL that starts with http://"

@@ -39,6 +39,7 @@ class Sender:
         # Hosts for which the transport has reported trace events. A request to any other host counts as sent as soon as
         # the transport has it.
         self._traced: set[str] = set()
+        self._answered: set[str] = set()  # hosts that have sent a response
 
     async def send(
         self,
@@ -88,10 +89,18 @@ class Sender:
                 )
             )
         except Exception as error:  # noqa: BLE001 - whatever a foreign transport raises becomes ours
-            failure = transport_error(error, phase=state.phase, is_sent=state.sent, url=url, handled=handled)
+            failure = transport_error(
+                error,
+                phase=state.phase,
+                is_sent=state.sent,
+                url=url,
+                has_answered=host in self._answered,
+                handled=handled,
+            )
             if trace.is_reused and type(failure) is ProtocolError:
                 failure = stale_response(url)  # the head is the rest of an earlier answer
         else:
+            self._answered.add(host)
             state.phase = "reading"
             received = HttpResponse(response, state, url)
             if not trace.is_stale:
@@ -110,7 +119,9 @@ class Sender:
 
         Only transports of this library say it: an `httpx.AsyncClient` does not.
         """
-        return proxy_through(self._transport, url)
+        with contextlib.suppress(httpx.InvalidURL, UnicodeError):  # `send` refuses such a URL, and says why
+            return proxy_through(self._transport, url)
+        return None
 
     async def aclose(self) -> None:
         """Close the transport, unless it is a pool that belongs to a block of its own."""
@@ -301,14 +312,14 @@ class _Foreign(httpx.AsyncByteStream):
 def merged_headers(own: Mapping[str, str], *extras: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     """Return the headers of a request, encoded: `own`, and those of `extras` that do not name the same, in any case.
 
-    Of several that name the same, the first one is sent. Gzip is accepted, unless `extras` say what is. A
-    Content-Length in `extras` is left out: the sender knows it.
+    Of several that name the same, the first one is sent. Gzip is accepted, unless `extras` say what is. The sender
+    knows how long the body is: a Content-Length and a Transfer-Encoding in `extras` are left out.
 
     Raises:
         UsageError: one of `extras` is no mapping, or holds a name or a value that HTTP cannot carry.
     """
     headers = [(name.encode(), value.encode()) for name, value in own.items()]
-    names = {name.lower() for name, _ in headers} | {b"content-length"}
+    names = {name.lower() for name, _ in headers} | {b"content-length", b"transfer-encoding"}
     for extra in extras:
         if not isinstance(extra, Mapping):
             raise UsageError(f"the headers of Hooks are a mapping of names to values, not {type(extra).__name__}")

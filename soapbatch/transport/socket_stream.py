@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 _BUFFER: Final = 64 * 1024  # bytes that one read takes from the kernel
 _READ_AHEAD: Final = 256 * 1024  # bytes that are received before anybody reads them; more wait in the kernel
+_TURNS: Final = 5  # of the event loop, in which asyncio reads what has arrived, and reports an alert in it
 _WRITE_PIECE: Final = 256 * 1024  # bytes that are encrypted at a time: about a millisecond
 
 
@@ -93,9 +94,15 @@ class SocketStream(asyncio.BufferedProtocol):
             httpx.ConnectError: the server has closed the connection, or sent something unasked; nothing was sent.
             httpx.WriteTimeout: `patience` ran out.
         """
-        # On a new TLS connection, readable may mean that the server has sent session tickets.
+        if not self._has_sent and len(self._layers) > 1 and self.is_readable():
+            # Session tickets, or the alert of a server that refuses the client: asyncio reads no more once it has
+            # failed to write to a connection that was reset.
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
         if self._received or self._is_at_end or (self._has_sent and self.is_readable()):
-            gone = ConnectionResetError(errno.ECONNRESET, "the server closed it, or sent something unasked")
+            gone = self._error or ConnectionResetError(
+                errno.ECONNRESET, "the server closed it, or sent something unasked"
+            )
             raise httpx.ConnectError(str(gone)) from gone
         self._has_sent = True
         if state is not None:

@@ -382,8 +382,13 @@ def test_refused_credentials_can_be_shown(make: Callable[[], object]) -> None:
         pytest.param(lambda: Ticket(b"7T:x"), "a str or a Secret", id="bytes for a ticket"),  # type: ignore[arg-type]
         pytest.param(
             lambda: Ticket("7T:x", expires_at=datetime(2024, 1, 1)),  # noqa: DTZ001 - the test
-            "needs a time zone",
+            "expires_at is a datetime with a time zone",
             id="naive expiry",
+        ),
+        pytest.param(
+            lambda: Ticket("7T:x", renew_at="2024-01-01"),  # type: ignore[arg-type]
+            "renew_at is a datetime with a time zone",
+            id="text for a time",
         ),
         pytest.param(lambda: UsernamePassword("", "pw"), "not empty", id="empty user"),
         pytest.param(lambda: UsernamePassword(None, "pw"), "user", id="no user"),  # type: ignore[arg-type]

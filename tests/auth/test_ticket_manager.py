@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import gc
+import itertools
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime, timedelta
@@ -25,7 +27,7 @@ from soapbatch import (
 )
 from soapbatch.auth import MemoryTicketStore, TicketStore
 from soapbatch.auth.credentials import Credentials, as_provider
-from soapbatch.auth.ticket_manager import IssuedTicket, TicketEvent, TicketManager
+from soapbatch.auth.ticket_manager import IssuedTicket, TicketEvent, TicketManager, is_ending
 from soapbatch.model.headers import SoCredentials
 from soapbatch.model.principal import AuthenticateResponse
 from soapbatch.operations import Operation
@@ -196,6 +198,24 @@ async def test_a_token_that_does_not_slide_is_renewed_in_time() -> None:
         manager.used(ticket)
         await asyncio.sleep(MINUTE)
     assert 24 <= len(fetched) <= 24 * 60 / 50 + 1
+
+
+@virtual
+async def test_a_short_token_is_renewed_in_the_last_sixth_of_its_life() -> None:
+    """A token of half an hour is renewed at most 5 minutes before its end, also late in the life of a client."""
+    fetched = []
+
+    async def fetch() -> Ticket:
+        fetched.append(now())
+        return Ticket(f"8A:{len(fetched)}", expires_at=wall_clock() + timedelta(minutes=30))
+
+    await asyncio.sleep(10 * HOUR)
+    manager = Server().manager(AccessToken(fetch))
+    for _ in range(8 * 60):
+        await manager.current()
+        await asyncio.sleep(MINUTE)
+    assert len(fetched) > 15
+    assert all(25 * MINUTE <= later - earlier <= 30 * MINUTE for earlier, later in itertools.pairwise(fetched))
 
 
 # --- Cancelling -------------------------------------------------------------------------------------------------
@@ -456,8 +476,9 @@ async def test_a_login_that_works_ends_the_cool_down() -> None:
 
 
 @virtual
-async def test_a_late_refusal_drops_no_fresh_ticket() -> None:
-    """A refusal of an older ticket allows a repeat, and does not drop the newer ticket."""
+async def test_a_late_refusal_drops_no_fresh_ticket(caplog: pytest.LogCaptureFixture) -> None:
+    """A refusal of an older ticket allows a repeat, and does not drop the newer ticket. One is logged."""
+    caplog.set_level(logging.INFO, "soapbatch")
     server = Server()
     manager = server.manager()
     old = await manager.current()
@@ -469,6 +490,8 @@ async def test_a_late_refusal_drops_no_fresh_ticket() -> None:
     assert await manager.rejected(old)
     assert await manager.current() is new
     assert len(server.logins) == 2
+    refusals = [record.getMessage() for record in caplog.records if "refused" in record.getMessage()]
+    assert refusals == ["the server refused ticket 1; the client obtains another one"]
 
 
 @virtual
@@ -543,6 +566,14 @@ async def test_renewal_is_ahead_and_delays_nobody() -> None:
     assert len(server.logins) == 2
 
 
+def test_when_a_ticket_ends_soon() -> None:
+    """Ten minutes before its end a ticket is renewed; one without an end never."""
+    ten = timedelta(minutes=10)
+    assert is_ending(Ticket("7T:1", expires_at=EPOCH + ten), EPOCH)
+    assert not is_ending(Ticket("7T:1", expires_at=EPOCH + ten + timedelta(microseconds=1)), EPOCH)
+    assert not is_ending(Ticket("7T:1"), EPOCH)
+
+
 @virtual
 async def test_many_managers_renew_at_different_moments() -> None:
     """100 managers with tickets of the same age renew 5 to 10 minutes before the end, at different times."""
@@ -576,6 +607,8 @@ async def test_a_renewal_that_fails_costs_no_call(caplog: pytest.LogCaptureFixtu
     await asyncio.sleep(15)
     server.failure = None
     assert (await manager.current()).generation == 2
+    gc.collect()  # what nobody has looked at is reported then
+    assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
 @virtual
@@ -669,9 +702,11 @@ async def test_closing_ends_a_login(*, is_ahead: bool) -> None:
     waiter = asyncio.create_task(manager.current())
     await asyncio.sleep(1)
     await manager.aclose()
+    assert not [task for task in asyncio.all_tasks() if task.get_name() == "soapbatch login"]
     with pytest.raises(ClientClosed):
         await waiter
     assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert manager._held is None  # nothing shows the ticket any more
     await manager.aclose()
     with pytest.raises(ClientClosed):
         await manager.current()

@@ -411,7 +411,7 @@ async def test_a_misspelt_option_is_refused() -> None:
     """An option that does not exist raises UsageError and names those that do; nothing is sent."""
     client, script = scripted(AssertionError("a request was sent"))
     async with client:
-        with pytest.raises(UsageError, match="on_header, timeout, not timout") as caught:
+        with pytest.raises(UsageError, match="on_header, renew, timeout, not timout") as caught:
             await client.batch.get_batch_task_info(1, timout=3)  # type: ignore[call-arg]  # the mistake itself
     assert caught.value.operation == "GetBatchTaskInfo"
     assert script.requests == []
@@ -437,6 +437,14 @@ async def test_only_lists_are_streamed(operation: Operation[Any]) -> None:
         with pytest.raises(UsageError, match=operation.python_name):
             client.batch.stream(operation, id=1)  # type: ignore[call-overload]  # what is refused
     assert script.requests == []
+
+
+async def test_a_name_is_no_operation_to_stream() -> None:
+    """`stream` takes a row, which says what it yields."""
+    client, _ = scripted(AssertionError("a request was sent"))
+    async with client:
+        with pytest.raises(UsageError, match=r"a row of soapbatch\.operations, for example GET_BATCH"):
+            client.batch.stream("GetBatchTaskInfosByState", state="All")  # type: ignore[call-overload]  # what is refused
 
 
 async def test_wrong_arguments_of_a_stream_are_refused() -> None:

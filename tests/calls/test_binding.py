@@ -22,6 +22,8 @@ from soapbatch import (
     Fault,
     Hooks,
     HttpError,
+    LimitExceeded,
+    Limits,
     Retries,
     ServiceBusy,
     SoapBatchError,
@@ -449,6 +451,44 @@ async def test_no_other_failure_leads_to_another_form(
             await client.batch.get_batch_task_info(1)
         assert client.binding is None
     assert sent(script) == [(READ, DOCUMENTED), (READ, DOCUMENTED)]
+
+
+MANY = [BatchTaskInfo(id=number, name="Export") for number in range(3)]
+
+
+@pytest.mark.parametrize("binding", Binding)
+@pytest.mark.parametrize(
+    ("reply", "limits", "is_found"),
+    [
+        pytest.param(replying(GET_BATCH_TASK_INFOS_BY_STATE, MANY), Limits(items=2), True, id="items"),
+        pytest.param(replying(GET_BATCH_TASK_INFOS_BY_STATE, MANY), Limits(text_length=50), False, id="the envelope"),
+        pytest.param(Reply(200, {}, [b"<html>" + b" " * 5000]), Limits(bytes=1000), False, id="a page"),
+    ],
+)
+async def test_a_response_that_is_too_large_is_not_asked_for_again(
+    reply: Reply,
+    limits: Limits,
+    is_found: bool,  # noqa: FBT001 - a column
+    binding: Binding,
+) -> None:
+    """It is no refusal of the form. A result of the service settles the binding, whatever its size."""
+    refusals = [Reply(415)] * [*Binding].index(binding)
+    client, script = scripted(*refusals, reply, reply, binding=None, retries=ONCE, limits=limits)
+    async with client:
+        with pytest.raises(LimitExceeded):
+            await client.batch.get_batch_task_infos_by_state("All")
+        assert client.binding is (binding if is_found else None)
+    assert len(script.requests) == len(refusals) + 1
+
+
+async def test_a_response_in_several_parts_is_no_refusal_of_the_form() -> None:
+    """The server has answered, in a way that is not read: to ask in another form does not help."""
+    body = b"--b\r\nContent-Type: application/xop+xml\r\n\r\n<a/>\r\n--b--"
+    client, script = scripted(Reply(200, {}, [body]), binding=None, retries=ONCE)
+    async with client:
+        with pytest.raises(UnreadableResponse, match="MTOM"):
+            await client.batch.get_batch_task_info(1)
+    assert sent(script) == [(READ, DOCUMENTED)]
 
 
 async def test_a_form_once_taken_stays() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import itertools
 import math
 import sys
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from soapbatch import (
     OperationFailed,
     ServiceVersion,
     SoapBatchError,
+    UnreadableResponse,
     UsernamePassword,
 )
 from soapbatch.operations import GET_BATCH_TASK_INFO, GET_BATCH_TASK_INFOS_BY_STATE, START_BATCH_JOB
@@ -68,13 +70,16 @@ async def test_many_calls_at_once_are_told_apart() -> None:
     assert server.counts["StartBatchJob"] == 200
 
 
-async def test_a_server_that_refuses_every_ticket_is_asked_twice() -> None:
+@pytest.mark.parametrize("was_taken", [False, True])
+async def test_a_server_that_refuses_every_ticket_is_asked_twice(was_taken: bool) -> None:  # noqa: FBT001 - a case
     """A call whose fresh ticket is refused as well fails with that refusal, after one login more and one repeat."""
     server = NetServer()
     session = ServerException("SuperOffice.Exceptions.SoSessionException", "expired")
-    server.intercept("GetBatchTaskInfo", failing(session), times=None)
     credentials = UsernamePassword("demo", "demo")
     async with in_process(server, credentials=credentials, binding=Binding.DOCUMENTED) as client:
+        if was_taken:
+            await client.batch.get_batch_task_infos_by_state("All")
+        server.intercept("GetBatchTaskInfo", failing(session), times=None)
         with pytest.raises(OperationFailed) as caught:
             await client.batch.get_batch_task_info(1)
     assert (caught.value.error_type, caught.value.applied) == ("SoSessionException", "no")
@@ -132,25 +137,51 @@ async def test_a_renewal_that_fails_is_what_is_raised() -> None:
     assert (caught.value.user, caught.value.applied) == ("demo", "no")
 
 
-async def test_a_long_answer_leaves_room_for_others() -> None:
-    """While a long answer that is there already is read, other tasks get their turn."""
-    pieces = [BatchTaskInfo(id=n, description="x" * 250) for n in range(3000)]
-    whole = answer(GET_BATCH_TASK_INFOS_BY_STATE, pieces)
-    client, _ = scripted(Reply(body=[whole[n : n + 65_536] for n in range(0, len(whole), 65_536)]))
+@pytest.mark.parametrize(
+    ("count", "size", "turns_due"),
+    [pytest.param(3000, 65_536, 13, id="long"), pytest.param(100, 30, 65, id="in small pieces")],
+)
+async def test_a_long_answer_leaves_room_for_others(count: int, size: int, turns_due: int) -> None:
+    """While an answer is read that is there already, other tasks get their turn: each 64 KiB, and each 16 pieces."""
+    tasks = [BatchTaskInfo(id=n, description="x" * 250) for n in range(count)]
+    whole = answer(GET_BATCH_TASK_INFOS_BY_STATE, tasks)
+    client, _ = scripted(Reply(body=[whole[n : n + size] for n in range(0, len(whole), size)]))
     turns = 0
 
-    async def count() -> None:
+    async def take_turns() -> None:
         nonlocal turns
         while True:
             await asyncio.sleep(0)
             turns += 1
 
-    counter = asyncio.create_task(count())
+    counter = asyncio.create_task(take_turns())
     async with client:
-        assert len(await client.batch.get_batch_task_infos_by_state("All")) == 3000
+        assert len(await client.batch.get_batch_task_infos_by_state("All")) == count
     counter.cancel()
     await asyncio.wait([counter])
-    assert turns >= len(whole) // 65_536 - 1
+    assert turns >= turns_due
+
+
+async def test_an_answer_that_is_slow_to_parse_leaves_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tasks get their turn each time that parsing has taken more than 3 ms, however few bytes that were."""
+    whole = answer(GET_BATCH_TASK_INFOS_BY_STATE, [BatchTaskInfo(id=1, description="x" * 250)])
+    client, _ = scripted(Reply(body=[whole[n : n + 10] for n in range(0, len(whole), 10)]))
+    ticks = itertools.count(step=0.002)
+    monkeypatch.setattr("time.perf_counter", lambda: next(ticks))
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    counter = asyncio.create_task(take_turns())
+    async with client:
+        await client.batch.get_batch_task_infos_by_state("All")
+    counter.cancel()
+    await asyncio.wait([counter])
+    assert turns >= len(whole) // 10 // 2 - 2
 
 
 async def test_what_is_unknown_is_reported() -> None:
@@ -231,6 +262,30 @@ async def test_a_call_is_a_straight_line(binding: Binding | None) -> None:
         await client.batch.get_batch_task_info(1)
         await client.batch.get_batch_task_info(1)
     assert len(transport.frames) <= 5, transport.frames
+
+
+async def test_a_stream_shows_that_the_binding_works() -> None:
+    """After a streamed answer in the pinned binding, an empty answer is no reason to advise another binding."""
+    client, _ = scripted(Reply(200), replying(GET_BATCH_TASK_INFOS_BY_STATE, []), Reply(200))
+    async with client:
+        for is_advised in (True, False):
+            with pytest.raises(UnreadableResponse) as caught:
+                await client.batch.get_batch_task_info(1)
+            assert ("binding=" in str(caught.value)) == is_advised
+            if is_advised:
+                assert [info async for info in client.batch.stream(GET_BATCH_TASK_INFOS_BY_STATE, state="All")] == []
+
+
+async def test_a_start_finds_the_binding_by_reading_no_task() -> None:
+    """The read that finds the binding asks for task 0, which no server has."""
+    server = NetServer()
+    server.define_job("Export")
+    async with in_process(server) as client:
+        await client.batch.start_batch_job(JOB)
+    assert [(call.operation, call.arguments.get("id")) for call in server.calls] == [
+        ("GetBatchTaskInfo", 0),
+        ("StartBatchJob", None),
+    ]
 
 
 @virtual

@@ -133,6 +133,16 @@ async def test_a_repeated_read_returns_what_comes_in_the_end() -> None:
 
 
 @virtual
+async def test_a_later_attempt_does_not_speak_for_an_earlier_one() -> None:
+    """An attempt that was not sent says "no"; an earlier one of the same call may have been applied."""
+    client, script = scripted(ConnectionLost("reset"), ConnectFailed("refused"), retries=Retries(attempts=3))
+    async with client:
+        with pytest.raises(ConnectFailed) as caught:
+            await client.batch.get_batch_task_info(1)
+    assert (caught.value.applied, len(script.requests)) == ("unknown", 3)
+
+
+@virtual
 async def test_a_start_that_could_not_be_sent_is_sent_once() -> None:
     """A job is started once the connection comes about, by one request that left."""
     client, script = scripted(ConnectFailed("refused"), ConnectFailed("refused"), replying(START_BATCH_JOB, 7))

@@ -12,6 +12,7 @@ from soapbatch import (
     BatchTaskState,
     Binding,
     ConnectionLost,
+    Fault,
     HttpError,
     JobGone,
     OperationFailed,
@@ -21,6 +22,7 @@ from soapbatch import (
     UsageError,
 )
 from soapbatch.jobs.outcome import Success
+from soapbatch.model.services import SOAP11_ENVELOPE
 from soapbatch.operations import (
     DELETE_BATCH_TASKS,
     GET_BATCH_TASK_INFO,
@@ -38,6 +40,7 @@ from soapbatch.testing import (
     failing,
     lost_reply,
 )
+from soapbatch.testing.faults import fault
 from soapbatch.testing.interceptors import Proceed
 from tests.support.job_server import World, in_world
 
@@ -49,6 +52,11 @@ def tasks(world: World, count: int, **fields: Any) -> list[int]:
     """Add `count` tasks to the server, and return their ids."""
     info = BatchTaskInfo(name="Job", **fields)
     return [world.server.tasks.add(info) for _ in range(count)]
+
+
+async def not_dispatched(*_: object) -> Answer:
+    """Refuse a request as WCF does before it looks for the operation."""
+    return fault(SOAP11_ENVELOPE, "Client", "no such operation", subcode="ActionNotSupported")
 
 
 class Busiest:
@@ -108,6 +116,7 @@ async def test_a_chunk_with_unknown_ids_is_halved(world: World, version: Service
         pytest.param(answering(502), HttpError, "unknown", 1, id="502"),
         pytest.param(answering(403), AccessDenied, "no", 1, id="403"),
         pytest.param(failing(SessionRefused("no")), OperationFailed, "no", 1, id="the ticket is refused"),
+        pytest.param(not_dispatched, Fault, "no", 1, id="refused before dispatch"),
         pytest.param(
             failing(ServerException("SuperOffice.Exceptions.SoSentryException", "no")),
             OperationFailed,

@@ -37,6 +37,8 @@ from soapbatch.jobs.schedule import LONGEST_RETRY_AFTER, Polling
 from soapbatch.operations import GET_BATCH_TASK_INFO, GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES
 from soapbatch.testing import (
     DEMO_USER,
+    Answer,
+    Call,
     Interceptor,
     ServerException,
     SessionRefused,
@@ -46,6 +48,7 @@ from soapbatch.testing import (
     lost_reply,
     lost_request,
 )
+from soapbatch.testing.interceptors import Proceed
 from tests.support.job_server import World, in_world, started
 
 S = BatchTaskState
@@ -166,6 +169,16 @@ async def test_leaving_a_block_while_a_server_forgets_a_task(world: World) -> No
     assert world.state(job) == S.FAILED
 
 
+def test_one_failed_reading_is_a_failing_wait() -> None:
+    """A wait fails from its first failed reading until a reading works."""
+    subscription = Subscription(1, Polling())
+    assert not subscription.is_failing
+    subscription.record_failure(ConnectionLost("reset"))
+    assert subscription.is_failing
+    subscription.record_reading(BatchTaskInfo(id=1), datetime.now(UTC))
+    assert not subscription.is_failing
+
+
 def test_a_late_reading_that_finds_nothing_is_ignored() -> None:
     """A reading that began before the latest recorded one does not say that the task is gone."""
     events = JobEvents(None, ServiceVersion.V88).of_watched(1, is_end_known=False)
@@ -176,9 +189,27 @@ def test_a_late_reading_that_finds_nothing_is_ignored() -> None:
     for asked_at in (5, 6, 7):
         task.record_not_found(asked_at)
     assert (task.info, subscription.is_over) == (info, False)
-    for asked_at in (11, 12, 13):
+    for asked_at in (10, 11, 12):
         task.record_not_found(asked_at)
     assert subscription.is_over
+
+
+@in_world
+async def test_waits_after_failures_grow_only_in_a_row(world: World) -> None:
+    """A reading that works begins the count anew: the next failure is followed by the shortest wait again."""
+    job = await started(world, duration=DAY)
+    fails = [True, True, True, True, False, True]
+
+    async def trouble(call: Call, proceed: Proceed) -> Answer:
+        return await (lost_request(call, proceed) if fails.pop(0) else proceed())
+
+    world.server.intercept(GET_BATCH_TASK_INFO, trouble, times=len(fails))
+    with pytest.raises(WaitTimeout):
+        await job.wait(timeout=60)
+    times = [call.at for call in world.server.calls if call.operation == "GetBatchTaskInfo"]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert gaps[:4] == [2, 4, 8, 16]
+    assert gaps[5] == 2
 
 
 @in_world

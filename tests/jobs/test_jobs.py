@@ -59,6 +59,9 @@ async def test_if_running(world: World) -> None:
     assert second.id != first.id
     attached = await jobs.start("Long", if_running="attach")
     assert attached.id == second.id  # the newest
+    moment = world.now
+    await anext(attached.watch())
+    assert world.now == moment  # a job that was attached to is read at once
     with pytest.raises(JobRunning, match=str(second.id)) as caught:
         await jobs.start("Long", if_running="fail")
     assert (caught.value.id, caught.value.applied) == (second.id, "no")
@@ -120,6 +123,7 @@ async def test_starting_many(world: World) -> None:
             [ENDLESS, {"name": ENDLESS, "timout": 1}], "no timout: arguments are descr.*, timeout$", id="misspelt"
         ),
         pytest.param([ENDLESS, {"name": ENDLESS, "settle": -1}], "settle", id="a wrong argument"),
+        pytest.param([ENDLESS, {"name": ENDLESS, "key": " a"}], "key is text", id="a wrong key"),
         pytest.param([ENDLESS, " "], "blank", id="a blank name"),
         pytest.param([ENDLESS, 5], "a dictionary, not a int", id="a number"),
     ],

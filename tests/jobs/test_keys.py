@@ -27,7 +27,8 @@ from soapbatch import (
     UsageError,
 )
 from soapbatch.jobs import Jobs
-from soapbatch.jobs.marker import LONGEST_KEY, MARKER_KEY
+from soapbatch.jobs.marker import MARKER_KEY
+from soapbatch.jobs.search import Known
 from soapbatch.operations import (
     GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES,
     GET_BATCH_TASK_INFOS_BY_NAME_AND_STATE,
@@ -127,7 +128,7 @@ async def test_a_start_without_a_key_makes_one(world: World) -> None:
         pytest.param("a ", id="a blank behind"),
         pytest.param("a\nb", id="a line break"),
         pytest.param("a\0", id="a NUL"),
-        pytest.param("x" * (LONGEST_KEY + 1), id="too long"),
+        pytest.param("x" * 201, id="too long"),
         pytest.param(7, id="a number"),
     ],
 )
@@ -144,7 +145,7 @@ async def test_a_key_that_servers_may_change_is_refused(world: World, key: Any) 
 @in_world
 async def test_the_longest_key(world: World) -> None:
     """200 characters go; `find` without a name is refused, and so is `maybe_sent` without a key."""
-    key = "ü" * LONGEST_KEY
+    key = "ü" * 200
     job = await world.client.jobs.start(NAME, key=key)
     assert await world.client.jobs.find(NAME, key) == job
     with pytest.raises(UsageError, match="not blank"):
@@ -173,16 +174,19 @@ async def test_finding_a_job(world: World, marker: Marker) -> None:
 
 @markers
 @in_world
-async def test_a_later_attempt_finds_the_job(world: World, marker: Marker) -> None:
+async def test_a_later_attempt_finds_the_job(world: World, marker: Marker, caplog: pytest.LogCaptureFixture) -> None:
     """Nothing is sent if a list shows the key, also of a job that has ended; the handle is on that job."""
+    caplog.set_level(logging.DEBUG, "soapbatch")
     job = await world.client.jobs.start(NAME, key=KEY, marker=marker)
     await asyncio.sleep(1000)
     for other in Marker:
         async with world.other_client() as client:
             found = await client.jobs.start(NAME, key=KEY, maybe_sent=True, marker=other)
-        assert (found.id, found.key) == (job.id, KEY)
+            assert (found.id, found.key) == (job.id, KEY)
+            await found.wait()
     assert world.server.counts["StartBatchJob"] == 1
-    assert world.now == 1000
+    assert world.now == 1000  # an earlier job is read at once
+    assert f"job {NAME}: first look for a task of that job whose" in caplog.text
 
 
 @in_world
@@ -244,6 +248,16 @@ async def test_a_later_attempt_that_cannot_send_does_not_speak_for_the_earlier_o
     assert caught.value.applied == "unknown"
     with pytest.raises(ConnectFailed) as caught:
         await jobs.start(NAME, key=KEY)
+    assert caught.value.applied == "no"
+
+
+@in_world
+async def test_a_later_attempt_that_is_refused_after_a_proof_was_not_applied(world: World) -> None:
+    """Where lists prove that no earlier attempt started the job, "no" of this attempt is "no" of the start."""
+    show_that_lists_show_tasks(world)
+    world.server.intercept(START_BATCH_JOB, answering(403))
+    with pytest.raises(AccessDenied) as caught:
+        await world.client.jobs.start(NAME, key=KEY, maybe_sent=True, settle=0)
     assert caught.value.applied == "no"
 
 
@@ -372,13 +386,14 @@ async def test_a_task_without_a_key_may_be_the_one(world: World, marker: Marker,
     assert world.server.counts["StartBatchJob"] == 1
 
 
+@pytest.mark.parametrize(("count", "named"), [(5, r"1, 2, 3, 4, 5\."), (6, r"1, 2, 3, 4, 5, \.\.\.\.")])
 @in_world
-async def test_many_suspects_are_not_all_named(world: World) -> None:
+async def test_many_suspects_are_not_all_named(world: World, count: int, named: str) -> None:
     """The message names five tasks at most."""
-    for _ in range(6):
+    for _ in range(count):
         world.server.tasks.add(BatchTaskInfo(name=NAME, state=S.STARTED))
     world.server.intercept(START_BATCH_JOB, lost_request)
-    with pytest.raises(StartOutcomeUnknown, match=r"may be the one: 1, 2, 3, 4, 5, \.\.\."):
+    with pytest.raises(StartOutcomeUnknown, match=f"may be the one: {named} "):
         await world.client.jobs.start(NAME, key=KEY, settle=0)
 
 
@@ -401,6 +416,16 @@ async def test_tasks_that_were_known_before_are_older(world: World) -> None:
         world.server.intercept(START_BATCH_JOB, lost_request)
         with pytest.raises(ConnectionLost):
             await client.jobs.start(NAME, key=KEY)
+    async with world.other_client() as client:
+        await client.jobs.start("FailingBatchPlugin", marker=Marker.PARAMETER)
+        world.server.intercept(START_BATCH_JOB, lost_request)
+        with pytest.raises(ConnectionLost):
+            await client.jobs.start(NAME, key=KEY)
+    async with world.other_client() as client:  # which has seen the task itself, and none after it
+        assert await client.jobs.find(NAME, KEY) is None
+        world.server.intercept(START_BATCH_JOB, lost_request)
+        with pytest.raises(ConnectionLost):
+            await client.jobs.start(NAME, key=KEY)
 
 
 A_DAY_AGO = EPOCH - timedelta(days=1)
@@ -414,6 +439,9 @@ A_DAY_AGO = EPOCH - timedelta(days=1)
             A_DAY_AGO, {"created": EPOCH, "name": NAME, "parameter_object": {MARKER_KEY: "x"}}, True, id="own"
         ),
         pytest.param(EPOCH - timedelta(hours=1, minutes=3), {"created": EPOCH}, True, id="more than an hour"),
+        pytest.param(
+            EPOCH - timedelta(hours=1, minutes=2), {"created": EPOCH}, False, id="exactly an hour and the start"
+        ),
         pytest.param(EPOCH - timedelta(minutes=59), {"created": EPOCH}, False, id="less than an hour"),
         pytest.param(EPOCH - timedelta(hours=1, minutes=1), {"created": EPOCH}, False, id="an hour and the start"),
         pytest.param(A_DAY_AGO, {"created": A_DAY_AGO}, False, id="nothing newer"),
@@ -549,11 +577,31 @@ async def test_tasks_without_a_number_are_passed_over(world: World) -> None:
 
 
 @in_world
+async def test_a_task_without_a_number_hides_no_other(world: World) -> None:
+    """What comes after a task without an id in a list is read."""
+    world.change_lists(lambda tasks, _: [shown for info in tasks for shown in (attrs.evolve(info, id=None), info)])
+    world.server.intercept(START_BATCH_JOB, lost_reply)
+    job = await world.client.jobs.start(NAME, key=KEY, settle=0)
+    assert [task.id for task in world.tasks()] == [job.id]
+
+
+@in_world
 async def test_tasks_that_the_client_started_itself_are_not_suspected(world: World) -> None:
     """The client knows that its own start without a key was another one; a task of somebody else is suspected."""
     await world.client.jobs.start(NAME)
     job = await world.client.jobs.start(NAME, key=KEY, maybe_sent=True, settle=0)
     assert [task.id for task in world.tasks()] == [1, job.id]
+
+
+def test_a_client_remembers_the_tasks_that_it_started_last() -> None:
+    """The ids of the latest 1,000 are kept, and the highest of all."""
+    known = Known()
+    for id_ in range(1, 1002):
+        known.started(id_)
+    assert list(known.own) == list(range(2, 1002))
+    assert known.highest_id == 1001
+    known.saw(5)
+    assert known.highest_id == 1001
 
 
 @pytest.mark.parametrize("shows_keys", [True, False])
@@ -575,6 +623,26 @@ async def test_a_later_attempt_beside_tasks_without_a_key(
             await world.client.jobs.start(NAME, key=KEY, maybe_sent=True, settle=2)
         assert world.server.counts["StartBatchJob"] == 0
         assert (await world.client.jobs.start(NAME, key=KEY)).id == 3
+
+
+@in_world
+async def test_a_start_works_where_no_list_does(world: World) -> None:
+    """Where the first list is empty and the second one fails, the server is taken for one without tasks."""
+    world.change_lists(blind)
+    world.server.intercept(SECOND_LIST, answering(403), times=None)
+    job = await world.client.jobs.start(NAME, key=KEY, maybe_sent=True, settle=0)
+    assert [task.id for task in world.tasks()] == [job.id]
+
+
+@in_world
+async def test_keys_in_the_second_list_alone_show_that_lists_keep_keys(world: World) -> None:
+    """Where the list of all associates is empty, the key of another start in the other list clears all suspects."""
+    world.server.tasks.add(BatchTaskInfo(name=NAME, state=S.STARTED))
+    await world.client.jobs.start(NAME, key="another")
+    world.change_lists(blind)
+    async with world.other_client() as client:
+        job = await client.jobs.start(NAME, key=KEY, maybe_sent=True, settle=2)
+    assert [task.id for task in world.tasks()] == [1, 2, job.id]
 
 
 # --- Answers without an id ------------------------------------------------------------------------------------------
@@ -632,6 +700,7 @@ async def test_an_unknown_outcome_says_why(world: World, trouble: Interceptor, w
         with pytest.raises(StartOutcomeUnknown, match=words) as caught:
             await world.client.jobs.start(NAME, **options)  # type: ignore[arg-type]  # a mixed dictionary
         assert str(caught.value.__cause__) in str(caught.value)
+        assert str(caught.value).count("lists prove nothing") == len(options) / 2
         for task in world.tasks():
             world.server.tasks.delete(task.id or 0)
         world.change_lists(lambda *_: [])
@@ -659,10 +728,11 @@ async def test_the_timeout_bounds_the_whole_start(
     """After `timeout` seconds the outcome is StartOutcomeUnknown, whatever the start was doing."""
     for operation, interceptor in trouble.items():
         world.server.intercept(operation, interceptor, times=None)
+    await asyncio.sleep(1000)
     with pytest.raises(StartOutcomeUnknown) as caught:
         await world.client.jobs.start(NAME, timeout=10, **options)
     assert caught.value.applied == "unknown"
-    assert world.now == 10
+    assert world.now == 1010
     assert world.server.counts["StartBatchJob"] <= 1
 
 

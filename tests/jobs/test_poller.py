@@ -77,6 +77,15 @@ async def test_waits_for_one_job_share_its_readings(world: World) -> None:
 
 
 @in_world
+async def test_the_most_demanding_wait_decides(world: World) -> None:
+    """A task is read as often as one of its waits asks for, whatever another one asks for."""
+    (id_,) = started(world, 400)
+    job = world.client.jobs.attach(id_)
+    await asyncio.gather(job.wait(), job.wait(polling=Polling(ceiling=2)))
+    assert world.reads >= 190
+
+
+@in_world
 async def test_no_job_is_read_faster_than_every_two_seconds(world: World) -> None:
     """Whenever waits begin, at least two seconds lie between two readings of a task."""
     ids = started(world, *range(20, 60))
@@ -122,6 +131,21 @@ async def test_the_poller_lives_as_long_as_its_waits(world: World) -> None:
         assert pollers() == 1
         await waits[1]
         assert pollers() == 0
+
+
+@in_world
+async def test_jobs_that_start_shortly_after_each_other_are_read_together(world: World) -> None:
+    """Waits that begin before the first round share its readings, also the first round of a later poller."""
+    world.server.define_job("Job", duration=5)
+    for _ in range(2):
+        jobs = [await world.client.jobs.start("Job")]
+        await asyncio.sleep(0.1)
+        jobs.append(await world.client.jobs.start("Job"))
+        world.server.calls.clear()
+        await world.client.jobs.wait_all(jobs)
+        first, second, *_ = calls(world, SINGLE)
+        assert {first.arguments["id"], second.arguments["id"]} == {job.id for job in jobs}
+        assert first.at == second.at
 
 
 @in_world
@@ -290,6 +314,27 @@ async def test_a_list_that_the_server_refuses_is_not_requested_again(world: Worl
 
 
 @in_world
+async def test_at_most_eight_tasks_are_read_one_by_one_at_a_time(world: World) -> None:
+    """Where lists do not help, 20 due tasks are read eight at a time."""
+    world.server.intercept(LIST, failing(ServerException("SuperOffice.SoSentryException", "no lists")), times=None)
+    running: list[int] = []
+    most = 0
+
+    async def slow(call: Call, proceed: Proceed) -> Answer:
+        nonlocal most
+        running.append(call.arguments["id"])
+        most = max(most, len(running))
+        await asyncio.sleep(0.1)
+        running.pop()
+        return await proceed()
+
+    world.server.intercept(SINGLE, slow, times=None)
+    outcomes = await world.client.jobs.wait_all(started(world, *[10] * 20))
+    assert all(outcome.ok for outcome in outcomes)
+    assert most == 8
+
+
+@in_world
 async def test_a_failed_list_counts_for_each_task_that_was_due(world: World) -> None:
     """A list that fails counts as one failed reading of each task that was due."""
     world.server.intercept(LIST, lost_request, times=9)
@@ -301,6 +346,24 @@ async def test_a_failed_list_counts_for_each_task_that_was_due(world: World) -> 
     outcomes = await world.client.jobs.wait_all(ids)
     assert not any(outcome.ok for outcome in outcomes)
     assert world.server.counts[SINGLE] == 0
+
+
+@in_world
+async def test_a_shorter_retry_after_does_not_cut_a_longer_one(world: World) -> None:
+    """Of two readings under way, the later answer asks for less time: the client stays quiet for the longer one."""
+    ids = started(world, 1000, 1000)
+
+    async def busy(call: Call, proceed: Proceed) -> Answer:
+        if call.arguments["id"] == ids[0]:
+            return await answering(503, {"Retry-After": "100"})(call, proceed)
+        await asyncio.sleep(1)
+        return await answering(503, {"Retry-After": "10"})(call, proceed)
+
+    world.server.intercept(SINGLE, busy, times=2)
+    await world.client.jobs.wait_all(ids, timeout=150)
+    times = [call.at for call in calls(world, SINGLE)]
+    assert times[:2] == [0, 0]
+    assert times[2] >= 100
 
 
 @in_world

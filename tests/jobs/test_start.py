@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from soapbatch import (
+    AccessDenied,
     BatchTaskInfo,
     BatchTaskState,
+    Binding,
     ClientClosed,
     ConnectFailed,
     ConnectionLost,
@@ -25,10 +27,11 @@ from soapbatch import (
     UnexpectedResponse,
     UnreadableResponse,
     UsageError,
+    UsernamePassword,
 )
 from soapbatch.jobs.jobs import Jobs, StartSpec
 from soapbatch.jobs.marker import MARKER_KEY, Marker
-from soapbatch.operations import GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES, START_BATCH_JOB
+from soapbatch.operations import GET_BATCH_TASK_INFO, GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES, START_BATCH_JOB
 from soapbatch.testing import (
     Answer,
     Call,
@@ -44,6 +47,7 @@ from soapbatch.testing import (
     lost_request,
 )
 from soapbatch.testing.interceptors import Proceed
+from tests.support.clients import Reply, replying, scripted
 from tests.support.job_server import World, cancelled_at, in_world, slowly
 
 S = BatchTaskState
@@ -218,6 +222,7 @@ async def test_a_list_that_fails_for_good_proves_nothing(world: World, marker: M
     (task,) = world.tasks()
     assert error.marker in (task.description or "") + str(task.parameter_object)
     assert any("SoSentryException" in note for note in error.__notes__)
+    assert "; ." not in str(error)
     assert world.server.counts[LIST.name] == 1
 
 
@@ -235,9 +240,27 @@ async def test_a_list_that_fails_for_a_while_is_repeated(world: World) -> None:
     assert world.now == 9 * 40 + 60
     world.server.intercept(START_BATCH_JOB, lost_reply)
     world.server.intercept(LIST, lost_request, times=10)
+    moment = world.now
     with pytest.raises(StartOutcomeUnknown):
         await world.client.jobs.start(NAME, marker=Marker.PARAMETER)
+    assert world.now - moment == 2 + 4 + 8 + 16 + 5 * 30
     assert world.server.counts["StartBatchJob"] == 3
+
+
+@in_world
+async def test_failed_lists_count_only_in_a_row(world: World) -> None:
+    """A list that works begins the count anew: of 18 lists that fail, no ten in a row, none ends the search."""
+    await world.client.jobs.start(NAME)
+    world.server.intercept(START_BATCH_JOB, lost_request)
+    fails = [*[True] * 9, False, *[True] * 9]
+
+    async def trouble(call: Call, proceed: Proceed) -> Answer:
+        return await (lost_request(call, proceed) if fails.pop(0) else proceed())
+
+    world.server.intercept(LIST, trouble, times=len(fails))
+    with pytest.raises(ConnectionLost) as caught:
+        await world.client.jobs.start(NAME, marker=Marker.PARAMETER, settle=600)
+    assert (caught.value.applied, fails) == ("no", [])
 
 
 @in_world
@@ -260,6 +283,7 @@ async def test_at_least_two_lists_prove_it(world: World) -> None:
     with pytest.raises(ConnectionLost):
         await world.client.jobs.start(NAME, marker=Marker.PARAMETER, settle=0)
     assert world.server.counts[LIST.name] == 2
+    assert world.now == 0
 
 
 @in_world
@@ -269,6 +293,7 @@ async def test_a_start_that_succeeded_is_never_proven_not_to_have(world: World) 
     with pytest.raises(StartOutcomeUnknown, match="no list shows it") as caught:
         await world.client.jobs.start(NAME, marker=Marker.PARAMETER, resend=True)
     assert caught.value.applied == "yes"
+    assert "the job was started, but its id is unknown" in str(caught.value)
     assert world.server.counts["StartBatchJob"] == 1
 
 
@@ -399,7 +424,7 @@ async def test_what_is_wrong_before_sending(world: World) -> None:
         await client.jobs.start(NAME, marker=Marker.PARAMETER)
 
     class Refusing:
-        async def start_batch_job(self, *_: object) -> int:
+        async def start_batch_job(self, *_: object, **__: object) -> int:
             raise ConnectFailed("refused")
 
     jobs = Jobs(Refusing(), world.client.blob, ServiceVersion.V88)  # type: ignore[arg-type]  # as much of one as is needed
@@ -499,3 +524,125 @@ def test_start_run_and_start_many_take_the_same_arguments() -> None:
         assert start[name].default == run[name].default
         for method in (Jobs.start, Jobs.run):
             assert f"    {name}: " in (inspect.getdoc(method) or "")
+
+
+CUT: dict[str, Any] = {
+    "cut": lambda tasks, _: list(tasks)[:1],
+    "old": lambda tasks, _: [info for info in tasks if info.id < 2],
+}
+
+
+@markers
+@pytest.mark.parametrize("change", CUT)
+@pytest.mark.parametrize("trouble", [lost_reply, lost_request])
+@in_world
+async def test_lists_that_miss_a_task_prove_nothing(
+    world: World, trouble: Interceptor, change: str, marker: Marker
+) -> None:
+    """They show tasks of the job, but not the last one that this client has started: they are cut, or old."""
+    for _ in range(2):
+        await world.client.jobs.start(NAME)
+    world.change_lists(CUT[change])
+    world.server.intercept(START_BATCH_JOB, trouble)
+    with pytest.raises(StartOutcomeUnknown, match="they do not show task 2 of that job, which the server has"):
+        await world.client.jobs.start(NAME, marker=marker, resend=True, settle=5)
+    assert world.server.counts["StartBatchJob"] == 3
+
+
+@markers
+@pytest.mark.parametrize("others", [1, 5])
+@in_world
+async def test_tasks_that_lists_need_not_show(world: World, others: int, marker: Marker) -> None:
+    """Tasks of this client that have vanished, and those of other jobs, are no reason to doubt the lists."""
+    show_that_lists_show_tasks(world)
+    vanished = await world.client.jobs.start(NAME)
+    world.server.tasks.delete(vanished.id)
+    for _ in range(others):
+        await world.client.jobs.start("EndlessBatchPlugin")
+    world.server.intercept(START_BATCH_JOB, lost_request)
+    with pytest.raises(ConnectionLost) as caught:
+        await world.client.jobs.start(NAME, marker=marker, settle=5)
+    assert caught.value.applied == "no"
+    assert world.server.counts["GetBatchTaskInfo"] == min(others + 1, 3)
+
+
+async def refused_afterwards(_: Call, proceed: Proceed) -> Answer:
+    """Start the job, and answer 401, as a gateway does whose own session has ended meanwhile."""
+    await proceed()
+    return Answer(401, {}, ())
+
+
+@pytest.mark.parametrize("marker", [None, *Marker])
+@in_world
+async def test_a_gateway_that_refuses_the_ticket_afterwards(world: World, marker: Marker | None) -> None:
+    """A start with a mark looks for its task before it is sent again; one without takes the status at its word."""
+    world.server.intercept(START_BATCH_JOB, refused_afterwards)
+    async with world.other_client(credentials=UsernamePassword("demo", "demo")) as client:
+        job = await client.jobs.start(NAME, marker=marker)
+    ids = [info.id for info in world.tasks()]
+    assert len(ids) == (2 if marker is None else 1)
+    assert job.id == ids[-1]
+
+
+@markers
+@pytest.mark.parametrize("times", [1, 2])
+@in_world
+async def test_a_ticket_that_a_gateway_refuses(world: World, times: int, marker: Marker) -> None:
+    """A start that was refused before it was passed on is sent once more with a new ticket, and not again."""
+    world.server.intercept(START_BATCH_JOB, answering(401), times=times)
+    async with world.other_client(credentials=UsernamePassword("demo", "demo")) as client:
+        if times == 1:
+            await client.jobs.start(NAME, marker=marker)
+        else:
+            with pytest.raises(AccessDenied) as caught:
+                await client.jobs.start(NAME, marker=marker)
+            assert caught.value.applied == "no"
+    assert world.server.counts["AuthenticateUsernamePassword"] == 2
+    assert world.server.counts["StartBatchJob"] == 2
+    assert len(world.tasks()) == 2 - times
+
+
+@markers
+@in_world
+async def test_a_ticket_that_a_gateway_refuses_for_lists_too(world: World, marker: Marker) -> None:
+    """Nothing is sent again that was not looked for; the error is that of the start, and says so."""
+    world.server.intercept(START_BATCH_JOB, refused_afterwards)
+    world.server.intercept(LIST, answering(403), times=None)
+    async with world.other_client(credentials=UsernamePassword("demo", "demo")) as client:
+        with pytest.raises(AccessDenied) as caught:
+            await client.jobs.start(NAME, marker=marker)
+    assert (caught.value.status, caught.value.operation, caught.value.applied) == (401, "StartBatchJob", "no")
+    (note,) = caught.value.__notes__
+    assert note.startswith("the tasks of the job could not be listed, so StartBatchJob was not repeated: ")
+    assert "HTTP 403" in note
+    assert len(world.tasks()) == 1
+
+
+@markers
+@in_world
+async def test_a_ticket_that_netserver_refuses(world: World, marker: Marker) -> None:
+    """NetServer refuses a ticket before it runs anything: the start is sent again without a list."""
+    async with world.other_client(credentials=UsernamePassword("demo", "demo")) as client:
+        await client.jobs.start(NAME, marker=marker)
+        world.server.tickets.revoke_all()
+        await client.jobs.start(NAME, marker=marker)
+    assert world.server.counts[LIST.name] == 0
+    assert len(world.tasks()) == 2
+
+
+async def test_a_call_that_renews_no_ticket_at_401() -> None:
+    """`renew=False`: the error is raised, and the next call has a new ticket."""
+    tickets = iter(["7T:b25l", "7T:dHdv"])
+
+    async def ticket() -> str:
+        return next(tickets)
+
+    client, script = scripted(
+        Reply(401), replying(GET_BATCH_TASK_INFO), ticket=None, credentials=ticket, binding=Binding.SOAP11
+    )
+    async with client:
+        with pytest.raises(AccessDenied) as caught:
+            await client.batch.start_batch_job(BatchTaskInfo(name=NAME), renew=False)
+        assert caught.value.applied == "no"
+        await client.batch.get_batch_task_info(1)
+    assert [b"7T:b25l" in request.body for request in script.requests] == [True, False]

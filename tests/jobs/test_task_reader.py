@@ -7,11 +7,23 @@ import attrs
 import pytest
 
 from soapbatch import (
+    BatchTaskInfo,
     ConnectionLost,
     OperationFailed,
 )
-from soapbatch.jobs.task_reader import NOT_FOUND_TYPES, ReadPlan, TaskRef, plan_reads, says_not_found
+from soapbatch.jobs.task_reader import (
+    MAX_LIST_RATIO,
+    NOT_FOUND_TYPES,
+    ReadPlan,
+    TaskReader,
+    TaskRef,
+    plan_reads,
+    says_not_found,
+    task_gone,
+)
+from soapbatch.operations import GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES
 from soapbatch.testing.faults import not_found
+from tests.support.clients import Reply, answer, scripted
 
 
 def refs(name: str | None, *ids: int, is_unlisted: bool = False) -> list[TaskRef]:
@@ -57,3 +69,16 @@ def test_what_counts_as_gone() -> None:
     assert error.error_type in NOT_FOUND_TYPES
     other = attrs.evolve(not_found(1).info, exception_type="System.Exception")
     assert not says_not_found(OperationFailed("no", exception_info=other))
+    assert (task_gone(1).applied, task_gone(1, applied="no").applied) == ("yes", "no")
+
+
+@pytest.mark.parametrize(("length", "is_complete"), [(MAX_LIST_RATIO * 3, True), (MAX_LIST_RATIO * 3 + 1, False)])
+async def test_a_list_that_is_too_long_is_closed_at_once(length: int, is_complete: bool) -> None:  # noqa: FBT001 - a case
+    """When the reader has read enough, the response is closed before anything else is sent."""
+    tasks = [BatchTaskInfo(id=n) for n in range(length)]
+    reply = Reply(body=[answer(GET_BATCH_TASK_INFOS_BY_NAME_AND_ASSOCIATES, tasks)])
+    client, _ = scripted(reply)
+    async with client:
+        found, was_complete = await TaskReader(client.batch).read_list("Job", 3, {1, 2, 3})
+        assert reply.closed == 1
+    assert (sorted(found), was_complete) == ([1, 2, 3], is_complete)

@@ -3,6 +3,7 @@
 import math
 from datetime import UTC, datetime, timedelta, timezone
 
+import attrs
 import pytest
 
 from soapbatch.model import Backoff, Retries, parse_retry_after
@@ -65,9 +66,15 @@ def test_the_waits_of_calls() -> None:
         pytest.param("soon", None, id="word"),
         pytest.param("", None, id="empty"),
         pytest.param("9" * 400, math.inf, id="absurd"),
+        pytest.param("Wed, 21 Oct 99999999999 07:28:00 GMT", None, id="absurd date"),
     ],
 )
 def test_what_a_retry_after_says(text: str, seconds: float | None) -> None:
     """Seconds, or a date; one in the past asks for no wait, and anything else says nothing."""
     assert parse_retry_after(text, NOON) == seconds
     assert parse_retry_after(text, NOON.astimezone(timezone(timedelta(hours=-5)))) == seconds
+
+
+def test_the_defaults_of_retries() -> None:
+    """A call is tried three times; the waits begin with 0.2 and end with 5 seconds."""
+    assert attrs.asdict(Retries()) == {"attempts": 3, "first_wait": 0.2, "longest_wait": 5.0}

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from soapbatch.model import LONGEST_SECONDS, is_seconds
+from soapbatch.model import is_seconds
+from soapbatch.model.seconds import LONGEST_SECONDS
 
 
 @pytest.mark.parametrize("value", [0, 0.5, 1, 86400 * 366, LONGEST_SECONDS])

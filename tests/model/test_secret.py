@@ -80,6 +80,9 @@ ODD = 'pä ss/"\\<&>\U0001f680'
         *(json.dumps(ODD), json.dumps(json.dumps(ODD)), json.dumps(ODD, ensure_ascii=False), json.dumps(quote(ODD))),
         json.dumps(ODD).replace("/", "\\/"),
         json.dumps(ODD).replace("<", "\\u003C").replace("&", "\\u0026"),
+        quote(ODD).replace("%C3%A4", "%E4"),  # as software that knows no UTF-8 writes it
+        json.dumps(ODD).strip('"').replace("\\u", "%u"),  # as .NET's UrlEncodeUnicode writes it
+        quote("".join(f"%u{ord(c):04x}" if c.isascii() else c for c in ODD)).replace("%C3%A4", "%25e4"),
     ],
 )
 def test_escapes_hide_no_secret(text: str) -> None:
@@ -95,6 +98,7 @@ def test_escapes_hide_no_secret(text: str) -> None:
         ("7T%3AMgA5ADs%3D%3D&x", f"{MASK}&x"),
         ("7T%253aMgA5ADs%253D, x", f"{MASK}, x"),
         (r"7T\u003aMgA5\u002b\/x=\u003d x", f"{MASK} x"),
+        ("7T%u003AMgA5%u002b%25u003d x", f"{MASK} x"),
         ("7T&#58;MgA5 x", f"{MASK} x"),
         ("Proxy-Authorization: Basic dTpwdw==", f"Proxy-Authorization: Basic {MASK}"),
         ('"proxy-authorization":"basic dTpwdw==","x"', f'"proxy-authorization":"basic {MASK}","x"'),
@@ -114,7 +118,8 @@ def test_more_shapes(text: str, masked: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", ["%", "%41", "\\u0041", "\\", "&", "&amp;", "7T%3A", "authorization: ", "%25", "authorization:\t"]
+    "unit",
+    ["%", "%41", "\\u0041", "%u0041", "%E4", "\\", "&", "&amp;", "7T%3A", "authorization: ", "%25", "authorization:\t"],
 )
 def test_a_long_text_of_escapes(unit: str) -> None:
     """A text of escapes alone is looked through in linear time: this ends."""

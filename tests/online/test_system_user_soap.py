@@ -53,7 +53,7 @@ def test_values_are_escaped() -> None:
     namespace = "http://www.superoffice.com/superid/partnersystemuser/0.1"
     assert texts[f"{namespace} SignedSystemToken"] == "A & <B>-ø.1.c2ln"
     assert texts[f"{namespace} ApplicationToken"] == "{tenant}"
-    with pytest.raises(UsageError, match="a character that XML cannot carry") as raising:
+    with pytest.raises(UsageError, match="signed_token= holds a character that XML cannot carry") as raising:
         build_system_user_soap_request(sod, f"{SIGNED}\x01", tenant=TENANT, application_token=CLIENT_SECRET)
     raised(raising, SIGNED, CLIENT_SECRET)
 

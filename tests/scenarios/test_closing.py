@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
@@ -451,6 +452,33 @@ def test_a_loop_ends_with_a_generator_left_open(left: str) -> None:
     asyncio.run(client.aclose())
     with pytest.raises(StopAsyncIteration):
         asyncio.run(_next(generator))
+
+
+@pytest.mark.parametrize("turns", [0, 3, 50])
+@pytest.mark.parametrize("left", LEFT)
+def test_a_generator_that_is_garbage(left: str, turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A generator in a reference cycle is closed by the loop, not by the garbage collector, whenever the loop ends."""
+    reported: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda hook: reported.append(hook.exc_value))
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+        server = NetServer()
+        server.tasks.add(BatchTaskInfo(id=1, state=BatchTaskState.STARTED))
+        server.tasks.add(BatchTaskInfo(id=2, state=BatchTaskState.SUCCEEDED), output=b"x" * (1 << 20))
+        async with serve(server) as url, Client(url, credentials=UsernamePassword("demo", "demo")) as client:
+            job = client.jobs.attach(1 if left == "watch" else 2)
+            cycle: list[Any] = [LEFT[left](client, job)]
+            await anext(cycle[0])
+            cycle.append(cycle)
+            del cycle
+            gc.collect()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+
+    asyncio.run(main())
+    gc.collect()
+    assert reported == []
 
 
 async def _next(generator: AsyncGenerator[Any, None]) -> Any:

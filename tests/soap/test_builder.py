@@ -70,6 +70,7 @@ def task(**fields: Any) -> bytes:
         pytest.param({"state": "Paused"}, b"<State>Paused</State>", id="unknown enum value"),
         pytest.param({"state": "<&>"}, b"<State>&lt;&amp;&gt;</State>", id="unknown enum value with markup"),
         pytest.param({"progress_percent": 100}, b"<ProgressPercent>100</ProgressPercent>", id="highest percent"),
+        pytest.param({"progress_percent": 0}, b"<ProgressPercent>0</ProgressPercent>", id="lowest percent"),
         pytest.param({"description": "d" * 254}, b"d" * 254, id="longest description"),
         pytest.param({"description": "\U0001f680" * 127}, ("\U0001f680" * 127).encode(), id="127 rockets"),
         pytest.param({"description": "æ" * 254}, ("æ" * 254).encode(), id="254 letters"),
@@ -309,6 +310,13 @@ def test_a_server_without_remote() -> None:
     """A standalone NetServer may have no `Remote` in its paths."""
     request = build_request("CleanupBatchTask", {"batch_task_id": 1}, version=V88, path_prefix="")
     assert request.path == "/Services88/BLOB.svc"
+
+
+@pytest.mark.parametrize("prefix", ["Remote", "/a?b", "/a#b", "/a b", "/\ud800", None])
+def test_a_path_prefix_that_is_none_is_named(prefix: Any) -> None:
+    """What would end the path, or cannot be sent, is refused before the server sees it."""
+    with pytest.raises(UsageError, match="path_prefix= begins with a slash"):
+        build_request("CleanupBatchTask", {"batch_task_id": 1}, version=V88, path_prefix=prefix)
 
 
 ZONE = SoTimeZone(so_time_zone_id=7, so_time_zone_location_code="Europe/Oslo")

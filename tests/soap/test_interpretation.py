@@ -152,8 +152,10 @@ def test_a_result_is_returned(status: int) -> None:
 @pytest.mark.parametrize(
     ("status", "kind", "applied", "retryable", "advice"),
     [
-        (302, HttpError, "unknown", False, "redirects are not followed"),
-        (307, HttpError, "no", False, "redirects are not followed"),
+        *((status, HttpError, "unknown", False, "redirects are not followed") for status in (301, 302, 303)),
+        *((status, HttpError, "no", False, "redirects are not followed") for status in (307, 308)),
+        (304, HttpError, "unknown", False, "a cache says that nothing has changed, which answers no call: look at"),
+        *((status, HttpError, "unknown", False, "no SOAP envelope") for status in (300, 305, 306)),
         (400, HttpError, "unknown", False, ""),
         (401, AccessDenied, "no", False, "check the ticket"),
         (403, AccessDenied, "no", False, "application token"),
@@ -182,7 +184,36 @@ def test_http_statuses(status: int, kind: type[HttpError], applied: str, retryab
     assert (type(error), error.status, error.applied, error.retryable) == (kind, status, applied, retryable)
     assert (error.retry_after, error.excerpt) == (7.5, "<h1>sorry</h1>")
     assert advice in str(error)
+    assert ("redirect" in str(error)) == (status in {301, 302, 303, 307, 308})
     assert error_of(status=status, result=True).excerpt == ""  # type: ignore[attr-defined]  # an HttpError
+
+
+def test_every_status() -> None:
+    """What 300 to 600 say: which class, which refusal before the operation, what may pass, which advice."""
+    kinds = {401: AccessDenied, 403: AccessDenied, 415: BindingRefused, 421: TenantMoved} | dict.fromkeys(
+        (429, 503), ServiceBusy
+    )
+    not_dispatched = {307, 308, 401, 403, 404, 405, 411, 413, 414, 415, 417, 421, 426, 429, 431}
+    transient = {408, 425, 429, *range(500, 600)} - {501, 505}
+    advice = {
+        401: "check the ticket and",
+        403: "check the application token",
+        404: "check the base URL",
+        413: "fewer items",
+        415: "another binding",
+        421: "current address",
+        429: "slow down",
+        503: "try again later",
+    } | dict.fromkeys(range(301, 400), "redirects are not followed")
+    for status in range(300, 601):
+        error = error_of(status=status, advise_binding=True)
+        assert (status, type(error)) == (status, kinds.get(status, HttpError))
+        assert (status, error.applied) == (status, "no" if status in not_dispatched else "unknown")
+        assert (status, error.retryable) == (status, status in transient)
+        said = str(error).partition("no SOAP envelope")[2].partition("The server may")[0].strip()
+        assert (status, bool(said)) == (status, status in advice)
+        assert advice.get(status, "") in said
+        assert (status, "try another one with binding=" in str(error)) == (status, status in {400, 406, 415, 500})
 
 
 OTHER_FORM = r"Binding\.DOCUMENTED, Binding\.SOAP11, Binding\.SOAP12; try another one with binding="
@@ -610,6 +641,12 @@ def test_no_cut_shows_a_part_of_a_token(start: int, length: int) -> None:
 def test_an_excerpt_has_200_characters(length: int) -> None:
     """The excerpt of an error has 200 characters at most, and all of a shorter body."""
     assert error_of(status=502, excerpt="y" * length).excerpt == "y" * min(length, 200)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("length", "shown"), [(400, "y" * 400), (401, "y" * 400 + "...")])
+def test_what_is_wrong_has_400_characters(length: int, shown: str) -> None:
+    """What a parser says may repeat a name of any length: the message has 400 characters of it at most."""
+    assert str(error_of(problem=Problem(UnreadableResponse, "y" * length))) == shown
 
 
 def test_a_long_name_is_masked_before_it_is_cut() -> None:

@@ -24,6 +24,7 @@ from soapbatch.soap.builder import build_response
 from soapbatch.soap.decoders import UnknownItem
 from soapbatch.soap.interpretation import interpret, parse_response
 from soapbatch.soap.parser import CHUNK, ParsedResponse, ResponseParser
+from soapbatch.soap.xml_input import NO_BODY
 from soapbatch.testing.request_parser import parse_request
 from tests.support.envelopes import OK, TNS, XSI, answer, envelope, fault11, fault12, task_list
 
@@ -31,6 +32,7 @@ V88 = ServiceVersion.V88
 PLAIN_TASK = "<BatchTaskInfo><Id>1</Id></BatchTaskInfo>"
 LIST = OPERATIONS["GetBatchTaskInfosByState"]
 OUTPUT = OPERATIONS["GetOutputFromBatch"]
+STOP = OPERATIONS["StopBatchJob"]
 TASKS = [BatchTaskInfo(id=number, name=f"<{number}> æ\r\n", parameter_object={"k": None}) for number in range(5)]
 
 
@@ -368,6 +370,40 @@ def test_a_web_page_is_refused_as_soon_as_it_begins(collect: bool) -> None:  # n
     assert "is this a web page?" in parser.problem.message
     body = task_list("<BatchTaskInfo><Name><![CDATA[<!DOCTYPE html>]]></Name></BatchTaskInfo>")
     assert parse_response(LIST, body, version=V88) == [BatchTaskInfo(name="<!DOCTYPE html>")]
+
+
+PART = b"Content-Type: application/xop+xml\r\n\r\n" + answer("StopBatchJob", "<Response>true</Response>")
+MULTIPART = "Multipart/Related; type='application/xop+xml'; boundary=b"
+
+
+@pytest.mark.parametrize("collect", [True, False], ids=["collected", "streamed"])
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b"\r\n--b\r\n" + PART + b"\r\n--b--", MULTIPART),
+        (b"--uuid:1\r\n" + PART, None),
+        (b"This is a message of several parts.\r\n--b\r\n" + PART, MULTIPART),
+    ],
+)
+def test_a_response_of_several_parts(collect: bool, body: bytes, content_type: str | None) -> None:  # noqa: FBT001 - a column
+    """MTOM and SOAP with attachments are named as what they are, with or without their Content-Type."""
+    parser = ResponseParser(STOP, V88, limits=Limits(), content_type=content_type, collect=collect)
+    parser.feed(body)
+    parsed = parser.close()
+    assert parsed.problem is not None
+    assert parsed.problem.kind is UnreadableResponse
+    assert "multipart (MTOM, or SOAP with attachments), which is not read" in parsed.problem.message
+    assert parsed.excerpt
+
+
+def test_a_wrong_content_type_makes_nothing_multipart() -> None:
+    """An envelope is read whatever its Content-Type says, and an empty body is an empty body."""
+    parser = ResponseParser(STOP, V88, limits=Limits(), content_type=MULTIPART)
+    parser.feed(answer("StopBatchJob", "<Response>true</Response>"))
+    assert parser.close().result is True
+    empty = ResponseParser(STOP, V88, limits=Limits(), content_type=MULTIPART).close().problem
+    assert empty is not None
+    assert empty.message == NO_BODY
 
 
 def test_exceptions_inside_exceptions_have_an_end() -> None:

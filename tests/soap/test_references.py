@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from soapbatch.errors import UnreadableResponse
+from soapbatch.errors import LimitExceeded, UnexpectedResponse, UnreadableResponse
 from soapbatch.model import ILLEGAL_CHARACTER, Limits, ServiceVersion
 from soapbatch.operations import OPERATIONS
 from soapbatch.soap.decoders import UnknownItem
@@ -18,6 +18,15 @@ from tests.support.envelopes import answer, task_list
 V88 = ServiceVersion.V88
 LIST = OPERATIONS["GetBatchTaskInfosByState"]
 EDGES = [0, 8, 9, 10, 11, 12, 13, 14, 31, 32, 0xD7FF, 0xD800, 0xDBFF, 0xDC00, 0xDFFF, 0xE000, 0xFFFD, 0xFFFE, 0xFFFF]
+
+
+def problem_of(body: bytes, size: int = 10**9) -> str | None:
+    """Return what is wrong with the first reference in a body that cannot be read."""
+    references = ForbiddenReferences(lambda *_: None)
+    for start in range(0, len(body), size):
+        references.feed(body[start : start + size])
+    references.feed(b"", final=True)
+    return references.problem
 
 
 def replaced(body: bytes, size: int = 10**9) -> tuple[str, list[tuple[str, str]]]:
@@ -65,7 +74,11 @@ def test_references_in_context(size: int) -> None:
 
 
 @given(
-    st.lists(st.sampled_from([*"<>!-[]?&#x;1Ba ", "<![CDATA[", "]]>", "<!--", "-->", "&#xB;", "&#11;", "<a>", "</a>"])),
+    st.lists(
+        st.sampled_from(
+            [*"<>!-[]?&#x;1Ba ", "<![CDATA[", "]]>", "<!--", "-->", "&#xB;", "&#11;", "<a>", "</a>", "&nbsp;", "n" * 20]
+        )
+    ),
     st.integers(1, 9),
 )
 def test_any_pieces_give_the_same(parts: list[str], size: int) -> None:
@@ -73,6 +86,7 @@ def test_any_pieces_give_the_same(parts: list[str], size: int) -> None:
     body = "".join(parts).encode()
     whole, reports = replaced(body)
     assert replaced(body, size) == (whole, reports)
+    assert problem_of(body, size) == problem_of(body)
     assert len(whole.encode()) == len(body) + sum(3 - len(reference) for reference, _ in reports)
 
 
@@ -81,6 +95,63 @@ def test_endless_references_are_reported_in_part() -> None:
     text, reports = replaced(b"<a>" + b"&#0;" * 5000)
     assert text == "<a>" + "\ufffd" * 5000
     assert reports == [("&#0;", "a")] * 1000
+
+
+ENTITIES = ["&nbsp;", "&eacute;", "&a.b-c:d;", "&Amp;", "&_;", f"&{'n' * 32};"]
+AMPERSANDS = ["&", "& ", "AT&T ", "&nbsp ", "&;", "&#;", "&#xZ;", "&#x ", "&amp &lt;", "&&amp;", "&ø;", f"&{'n' * 70};"]
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 10**9])
+@pytest.mark.parametrize(
+    "place", ["<a>{}</a>", "<a b='{}'/>", "<a><![CDATA[&x;]]>{}<b>&y;</b></a>", "<!-- & -->{}<a/>"]
+)
+@pytest.mark.parametrize("text", ENTITIES + AMPERSANDS)
+def test_the_first_reference_that_cannot_be_read_is_named(text: str, place: str, size: int) -> None:
+    """An entity that XML does not define, or an `&` that begins no reference, wherever it stands."""
+    problem = problem_of(place.format(text).encode(), size)
+    assert problem is not None
+    assert problem == f"it holds the entity '{text}', which XML does not define" or text in AMPERSANDS
+    assert problem.startswith("it holds an '&' that begins no reference") or text in ENTITIES
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 10**9])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("&amp;&lt;&gt;&quot;&apos;&#xA0;&#160;", "<![CDATA[&nbsp; & ]]>", "<!-- &nbsp; & -->", "x", ""),
+        *("&", "&nb", "&amp", "&#x1"),  # cut
+    ],
+)
+def test_what_is_no_wrong_reference(text: str, size: int) -> None:
+    """What XML defines, what is no reference, and what may be the beginning of one at the end of a cut response."""
+    assert problem_of(f"<a>&amp;{text}".encode(), size) is None
+
+
+@pytest.mark.parametrize("collect", [True, False], ids=["collected", "streamed"])
+@pytest.mark.parametrize("size", [1, 700, 10**9])
+@pytest.mark.parametrize("count", [3, 3000])
+def test_a_response_with_an_entity_of_html(collect: bool, size: int, count: int) -> None:  # noqa: FBT001 - a column
+    """The error names the entity, and nothing that libxml2 says after it."""
+    body = task_list("".join(TASK.format(n, "a&nbsp;b" if n == 1 else "ab") for n in range(count)))
+    if size == 1 and count > 3:
+        body = body[:20_000]
+    parser = ResponseParser(LIST, V88, limits=Limits(), collect=collect)
+    for start in range(0, len(body), size):
+        parser.feed(body[start : start + size])
+    with pytest.raises(UnreadableResponse) as caught:
+        interpret(LIST, parser.close(), 200)
+    message = "the response is not well-formed XML: it holds the entity '&nbsp;', which XML does not define"
+    assert str(caught.value) == message
+    assert caught.value.applied == "yes"
+
+
+def test_a_wrong_reference_explains_no_other_problem() -> None:
+    """A limit that is exceeded, or a value that is wrong, stays what is wrong."""
+    body = answer("GetBatchTaskInfo", "<!-- &nbsp; --><Response><Id>x</Id></Response>")
+    with pytest.raises(UnexpectedResponse, match="not a valid int"):
+        parse_response("GetBatchTaskInfo", body, version=V88)
+    with pytest.raises(LimitExceeded):
+        parse_response("GetBatchTaskInfo", body.replace(b"x", b"&nbsp;"), version=V88, limits=Limits(bytes=100))
 
 
 TASK = "<BatchTaskInfo><Id>{}</Id><Description>{}</Description><P><Key>k</Key></P></BatchTaskInfo>"

@@ -10,6 +10,7 @@ from lxml import etree
 
 from soapbatch.errors import LimitExceeded, UnreadableResponse
 from soapbatch.model.limits import Limits
+from soapbatch.soap.names import Names
 from soapbatch.soap.xml_input import SafeXmlParser, Utf8Transcoder, charset_of
 
 SEED = (Path(__file__).parents[2] / "fixtures/Services86/Batch/GetBatchTaskInfo.response.xml").read_text()
@@ -201,7 +202,7 @@ def test_any_content_type(content_type: str) -> None:
 
 def xml(body: bytes, size: int = 10**9, **limits: int) -> etree._Element:
     """Feed a document in pieces of `size` and return its root."""
-    feed = SafeXmlParser(Limits(**limits), ("*",))
+    feed = SafeXmlParser(Limits(**limits), ("*",), Names())
     for start in range(0, len(body), size):
         feed.feed(body[start : start + size])
         feed.check()
@@ -318,7 +319,7 @@ def test_at_the_limits() -> None:
 
 def test_events_before_an_error_are_not_lost() -> None:
     """What was complete before an error counts, however the bytes were cut: it may be what the error is judged by."""
-    feed = SafeXmlParser(Limits(), ("b",))
+    feed = SafeXmlParser(Limits(), ("b",), Names())
     events = feed.feed(b"<a><b>1</b><b>2</b><c></d>")
     assert [(event, element.text) for event, element in events if event == "end"] == [("end", "1"), ("end", "2")]
     with pytest.raises(UnreadableResponse, match="not well-formed"):

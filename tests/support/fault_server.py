@@ -251,7 +251,7 @@ AFTER: Final[Mapping[str, Fault]] = {
     "gzip-bomb": _encoded("gzip", lambda _: gzip.compress(bytes(8 << 20))),
     "deflate": _encoded("deflate", zlib.compress),
     "raw-deflate": _encoded("deflate", _raw_deflate),
-    "brotli": _encoded("br", lambda body: body),
+    "brotli": _encoded("br", lambda body: b"\x8b" + body),
 }
 FAULTS: Final = (*sorted(SERVER), *sorted(BEFORE), *DURING, *AFTER)
 
@@ -492,15 +492,22 @@ class SocksServer(ProxyServer):
     """
 
     def __init__(
-        self, *, method: bytes = b"\0", status: bytes = b"\0", answer: Mapping[str, bytes] | None = None
+        self,
+        *,
+        method: bytes = b"\0",
+        status: bytes = b"\0",
+        bound: bytes = b"\x03\x09localhost",
+        answer: Mapping[str, bytes] | None = None,
     ) -> None:
         """Ask for the login `method` (2: a password), answer a login or a connection with `status`.
 
+        `bound`: the kind of address and the address that the reply to a connection names.
         `answer`: replies of another kind, by step ("method", "login", "connect"); b"" closes the connection.
         """
         super().__init__()
         self._method = method
         self._status = status
+        self._bound = bound
         self._answer = answer or {}
         self.login: tuple[bytes, bytes] | None = None
 
@@ -533,7 +540,7 @@ class SocksServer(ProxyServer):
         }
         place = f"{host.get(kind, raw.decode)()}:{int.from_bytes(await reader.readexactly(2), 'big')}"
         self.seen.append(place)
-        reply = b"\x05" + self._status + b"\0\x03\x09localhost\0\0"
+        reply = b"\x05" + self._status + b"\0" + self._bound + b"\0\0"
         if self._status != b"\0" or "connect" in self._answer:
             await self._reply(writer, "connect", reply)
             return

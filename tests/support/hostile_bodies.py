@@ -12,7 +12,7 @@ import os
 import resource
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
-from itertools import chain, product, repeat
+from itertools import chain, count, product, repeat
 from typing import Any, Final
 
 import httpx
@@ -28,6 +28,7 @@ from soapbatch.soap.parser import CHUNK, ResponseParser
 from tests.support.envelopes import envelope, task_list
 
 ONCE: Final = Retries(attempts=1)
+_NUMBERS: Final = count()  # of servers: each has a count of the names that it makes up
 LIST, OUTPUT = "GetBatchTaskInfosByState", "GetOutputFromBatch"
 START, _, END = task_list("@").partition(b"@")
 BODY, _, BODY_END = envelope("@").partition(b"@")
@@ -247,7 +248,7 @@ CASES: dict[str, tuple[str, Iterable[bytes], str]] = {
 def outcome(operation: str, pieces: Iterable[bytes], limits: Limits, *, collect: bool) -> str:
     """Return the name of the error that a response ends in."""
     row = OPERATIONS[operation]
-    parser = ResponseParser(row, ServiceVersion.V88, limits=limits, collect=collect)
+    parser = ResponseParser(row, ServiceVersion.V88, limits=limits, collect=collect, server=f"hostile {next(_NUMBERS)}")
     for piece in pieces:
         parser.feed(piece)
         if parser.problem is not None:

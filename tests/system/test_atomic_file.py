@@ -514,6 +514,8 @@ def closed_file() -> io.BytesIO:
         pytest.param(ReadOnly(), False, id="file for reading"),
         pytest.param(AsyncSink(), False, id="async file"),
         pytest.param(b"file", False, id="bytes"),
+        pytest.param("fi\0le", False, id="text that no system takes for a path"),
+        pytest.param(Path("fi\0le"), False, id="Path that no system takes"),
         pytest.param(None, False, id="None"),
     ],
 )

@@ -17,6 +17,7 @@ from soapbatch import Client
 from soapbatch.errors import ConnectFailed, ConnectionLost, ProtocolError, SoapBatchError, UsageError
 from soapbatch.transport import ConnectionPool, Sender, SendState
 from soapbatch.transport.connection import TlsContext, origin_of
+from soapbatch.transport.socket_stream import SocketStream
 from tests.support.fault_server import Authority, FaultServer
 from tests.support.transports import TRANSPORTS, ask, body_of, send, until, using
 
@@ -232,6 +233,35 @@ async def test_a_head_that_is_not_http(answer: bytes, says: str | None) -> None:
         assert await ask(pool, url) == b"ok"
 
 
+@pytest.mark.parametrize(("length", "is_read"), [(100 * 1024, True), (100 * 1024 + 1, False)])
+async def test_the_longest_head(length: int, is_read: bool) -> None:  # noqa: FBT001 - a case
+    """As long as a head has no end, 100 KiB of it are held, and not a byte more."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: "
+    head += b"x" * (length - len(head))
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"<envelope/>")
+        writer.write(head)
+        await asyncio.sleep(0.1)
+        writer.write(b"\r\n\r\nok")
+        await reader.read()
+
+    async with serving(serve) as url, using(ConnectionPool()) as pool:
+        if is_read:
+            assert await ask(pool, url) == b"ok"
+        else:
+            with pytest.raises(ProtocolError, match="Receive buffer too long"):
+                await ask(pool, url)
+
+
+async def test_a_later_head_that_is_not_http() -> None:
+    """Each head is looked at from its first byte on, also of a connection that has served before."""
+    async with serving(answering(OK, b"SSH-2.0-OpenSSH_9.7\r\n")) as url, using(ConnectionPool()) as pool:
+        assert await ask(pool, url) == b"ok"
+        with pytest.raises(ProtocolError, match="illegal status line"):
+            await ask(pool, url)
+
+
 async def test_a_head_that_comes_a_byte_at_a_time() -> None:
     """The beginning of an answer may be cut anywhere."""
 
@@ -306,6 +336,56 @@ async def test_plain_http_to_a_tls_port(name: str, authority: Authority) -> None
             await ask(transport, url)
 
 
+@pytest.mark.parametrize("name", ["pool", "client", "client of httpx2", "transport of httpx"])
+async def test_a_port_that_has_never_answered(name: str, authority: Authority) -> None:
+    """A TLS port may close the connection without an alert: the error says what may be wrong, until an answer came."""
+
+    async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"<envelope/>")
+        writer.close()
+
+    async with serving(close, answering(OK), close) as url, using(TRANSPORTS[name](authority.client)) as transport:
+        sender = Sender(transport)
+        with pytest.raises(ConnectionLost, match="if this port speaks TLS, give a base URL that starts with https://"):
+            await sender.send(url, [], b"<envelope/>", SendState())
+        response = await sender.send(url, [(b"Connection", b"close")], b"<envelope/>", SendState())
+        assert await body_of(response) == b"ok"
+        with pytest.raises(ConnectionLost) as caught:
+            await sender.send(url, [], b"<envelope/>", SendState())
+        assert "TLS" not in str(caught.value)
+
+
+async def test_a_server_that_refuses_the_client_before_the_request_leaves(authority: Authority) -> None:
+    """In TLS 1.3 its alert may be there when the request is to be sent: it is read, and nothing is sent."""
+    context = authority.server("none")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.settimeout(5)
+    refused = threading.Event()
+
+    def serve() -> None:
+        with listening.accept()[0] as plain, contextlib.suppress(ssl.SSLError):
+            plain.settimeout(5)
+            context.wrap_socket(plain, server_side=True).recv(1)  # closed with bytes unread, it resets the connection
+        refused.set()
+
+    serving_thread = threading.Thread(target=serve)
+    serving_thread.start()
+    stream = SocketStream()
+    await stream.connect("127.0.0.1", listening.getsockname()[1])
+    await stream.start_tls("127.0.0.1", authority.client)
+    assert refused.wait(5)  # the event loop reads nothing meanwhile
+    state = SendState()
+    with pytest.raises(httpx.ConnectError) as caught:
+        await stream.send(b"request", state)
+    assert not state.sent
+    assert isinstance(caught.value.__cause__, ssl.SSLError)
+    assert caught.value.__cause__.reason == "TLSV13_ALERT_CERTIFICATE_REQUIRED"
+    serving_thread.join()
+    listening.close()
+
+
 async def test_https_to_a_plain_port(authority: Authority) -> None:
     """A port that does not speak TLS is named as that, with what to do."""
 
@@ -337,6 +417,7 @@ async def test_a_url_that_leads_nowhere_is_a_usage_error(url: str) -> None:
         ("http://h/", (b"http", b"h", 80)),
         ("https://H:443/x", (b"https", b"h", 443)),
         ("https://[::1]:65535/", (b"https", b"::1", 65535)),
+        ("http://xn--bcher-kva.example/", (b"http", b"xn--bcher-kva.example", 80)),
         ("http://h:65536/", None),
         ("ftp://h/", None),
     ],
@@ -446,8 +527,16 @@ async def test_the_certificates_are_read_once_and_not_in_the_loop(
     assert made[0] is not threading.main_thread()
 
 
-@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSLKEYLOGFILE"])
-async def test_certificates_that_cannot_be_read(variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("variable", "message"),
+    [
+        ("SSL_CERT_FILE", "the CA certificates cannot be read; check SSL_CERT_FILE and SSL_CERT_DIR$"),
+        ("SSLKEYLOGFILE", "SSLKEYLOGFILE names a file that cannot be written"),
+    ],
+)
+async def test_certificates_that_cannot_be_read(
+    variable: str, message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """A setting that names no file is a UsageError, each time; a request that gave up meanwhile is no matter."""
     monkeypatch.setenv(variable, str(tmp_path / "missing" / "missing.pem"))
     async with using(ConnectionPool()) as pool:
@@ -455,7 +544,7 @@ async def test_certificates_that_cannot_be_read(variable: str, monkeypatch: pyte
             gone = asyncio.create_task(ask(pool, "https://127.0.0.1:9/"))
             await asyncio.sleep(0)
             gone.cancel()
-            with pytest.raises(UsageError, match=variable):
+            with pytest.raises(UsageError, match=message):
                 await ask(pool, "https://127.0.0.1:9/")
             with pytest.raises(asyncio.CancelledError):
                 await gone

@@ -1,6 +1,8 @@
 """The body of a response, decompressed in bounded steps."""
 
+import codecs
 import gzip
+import random
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -27,13 +29,26 @@ def raw_deflate(data: bytes) -> bytes:
     return deflater.compress(data) + deflater.flush()
 
 
+def members(data: bytes, size: int) -> bytes:
+    """Return a gzip file whose members hold `size` bytes of `data` each; one at least, 100 at most."""
+    size = max(size, len(data) // 100 + 1)
+    return b"".join(gzip.compress(data[at : at + size]) for at in range(0, max(len(data), 1), size))
+
+
 ENCODINGS: list[Any] = [
     pytest.param(None, bytes, id="absent"),
     pytest.param("identity", bytes, id="identity"),
     pytest.param("gzip", gzip.compress, id="gzip"),
     pytest.param(" GZip ", gzip.compress, id="gzip-spelt-oddly"),
     pytest.param("x-gzip", gzip.compress, id="x-gzip"),
+    pytest.param("gzip, gzip", gzip.compress, id="gzip-repeated-by-a-proxy"),
+    pytest.param("identity,gzip,", gzip.compress, id="gzip-beside-identity"),
+    pytest.param("gzip", lambda data: gzip.compress(data) + bytes(70_000), id="gzip-with-padding"),
+    pytest.param("gzip", lambda data: members(data, 7), id="gzip-of-members"),
+    pytest.param("x-gzip", lambda data: members(data, 100) + bytes(3), id="gzip-of-members-with-padding"),
+    pytest.param("gzip", lambda data: bytes(5).join([gzip.compress(data), gzip.compress(b"")]), id="padding-between"),
     pytest.param("deflate", zlib.compress, id="deflate"),
+    pytest.param("deflate", lambda data: zlib.compress(data) + bytes(9), id="deflate-with-padding"),
     pytest.param("deflate", raw_deflate, id="raw-deflate"),
 ]
 
@@ -50,6 +65,16 @@ def test_every_encoding_is_decoded_however_it_arrives(
     assert all(len(piece) <= 64 * KIB for piece in pieces)
 
 
+@pytest.mark.parametrize(("longest", "name", "streamed"), [(5, "bytes", False), (5, "streamed_bytes", True)])
+def test_as_many_bytes_as_the_limit_says_are_read(longest: int, name: str, streamed: bool) -> None:  # noqa: FBT001 - a case
+    """A body of exactly the limit is read; one byte more is refused, and the error names the limit."""
+    decompressor = Decompressor("", Limits(**{name: longest}), streamed=streamed)
+    assert list(decompressor.feed(bytes(longest))) == [bytes(longest)]
+    with pytest.raises(LimitExceeded) as caught:
+        decompressor.feed(b"x")
+    assert caught.value.limit == name
+
+
 def test_a_large_chunk_is_cut() -> None:
     """A chunk of any size, as a transport without a socket may give, comes in pieces of at most 64 KiB."""
     pieces = list(pieces_of([bytes(100 * KIB), bytes(64 * KIB)]))
@@ -62,6 +87,13 @@ def test_an_empty_body_is_empty_in_every_encoding(encoding: str | None) -> None:
     assert list(pieces_of([], encoding)) == []
 
 
+def test_a_raw_deflated_body_that_almost_begins_like_a_header() -> None:
+    """Of the two bytes that tell, each bit counts: this stored block differs from a zlib header in one."""
+    text = b"<twenty-one-bytes-/>\n"
+    stored = bytes((0x09, len(text), 0, 0xFF - len(text), 0xFF)) + text
+    assert b"".join(pieces_of([stored], "deflate")) == text
+
+
 @pytest.mark.parametrize(
     ("encoding", "chunks", "what"),
     [
@@ -70,16 +102,61 @@ def test_an_empty_body_is_empty_in_every_encoding(encoding: str | None) -> None:
         pytest.param("deflate", [b"x", b"\x9c"], "cut short", id="only-the-header"),
         pytest.param("gzip", [gzip.compress(b"<xml/>"), b"more"], "followed by something else", id="trailing"),
         pytest.param("gzip", [gzip.compress(b"<xml/>") + b"more"], "followed by something else", id="trailing-at-once"),
-        pytest.param("gzip", [b"<xml/>"], "broken", id="not-compressed"),
+        pytest.param("gzip", [b"xml"], "broken", id="not-compressed"),
+        pytest.param("gzip", [gzip.compress(b"<xml/>") + b"\x1fmore"], "broken", id="no-second-member"),
+        pytest.param("gzip", [gzip.compress(b"<xml/>") * 2, b"\0more"], "followed by something else", id="padded"),
+        pytest.param("gzip", [gzip.compress(b"<xml/>") + b"\x1f"], "cut short", id="second-member-cut"),
+        pytest.param("deflate", [zlib.compress(b"<xml/>") * 2], "followed by something else", id="deflate-twice"),
+        pytest.param("gzip", [gzip.compress(b"") * 1200], "too many small members", id="members-without-end"),
         pytest.param("deflate", [b"\xff\xff"], "broken", id="not-deflated"),
-        pytest.param("br", [b"<xml/>"], "not an encoding that is read", id="unknown"),
-        pytest.param("gzip, br", [b"<xml/>"], "not an encoding that is read", id="two"),
+        pytest.param("deflate", [b"<xml/>"], "cut short", id="deflate-may-begin-as-xml-does"),
+        pytest.param("br", [b"\x8b\x03"], "'br'.* not an encoding that is read", id="unknown"),
+        pytest.param("gzip, br", [gzip.compress(b"<xml/>")], "'br, gzip'.* not an encoding", id="two"),
+        pytest.param("br", [b"< no tag"], "not an encoding that is read", id="unknown-and-no-tag"),
+        pytest.param("br", [b" ", b" "], "cut short", id="unknown-and-nothing"),
+        pytest.param("br", [b" " * 300], "not an encoding that is read", id="unknown-and-white-space"),
     ],
 )
 def test_what_cannot_be_decompressed_is_unreadable(encoding: str, chunks: list[bytes], what: str) -> None:
     """Broken, cut or unknown compression is an UnreadableResponse that says which."""
     with pytest.raises(UnreadableResponse, match=what):
         list(pieces_of(chunks, encoding))
+
+
+@pytest.mark.parametrize("coding", ["br", "utf-8", "gzip, br", "none", "gzip", "x-gzip"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<a/>",
+        b"<?xml version='1.0'?><a/>",
+        b"<!DOCTYPE html>",
+        b"\r\n  <_a/>",
+        codecs.BOM_UTF8 + b" <a/>",
+        "<a/>".encode("utf-16-le"),
+        codecs.BOM_UTF16_BE + "<?xml version='1.0'?><a/>".encode("utf-16-be"),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_a_body_that_plainly_is_xml_is_read_whatever_the_header_says(coding: str, body: bytes, size: int) -> None:
+    """A proxy replaces or decompresses a body and leaves the header: neither XML nor HTML begins as gzip or brotli."""
+    assert b"".join(pieces_of([body[at : at + size] for at in range(0, len(body), size)], coding)) == body
+
+
+def test_many_members_of_some_size_are_read() -> None:
+    """A server that compresses each of its writes sends many members; only tiny ones without end are refused."""
+    part = random.Random(4).randbytes(300)  # noqa: S311 - what gzip does not make smaller
+    assert b"".join(pieces_of([gzip.compress(part)] * 3000, "gzip")) == part * 3000
+
+
+def test_the_ratio_counts_members_together() -> None:
+    """A bomb in a second member ends as soon as one in the first: what is still to be inflated does not count."""
+    bomb = gzip.compress(bytes(MIB)) * 64
+    produced = 0
+    with pytest.raises(LimitExceeded) as caught:  # noqa: PT012 - how much came before it is the point
+        for piece in pieces_of([bomb], "gzip"):
+            produced += len(piece)
+    assert caught.value.limit == "expansion"
+    assert produced <= 2 * MIB
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,14 @@ REFUSED = ConnectionRefusedError(111, "Connection refused")
             id="unreachable",
         ),
         pytest.param(httpx.LocalProtocolError("m"), False, UsageError, "no", "check the headers", id="bad-header"),
-        pytest.param(RuntimeError("another loop"), False, UsageError, "no", "another event loop", id="loop"),
+        pytest.param(
+            RuntimeError("another loop"),
+            False,
+            UsageError,
+            "no",
+            r"used \(RuntimeError\).*another event loop",
+            id="loop",
+        ),
         pytest.param(RuntimeError("m"), True, ConnectionLost, "unknown", "RuntimeError", id="runtime-error-later"),
         pytest.param(OSError(5, "I/O"), True, ConnectionLost, "unknown", "OSError: I/O", id="os"),
         pytest.param(TimeoutError(110, "m"), False, DeadlineExceeded, "no", "while waiting", id="os-timeout"),
@@ -238,6 +245,22 @@ REFUSED = ConnectionRefusedError(111, "Connection refused")
             "while connecting",
             id="aiohttp-connect-timeout",
         ),
+        pytest.param(
+            aiohttp.ClientHttpProxyError(INFO, (), status=407, message="hunter2"),
+            True,
+            ConnectFailed,
+            "no",
+            r"the proxy did not connect \(407\)",
+            id="aiohttp-proxy-407",
+        ),
+        pytest.param(
+            aiohttp.ClientProxyConnectionError(KEY, OSError(1, "hunter2")),
+            True,
+            ConnectFailed,
+            "no",
+            r"the proxy did not connect \(ClientProxyConnectionError\)",
+            id="aiohttp-proxy",
+        ),
     ],
 )
 def test_what_foreign_exceptions_mean(
@@ -304,11 +327,10 @@ def test_an_unreadable_body_is_a_broken_connection() -> None:
 
 
 @pytest.mark.parametrize("phase", ["waiting", "reading"])
-def test_bytes_of_the_response_are_not_chained(phase: str) -> None:
+@pytest.mark.parametrize("kind", [httpx.RemoteProtocolError, httpx.ReadError])
+def test_bytes_of_the_response_are_not_chained(kind: type[httpx.TransportError], phase: str) -> None:
     """What a parser quotes may repeat a secret: it is neither in the message nor behind the error."""
-    error = behind(
-        httpx.RemoteProtocolError("m"), h11.RemoteProtocolError("illegal header line: bytearray(b'hunter2')")
-    )
+    error = behind(kind("m"), h11.RemoteProtocolError("illegal header line: bytearray(b'hunter2')"))
     failure = transport_error(error, phase=phase, is_sent=True, url=URL)
     assert failure.__cause__ is failure.__context__ is None
     for quoted in ("a: b'x'", 'a: b"x"', "a: bytearray(b'x')", "a (expected b'x')"):
@@ -338,3 +360,21 @@ def test_the_host_of_a_url() -> None:
     """A URL that cannot be parsed, or encoded, is not shown."""
     assert host_of(URL) == "crm.example.com:8080"
     assert host_of("http://h:x/") == host_of("http://h/\ud800") == "the service"
+
+
+@pytest.mark.parametrize(
+    ("url", "advice"),
+    [
+        ("http://h/", "if this port speaks TLS, give a base URL that starts with https://"),
+        ("HTTPS://h/", "if the server wants a client certificate, give one: transport="),
+        ("ftp://h/", "before repeating it"),
+    ],
+)
+def test_a_server_that_has_never_answered(url: str, advice: str) -> None:
+    """What may be wrong is said until the first answer, and never afterwards."""
+    for has_answered in (False, True):
+        failure = transport_error(
+            httpx.ReadError("m"), phase="waiting", is_sent=True, url=url, has_answered=has_answered
+        )
+        assert isinstance(failure, ConnectionLost)
+        assert (advice in str(failure)) == (not has_answered or url[0] == "f")

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from typing import Any, cast
 
 import httpx
@@ -185,6 +186,17 @@ async def test_a_connection_leads_to_one_origin() -> None:
     assert (len(one.seen), len(two.seen)) == (2, 2)
 
 
+async def test_the_longest_idle_connection_makes_room() -> None:
+    """Where a new connection needs room, the one that was idle the longest is closed."""
+    async with AsyncExitStack() as stack:
+        one, two, three = [await stack.enter_async_context(FaultServer()) for _ in range(3)]
+        pool = await stack.enter_async_context(using(ConnectionPool(max_connections=2)))
+        for server in (one, two, three):
+            await ask(pool, server.url)
+        await until(lambda: one.connections == 0)
+        assert (two.connections, three.connections) == (1, 1)
+
+
 async def test_the_connection_to_the_same_origin_is_found_among_others() -> None:
     """Among idle connections to several hosts, the one that leads where the request goes is used."""
     async with FaultServer() as one, FaultServer() as two, using(ConnectionPool()) as pool:
@@ -194,6 +206,12 @@ async def test_the_connection_to_the_same_origin_is_found_among_others() -> None
 
 
 # --- Keeping alive, and closing ---------------------------------------------------------------------------------
+
+
+def test_the_defaults_of_a_pool() -> None:
+    """64 connections at once, to one host as well; idle ones are kept for 30 seconds."""
+    pool = ConnectionPool()
+    assert (pool._max_connections, pool._max_per_host, pool._keep_alive) == (64, 64, 30.0)
 
 
 async def test_an_idle_connection_is_closed_after_its_time() -> None:
@@ -215,7 +233,32 @@ async def test_idle_connections_are_closed_one_by_one() -> None:
         pool._expire()
         await until(lambda: server.connections == 1)
         assert len(pool._idle) == 1
-        assert pool._timer is not None
+        timer = pool._timer
+        assert timer is not None
+        await pool.aclose()
+        assert timer.cancelled()  # it would keep the pool alive
+
+
+async def test_closing_waits_until_idle_connections_are_closed() -> None:
+    """When `aclose` returns, nothing that it has begun is still under way, however long that takes."""
+    closed: list[int] = []
+    async with FaultServer() as server:
+        pool = ConnectionPool()
+        for response in [await send(pool, server.url) for _ in range(3)]:
+            await body_of(response)
+        for number, slot in enumerate(pool._idle):
+            assert slot.connection is not None
+
+            async def aclose(
+                number: int = number, close: Callable[[], Awaitable[None]] = slot.connection.aclose
+            ) -> None:
+                await asyncio.sleep(0.01 * number)
+                await close()
+                closed.append(number)
+
+            slot.connection.aclose = aclose  # a slow one
+        await pool.aclose()
+        assert closed == [0, 1, 2]
 
 
 async def test_closing_ends_what_waits_and_lets_what_runs_finish() -> None:

@@ -10,11 +10,13 @@ from typing import Any
 import httpx
 import pytest
 
+from soapbatch import Client, Retries
 from soapbatch.errors import ConnectFailed, UsageError
 from soapbatch.transport import ConnectionPool, SendState
 from soapbatch.transport.proxies import environment_proxy, is_exempt, read_proxy
+from soapbatch.transport.socket_stream import SocketStream
 from tests.support.fault_server import Authority, FaultServer, ProxyServer, SocksServer
-from tests.support.transports import Steps, ask, open_sockets, until, using
+from tests.support.transports import TRANSPORTS, Steps, ask, open_sockets, until, using
 
 # --- Which one --------------------------------------------------------------------------------------------------
 
@@ -109,6 +111,30 @@ async def test_a_proxy_setting_that_cannot_be_used_is_a_usage_error(monkeypatch:
         assert pool._in_use == 0
 
 
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [
+        ("http://proxy.example", 80),
+        ("https://proxy.example", 443),
+        ("socks5://proxy.example", 1080),
+        ("socks5h://proxy.example", 1080),
+        ("socks5h://proxy.example:9", 9),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:verify=False:RuntimeWarning")
+async def test_the_port_of_a_proxy(url: str, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy without a port is reached at the usual one of its kind."""
+    reached: list[tuple[str, int]] = []
+
+    async def connect(_: SocketStream, host: str, port: int) -> None:
+        reached.append((host, port))
+        raise httpx.ConnectError("m")
+
+    monkeypatch.setattr(SocketStream, "connect", connect)
+    await failure_of("http://127.0.0.1:9/", proxy=url, verify=False)
+    assert reached == [("proxy.example", port)]
+
+
 # --- What goes through it ---------------------------------------------------------------------------------------
 
 KINDS: dict[str, Callable[[Authority], ProxyServer]] = {
@@ -178,6 +204,7 @@ async def failure_of(url: str, **options: Any) -> ConnectFailed:
 TUNNEL_REFUSALS: dict[str, tuple[bytes, str]] = {
     "407": (b"HTTP/1.1 407 hunter2\r\nContent-Length: 0\r\n\r\n", "407 Proxy Authentication Required"),
     "502": (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", "502 Bad Gateway"),
+    "300": (b"HTTP/1.1 300 Multiple Choices\r\nContent-Length: 0\r\n\r\n", "300 Multiple Choices"),
     "unknown status": (b"HTTP/1.1 599 Odd\r\nContent-Length: 0\r\n\r\n", r"\(599\)"),
     "informed first": (b"HTTP/1.1 103 A\r\n\r\nHTTP/1.1 403 B\r\n\r\n", "403 Forbidden"),
     "garbage": (b"hunter2 garbage", "illegal status line"),
@@ -266,6 +293,24 @@ async def test_socks_with_a_password_and_a_name() -> None:
     assert proxy.seen == [url.removeprefix("http://")]
 
 
+@pytest.mark.parametrize(
+    "bound",
+    [
+        pytest.param(b"\1" + bytes(4), id="IPv4"),
+        pytest.param(b"\3\0", id="an empty name"),
+        pytest.param(b"\3\x7f" + b"a" * 127, id="a long name"),
+        pytest.param(b"\4" + bytes(16), id="IPv6"),
+    ],
+)
+async def test_what_a_socks_proxy_may_bind(bound: bytes) -> None:
+    """The reply names an address of any kind and length, and arrives a byte at a time."""
+    async with SocksServer(bound=bound) as proxy, FaultServer() as server:
+        async with using(ConnectionPool(proxy=f"socks5://{proxy.host}")) as pool:
+            for body in (b"one", b"two"):
+                assert await ask(pool, server.url, body) == body
+        assert server.accepted == 1
+
+
 SOCKS_REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
     "no way to log in": ({"method": b"\xff"}, "another way to log in"),
     "password": ({"method": b"\2", "status": b"\1"}, "refuses the user or the password"),
@@ -275,6 +320,7 @@ SOCKS_REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
     "http": ({"answer": {"method": b"HTTP/1.1 400 Bad Request\r\n\r\n"}}, "does not speak SOCKS5"),
     "no such method": ({"answer": {"method": b"\5\x77"}}, "does not speak SOCKS5"),
     "surplus": ({"answer": {"connect": b"\5\0\0\1\0\0\0\0\0\0surplus"}}, "does not speak SOCKS5"),
+    "surplus behind a name": ({"answer": {"connect": b"\5\0\0\3\1a\0\0surplus"}}, "does not speak SOCKS5"),
     "no such kind of address": ({"answer": {"connect": b"\5\0\0\x09\0\0"}}, "does not speak SOCKS5"),
 }
 
@@ -339,3 +385,17 @@ async def test_cancelling_at_any_await_leaves_nothing(kind: str, scheme: str, ti
         await until(lambda: server.connections == proxy.connections == 0 and open_sockets() <= listening)
         await until(lambda: asyncio.all_tasks() <= serving)
     await until(lambda: open_sockets() <= before and asyncio.all_tasks() <= tasks)
+
+
+@pytest.mark.parametrize("name", ["pool", "client"])
+@pytest.mark.parametrize("url", ["http://xn--a/", "http://" + "a" * 300 + ".example/"])
+async def test_a_url_that_cannot_be_sent_is_a_usage_error(name: str, url: str, authority: Authority) -> None:
+    """Also where a ticket makes the client ask for the proxy of that URL before it sends."""
+    async with (
+        using(TRANSPORTS[name](authority.client)) as transport,
+        Client(url, ticket="7T:x", transport=transport, retries=Retries(attempts=1)) as client,
+    ):
+        with pytest.raises((UsageError, ConnectFailed)) as caught:
+            await client.batch.get_batch_task_info(1)
+    assert "a" * 300 in url or "check the base URL" in str(caught.value)
+    assert caught.value.applied == "no"

@@ -145,16 +145,21 @@ async def test_a_bad_header_is_a_usage_error_that_does_not_repeat_it(name: str) 
     assert len(server.seen) == 1
 
 
-@pytest.mark.parametrize("extra", [{}, {"HOST": "elsewhere", "content-length": "1000"}], ids=["added", "brought"])
+@pytest.mark.parametrize(
+    "extra",
+    [{}, {"HOST": "elsewhere", "content-length": "1000", "Transfer-Encoding": "gzip"}],
+    ids=["added", "brought"],
+)
 @pytest.mark.parametrize("name", TRANSPORTS)
 async def test_what_http_needs_is_in_the_headers_once(name: str, extra: dict[str, str]) -> None:
-    """Host and Content-Length are added; a Host that is brought holds, a Content-Length does not."""
+    """Host and Content-Length are added; a Host that is brought holds, how long the body is does not."""
     async with FaultServer() as server, using(TRANSPORTS[name](ssl.create_default_context())) as transport:
         headers = merged_headers({}, extra)
         assert await body_of(await Sender(transport).send(server.url, headers, b"x", SendState())) == b"x"
     [seen] = server.seen
     host = extra.get("HOST", server.url.removeprefix("http://"))
     assert (seen.headers["host"], seen.headers["content-length"]) == (host, "1")
+    assert "transfer-encoding" not in seen.headers
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import os
 from typing import Final
 
 from soapbatch.model import BatchTaskInfo
-from soapbatch.soap.fast.item_pattern import ItemPattern as ItemPattern, ItemScanner as ItemScanner
+from soapbatch.soap.fast.item_pattern import ItemScanner as ItemScanner
 from soapbatch.soap.fast.raw_text import make_lazy
 from soapbatch.soap.fast.scalar_writers import fast_int_list_writer as fast_int_list_writer, fast_writer as fast_writer
 from soapbatch.soap.fast.short_response import ShortResponse as ShortResponse

@@ -54,10 +54,11 @@ def fast_int_list_writer(head: str, write_item: Writer, tail: str, general: Writ
     """Return a writer of a list of ints between two literals. It passes every other list on to `general`."""
     start, end = write_item(0).split(">0<")  # with the brackets: the prefix of Services80 holds a 0, too
     open_, close = f"{start}>", f"<{end}"
+    highest = _HIGHEST[INT]
 
     def write(value: object) -> str:
         items = as_list(value)
-        if set(map(type, items)) != {int} or not -(2**31) <= min(items) <= max(items) < 2**31:
+        if set(map(type, items)) != {int} or not -highest - 1 <= min(items) <= max(items) <= highest:
             return general(items)
         # One C call formats all items: the text of a list of ints is "[1, 2, 3]".
         return f"{head}{open_}{str(items)[1:-1].replace(', ', f'{close}{open_}')}{close}{tail}"
