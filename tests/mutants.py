@@ -392,8 +392,8 @@ class Measured:
             spread = (-files.get(file, 0.0), file) if is_imported else ()
             return not f"/{file}".endswith(judges), -kills[name], *spread, telling, name
 
-        if is_imported:  # where no function is, coverage does not say who reads what the module holds
-            reaching: Collection[int] = rareness or range(len(names))
+        if is_imported:  # coverage does not say who looks at what an import has made
+            reaching: Collection[int] = range(len(names))
         else:
             reaching = next((lines[str(line)] for line in mutant.lines if str(line) in lines), [])
         chosen: list[str] = []

@@ -58,6 +58,18 @@ _BY_REASON: Final[dict[str, list[str]]] = {
         'calls/call.py | Call._attempt | self._state = SendState(phase="login") | without phase= | 2',
         'calls/call.py | Call._attempt | self._state = SendState(phase="login") | login to waiting | 2',
     ],
+    "Saves looking for the proxy of the same URL again.": [
+        "calls/call.py | CallContext.check_proxy | self._safe_urls.add(base_url) | without the statement",
+    ],
+    "The last subscription that ends stops the poller, too.": [
+        "jobs/poller.py | Poller.aclose | await self._stop()",
+    ],
+    "Errors of these classes have one argument.": [
+        'auth/ticket_manager.py | _for_one_more | other.args = (f"{_OF_A_LOGIN}{error}", *error.args[1:]) | 1 to 2',
+    ],
+    "A thousand lines more or less one.": [
+        'transport/connection.py | Connection._receive_head | self._begin, rest, lines = b"", b"", 0',
+    ],
     "`Client.aclose` has said so already.": [
         "calls/lifetime.py | Lifetime.end | self.is_closing = True",
     ],

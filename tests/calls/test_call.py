@@ -24,6 +24,7 @@ from soapbatch import (
     UnreadableResponse,
     UsernamePassword,
 )
+from soapbatch.calls import CallOptions
 from soapbatch.operations import GET_BATCH_TASK_INFO, GET_BATCH_TASK_INFOS_BY_STATE, START_BATCH_JOB
 from soapbatch.soap.decoders import UnknownItem
 from soapbatch.testing import NetServer, ServerException, failing
@@ -262,6 +263,17 @@ async def test_a_call_is_a_straight_line(binding: Binding | None) -> None:
         await client.batch.get_batch_task_info(1)
         await client.batch.get_batch_task_info(1)
     assert len(transport.frames) <= 5, transport.frames
+
+
+async def test_a_call_takes_all_options_at_once() -> None:
+    """Every option of a call may be given beside the others."""
+    client, _ = scripted(replying(GET_BATCH_TASK_INFO))
+    headers: list[object] = []
+    options: dict[str, Any] = {"timeout": 5.0, "on_header": headers.append, "renew": False}
+    assert options.keys() == CallOptions.__annotations__.keys()
+    async with client:
+        assert await client.batch.get_batch_task_info(1, **options) is None
+    assert len(headers) == 1
 
 
 async def test_a_stream_shows_that_the_binding_works() -> None:

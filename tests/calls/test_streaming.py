@@ -34,7 +34,7 @@ from soapbatch.operations import GET_BATCH_TASK_INFO, GET_BATCH_TASK_INFOS_BY_ST
 from soapbatch.testing import NetServer, serve
 from soapbatch.testing.faults import fault
 from soapbatch.transport.pool import ConnectionPool
-from tests.support.clients import BASE, Reply, answer, collect, replying, scripted, until
+from tests.support.clients import BASE, Reply, answer, collect, now, replying, scripted, until, virtual
 from tests.support.fault_server import FaultServer
 
 ALL: dict[str, Any] = {"state": BatchTaskState.ALL}
@@ -431,3 +431,13 @@ async def test_a_bomb_ends_at_its_limit(read: Callable[[BatchAgent], Awaitable[o
         with pytest.raises(LimitExceeded) as caught:
             await read(client.batch)
     assert caught.value.limit == "expansion"
+
+
+@virtual
+async def test_the_time_of_a_stream_is_counted_over_all_its_readings() -> None:
+    """A wait for each item is shorter than the timeout; together they are longer, and end exactly then."""
+    client, _ = scripted(Reply(body=[piece for part in split(tasks(9)) for piece in (part, 0.9)]))
+    async with client:
+        with pytest.raises(DeadlineExceeded):
+            await collect(client.batch.stream(GET_BATCH_TASK_INFOS_BY_STATE, options={"timeout": 2.0}, **ALL), [])
+    assert now() == 2.0
