@@ -1,7 +1,7 @@
-# Needs python3 (3.11 or later) and make; everything else is installed into .venv.
+# Needs python3 (3.11 or later) and make; everything else is installed into .venv: for each target the extra it needs.
 PYTHON ?= python3
 BIN := .venv/bin
-INSTALLED := .venv/.installed
+INSTALLED := .venv/.installed-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -16,7 +16,7 @@ help: ## show this list
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(INSTALLED) ## run a batch job on an embedded NetServer and watch it, over a loopback socket
+demo: .venv/.installed-demo ## run a batch job on an embedded NetServer and watch it, over a loopback socket
 	@$(BIN)/soapbatch demo
 
 demo-fleet: $(INSTALLED) ## run 30 jobs of 5 tenants on a Temporal server and two workers, and kill one of the workers
@@ -32,6 +32,10 @@ test: lint ## run ruff, both type checkers and all tests with branch coverage: b
 	@echo "== pytest: all tests, with branch coverage of the package"
 	@$(PYTEST) --cov --durations 15 --durations-min 1
 
+.PHONY: test-all
+test-all: ## run the tests with each Python found, 3.11 to 3.14, and with the lowest dependencies: before a release
+	@$(PYTHON) -m tests.pythons
+
 lint: $(INSTALLED) ## run ruff and both type checkers, without the tests
 	@echo "== ruff check: every rule; pyproject.toml gives a reason for each exception"
 	@$(BIN)/ruff check .
@@ -42,7 +46,7 @@ lint: $(INSTALLED) ## run ruff and both type checkers, without the tests
 	    $(BIN)/mypy; mypy=$$?; wait $$pyright; pyright=$$?; \
 	    cat "$$report"; rm -f "$$report"; exit $$((mypy | pyright))
 
-bench: $(INSTALLED) ## measure against zeep, lxml and httpx; write tables, JSON and a picture to .bench
+bench: .venv/.installed-bench ## measure against zeep, lxml and httpx; write tables, JSON and a picture to .bench
 	@$(BIN)/python -m tests.bench
 
 soak: $(INSTALLED) ## make 20,000 calls with injected faults and check what they leave behind; then fuzz the parser
@@ -60,19 +64,15 @@ format: $(INSTALLED) ## format the code, and fix what ruff can fix by itself
 	@$(BIN)/ruff format .
 
 clean: ## remove .venv and everything else that these commands create
-	rm -rf .bench .venv .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist htmlcov
+	rm -rf .bench .pythons .venv .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist htmlcov
 	find soapbatch tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # .venv/bin/pip is the last thing that venv writes: without it an earlier attempt was cut short.
-$(INSTALLED): pyproject.toml
+.venv/.installed-%: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	    echo "soapbatch needs Python 3.11 or later; '$(PYTHON)' is $$($(PYTHON) --version 2>/dev/null || echo missing)." \
 	         "Name another: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@test -x $(BIN)/pip || { echo "== creating .venv with $$($(PYTHON) --version)"; $(PYTHON) -m venv --clear .venv; }
-	@echo "== installing soapbatch and what it is tested with into .venv (a minute or two the first time)"
-	@$(BIN)/python -m pip install --disable-pip-version-check -qq --editable '.[bench,dev]'
-	@touch $@
-
-.venv/.installed-docs: $(INSTALLED)
-	@$(BIN)/python -m pip install --disable-pip-version-check -qq --editable '.[docs]'
+	@echo "== installing soapbatch[$*] into .venv (a minute or two the first time; for the demo, seconds)"
+	@$(BIN)/python -m pip install --disable-pip-version-check -qq --editable '.[$*]'
 	@touch $@

@@ -26,4 +26,7 @@ Names are imported when they are first asked for (_lazy): `__init__.pyi` lists t
 
 from soapbatch._lazy import lazy_names
 
+__version__ = "0.1.0"
+"""The version of this package; pyproject.toml reads it here."""
+
 __getattr__, __dir__ = lazy_names(__name__, __file__)

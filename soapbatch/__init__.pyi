@@ -68,3 +68,5 @@ from soapbatch.model import (
 from soapbatch.soap import build_request as build_request, parse_response as parse_response
 from soapbatch.tenants import Tenants as Tenants
 from soapbatch.transport import ConnectionPool as ConnectionPool
+
+__version__: str

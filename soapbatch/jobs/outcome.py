@@ -1,10 +1,12 @@
 """The result of an operation on many tasks: one outcome for each of them, a success or a failure.
 
-for outcome in await client.jobs.wait_all(jobs):
-if outcome.ok:
-show(outcome.result)  # a type checker knows that there is one
-else:
-report(outcome.id, outcome.error)
+    for outcome in await client.jobs.wait_all(jobs):
+        if outcome.error is None:
+            show(outcome.result)  # a type checker knows that there is one
+        else:
+            report(outcome.id, outcome.error)
+
+`isinstance` and `match` tell a type checker the same, and so does `outcome.ok` alone, but not pyright.
 """
 
 from collections.abc import Sequence
@@ -60,7 +62,7 @@ class Failure:
 
 
 Outcome: TypeAlias = Success[T] | Failure
-"""The outcome for one of many tasks. `ok`, or `isinstance`, tells which of the two it is."""
+"""The outcome for one of many tasks: `error` is None, or `ok` is true, for a success."""
 Outcomes: TypeAlias = list[Success[T] | Failure]
 """One outcome for each of many tasks, in order."""
 

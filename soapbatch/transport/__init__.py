@@ -1,4 +1,4 @@
-"""Bytes over HTTP. The port is httpx's own, `httpx.AsyncBaseTransport`; no other wing imports httpx.
+"""Bytes over HTTP. The port is httpx's own, `httpx.AsyncBaseTransport`; no other wing sends a request with httpx.
 
 `sending` carries one request through any such transport, and turns what fails into one of our errors
 (`error_mapping`); `send_state` says how far the request has come. `pool` is the default transport: connections

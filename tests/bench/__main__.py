@@ -10,13 +10,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tests.bench.case import QUICK, Plan, Row
-from tests.bench.picture import draw
 from tests.bench.report import as_json, as_markdown, circumstances, show
 from tests.bench.runner import TOPICS, cases, run
 
 
 def main(arguments: Sequence[str]) -> None:
     """Measure, print tables, and write results.json, results.md and results.png."""
+    from tests.bench.picture import draw  # noqa: PLC0415 - matplotlib comes with the extra bench, not with dev
+
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument(
         "topics", nargs="*", choices=[*TOPICS, []], metavar="topic", help=f"of {', '.join(TOPICS)}; all"

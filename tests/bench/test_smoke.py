@@ -11,7 +11,6 @@ from tests.bench.__main__ import main
 from tests.bench.calls import bare
 from tests.bench.case import QUICK, Case, Figure, Row, Target, timed
 from tests.bench.inputs import reply_with_one, request_for_one
-from tests.bench.picture import draw
 from tests.bench.report import as_markdown
 from tests.bench.runner import TOPICS, cases, run
 from tests.bench.summary import HEADING, README, RESULTS, section
@@ -34,6 +33,7 @@ def test_a_topic_runs(topic: str) -> None:
 @pytest.mark.slow
 def test_results_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A run prints its tables, and writes them as Markdown, every sample as JSON, and a picture."""
+    pytest.importorskip("matplotlib", reason="the picture needs the extra bench")
     main(["--quick", "--out", str(tmp_path), "build"])
     assert "DeleteBatchTasks" in capsys.readouterr().out
     assert "| UpdateBatchTask | 1 task | us |" in (tmp_path / "results.md").read_text(encoding="utf-8")
@@ -54,8 +54,11 @@ def test_the_readme_shows_what_was_measured() -> None:
 
 def test_a_picture_of_other_topics(tmp_path: Path) -> None:
     """Without rows of building and parsing, the picture is empty."""
+    picture = pytest.importorskip(
+        "tests.bench.picture", reason="the picture needs the extra bench", exc_type=ImportError
+    )
     row = Row(topic="hostile", name="n", size=1, of="x", unit="ms CPU", figures=FIGURES)
-    draw({"machine": "m", "python": "p", "date": "d"}, [row], tmp_path / "results.png")
+    picture.draw({"machine": "m", "python": "p", "date": "d"}, [row], tmp_path / "results.png")
     assert (tmp_path / "results.png").stat().st_size > 0
 
 

@@ -1,6 +1,8 @@
 """Recorded histories are replayed, so that a release does not break workflows that run while it is deployed."""
 
+import asyncio
 import json
+import types
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
 from soapbatch import Client
-from soapbatch.integrations.temporal import RunBatchJob, SoapBatchPlugin, workflow as workflow_module
+from soapbatch.integrations.temporal import BatchJob, RunBatchJob, SoapBatchPlugin, workflow as workflow_module
 from soapbatch.integrations.temporal.slots import TenantSlots
 from tests.support.fleet import APPLICATION_TOKEN, PASSWORD, texts
 
@@ -51,3 +53,21 @@ async def test_a_change_of_the_workflow_is_noticed(monkeypatch: pytest.MonkeyPat
 
 async def _fetch_nothing(_: object) -> None:
     """Take the place of the activities that save the output."""
+
+
+def test_a_workflow_that_its_worker_forgets_awaits_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python closes the coroutine of a workflow that holds a slot: it ends at once, and the slot stays as it is."""
+
+    async def waits(*_: object) -> str:
+        await asyncio.sleep(0)
+        return "token"
+
+    info = types.SimpleNamespace(workflow_id="w", run_id="r")
+    monkeypatch.setattr(workflow_module.workflow, "info", lambda: info)  # type: ignore[attr-defined] # Temporal's module
+    for owner, name in ((workflow_module._Run, "until_slot"), (workflow_module._Run, "to_the_end")):
+        monkeypatch.setattr(owner, name, waits)
+    monkeypatch.setattr(workflow_module, "release_slot", waits)
+    coroutine = workflow_module.run_batch_job(BatchJob(tenant="acme", name="Export", max_running=1), key="k")
+    coroutine.send(None)  # waits for its slot
+    coroutine.send(None)  # has it, and waits for the end
+    coroutine.close()

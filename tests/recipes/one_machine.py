@@ -48,7 +48,11 @@ class JobTable:
             sqlite3.OperationalError: another process has the lock.
         """
         self._lock = sqlite3.connect(f"{path}.lock", isolation_level=None, timeout=0)
-        self._lock.execute("BEGIN EXCLUSIVE")
+        try:
+            self._lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError:
+            self._lock.close()
+            raise
         self._table = sqlite3.connect(path, isolation_level=None)  # each statement is on the disk when it returns
         self._table.execute("PRAGMA synchronous = FULL")
         self._table.execute(SCHEMA)

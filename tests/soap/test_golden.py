@@ -136,11 +136,9 @@ def test_every_other_version_follows_by_the_rules(operation: Operation[Any], ver
     same(got, response, f"{version} {operation.name} response")
 
 
-def test_there_are_155_pairs() -> None:
-    """The operations of all versions are the 110 + 43 + 2 documented ones, each with a Services88 file."""
-    agents = [param.values[0].agent.name for param in PAIRS]  # type: ignore[union-attr]
-    assert [agents.count(name) for name in ("Batch", "SoPrincipal", "BLOB")] == [110, 43, 2]
-    assert all(file(operation, ServiceVersion.V88, "request").is_file() for operation in OPERATIONS.values())
+def test_every_operation_has_a_file() -> None:
+    """Services88 has an example of each operation; those of older versions follow from it."""
+    assert [row.name for row in OPERATIONS.values() if not file(row, ServiceVersion.V88, "request").is_file()] == []
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from temporalio import workflow
 from temporalio.common import Priority, RetryPolicy, SearchAttributeKey
@@ -91,10 +91,15 @@ async def run_batch_job(
         if job.max_running is None:
             return await run.to_the_end()
         token = await run.until_slot(job.max_running)
+        is_forgotten = False
         try:
             return await run.to_the_end()
+        except GeneratorExit:
+            is_forgotten = True  # its worker drops the workflow, which goes on elsewhere: nothing may be awaited
+            raise
         finally:
-            await release_slot(job.tenant, token)
+            if not is_forgotten:
+                await release_slot(job.tenant, token)
     except ActivityError as error:
         raise run.failed(error) from None
 
@@ -133,7 +138,7 @@ class _Run:
         failure = _unwrapped(error, self._job)
         if failure.details and isinstance(failure.details[0], dict):  # `save=` may raise one with other details
             known = {field.name for field in dataclasses.fields(TaskFacts)}
-            facts: dict[str, Any] = failure.details[0]
+            facts = cast("dict[str, Any]", failure.details[0])
             self._facts = TaskFacts(**{name: value for name, value in facts.items() if name in known})
         self.note("failed", note=failure.message)
         return failure
