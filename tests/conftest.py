@@ -5,6 +5,7 @@ import functools
 import gc
 import inspect
 import os
+import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,12 @@ hypothesis.settings.register_profile(
     print_blob=True,
 )
 hypothesis.settings.load_profile("soapbatch")
+
+
+def pytest_configure() -> None:
+    """Take SIGINT as a terminal sends it: a shell has what runs in its background ignore it, and so do our children."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
