@@ -22,6 +22,8 @@ _BY_REASON: Final[dict[str, list[str]]] = {
         "calls/exchange.py |  | _READS_IN_A_ROW: Final = 16  # of pieces that are there already, before other tasks get their turn",
         "calls/exchange.py | Exchange.read | taken = time.perf_counter() - started | Sub to Add",
         "calls/exchange.py | Exchange._take_turns | self._reads += 1",
+        "calls/exchange.py | Exchange._take_turns | self._busy = 0.0",
+        "calls/exchange.py | Exchange.__init__ | self._busy = 0.0  # seconds of parsing since other tasks had their turn",
     ],
     _CLOSED: [
         "jobs/search.py | Search._read_list | async with contextlib.aclosing(kind(self.batch, self.name)) as tasks:",
@@ -50,6 +52,9 @@ _BY_REASON: Final[dict[str, list[str]]] = {
         "jobs/start.py | _MarkedStart._find_earlier | search = self._search(after_id=0, since=None) | 0 to -1",
         "jobs/start.py | _other_job | if not info.has_ended and info.id is not None and (newest is None or info.id > (newest.id or 0)): | 0 to -1",
         "jobs/search.py | Known | highest_id: int = 0 | 0 to -1",
+    ],
+    "Who looks for a key does not ask which other tasks are new.": [
+        "jobs/search.py | Search | after_id: int = 0",
     ],
     "Whoever waits for the end looks again: it is woken for nothing.": [
         "calls/lifetime.py | Lifetime._note_idle | if not (self._scopes or self._paused): | Or to And",

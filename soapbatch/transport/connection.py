@@ -125,7 +125,7 @@ class Connection:
             raise httpx.LocalProtocolError(str(error)) from error
         await self._stream.send(b"".join((head, data, end)), state, patience)
 
-    async def receive_head(self, state: SendState) -> tuple[int, RawHeaders, bytes]:
+    async def receive_head(self) -> tuple[int, RawHeaders, bytes]:
         """Return status, headers and HTTP version of the response.
 
         Raises:
@@ -133,7 +133,6 @@ class Connection:
             httpx.RemoteProtocolError: the response is not HTTP; or the server closed the connection before it.
         """
         response = await self._receive_head(self._http)
-        state.phase = "reading"
         return response.status_code, list(response.headers.raw_items()), response.http_version
 
     async def read(self) -> bytes | None:

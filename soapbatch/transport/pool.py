@@ -180,7 +180,7 @@ class ConnectionPool(httpx.AsyncBaseTransport):
                 connection = slot.connection = self._connection_to(slot.origin)
                 await within(timeouts.get("connect"), httpx.ConnectTimeout, connection.open(state))
             await connection.send(request, body, state, timeouts.get("write"))
-            head = connection.receive_head(state)
+            head = connection.receive_head()
             status, headers, version = await within(timeouts.get("read"), httpx.ReadTimeout, head)
         except BaseException:
             await _finish(self._discard(slot))

@@ -165,6 +165,17 @@ async def test_a_lost_answer_with_a_marker_and_resend(
     assert world.server.counts["StartBatchJob"] in {3, 4}
 
 
+@in_world
+async def test_a_start_of_less_than_a_second(world: World) -> None:
+    """The end of a start holds to the fraction of a second, in the list before it and in the start itself."""
+    for slow in (LIST.name, "StartBatchJob"):
+        world.server.intercept(slow, delayed(60))
+        before = world.now
+        with pytest.raises(SoapBatchError):
+            await world.client.jobs.start(NAME, if_running="fail", timeout=0.5)
+        assert world.now - before == 0.5
+
+
 @lost_answers
 @markers
 @in_world

@@ -627,6 +627,16 @@ async def test_it_raises_the_exceptions_of_httpx(
             assert (pool._in_use, pool._idle) == (0, [])
 
 
+async def test_a_request_that_is_not_http() -> None:
+    """A client of httpx gets the error that httpx documents, and the connection is not used again."""
+    async with FaultServer() as server, httpx.AsyncClient(transport=ConnectionPool()) as client:
+        for _ in range(2):
+            with pytest.raises(httpx.LocalProtocolError, match="Illegal header value"):
+                await client.post(server.url, content=b"x", headers={"X-User": "two\nlines"})
+        assert (await client.post(server.url, content=b"x")).status_code == 200
+        assert server.accepted == 3
+
+
 async def test_timeouts_of_httpx_for_connecting_and_sending(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that takes long is a ConnectTimeout, a server that does not read a WriteTimeout."""
 
