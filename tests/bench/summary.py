@@ -33,7 +33,6 @@ _TASKS: Final = (
 )
 _CALLERS: Final = {
     SOAPBATCH: "soapbatch",
-    "soapbatch, aiohttp": "with aiohttp",  # only in results from before its transport was deleted
     ZEEP: "zeep's AsyncClient",
     HTTPX: "one httpx.AsyncClient",
 }
