@@ -137,8 +137,8 @@ Calls that took longer than half a second:
 What it costs
 -------------
 
-Hooks that do nothing add 3 % to the CPU time of a call, OpenTelemetry's API without an SDK 11 %, and its SDK 57 % where
-it records every call: two spans and a point of a histogram. These are ratios of medians, measured by
-`python -m tests.bench hooks` over a transport that answers at once, on 2 cores of an AMD EPYC with other work on them
-(load 5 to 6), where a call takes 217 us without hooks. What a call waits for the network is not in it.
+Hooks that do nothing add 10 % to the CPU time of a call, OpenTelemetry's API without an SDK 13 %, and its SDK 55 %
+where it records every call: two spans and a point of a histogram. These are ratios of medians, measured by
+`python -m tests.bench hooks` over a transport that answers at once, on an AMD EPYC with nothing else to do, where a
+call takes 185 us without hooks. What a call waits for the network is not in it.
 """
