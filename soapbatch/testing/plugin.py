@@ -101,6 +101,23 @@ def _scope(fixture_name: str, config: pytest.Config) -> Any:  # noqa: ARG001 - p
     return config.getini("netserver_scope")
 
 
+def _for_a_test(
+    fixture: str, request: pytest.FixtureRequest, thread: Any, read_markers: Callable[..., Any]
+) -> Iterator[Any]:
+    """Yield the server of a thread as the test wants it; fail the test at its end if an interceptor was not used.
+
+    The fixture, its marker, and the fixture of its clock are called alike.
+    """
+    marks = [*request.node.iter_markers(fixture)]  # the innermost first
+    options = read_markers((mark.args, mark.kwargs) for mark in reversed(marks))
+    clock = f"{fixture}_clock"
+    server = thread.begin(request.getfixturevalue(clock) if clock in request.fixturenames else None, options)
+    failed_before = request.session.testsfailed
+    yield server
+    if request.session.testsfailed == failed_before and not options.allow_unused:
+        server.assert_interceptors_used()
+
+
 @pytest.fixture(scope=_scope)
 def _netserver_thread() -> Iterator["ServerThread"]:
     from soapbatch.testing.fixtures import server_thread
@@ -117,14 +134,7 @@ def netserver(request: pytest.FixtureRequest, _netserver_thread: "ServerThread")
     """
     from soapbatch.testing.fixtures import marked_options
 
-    marks = [*request.node.iter_markers("netserver")]  # the innermost first
-    options = marked_options((mark.args, mark.kwargs) for mark in reversed(marks))
-    clock = request.getfixturevalue("netserver_clock") if "netserver_clock" in request.fixturenames else None
-    server = _netserver_thread.begin(clock, options)
-    failed_before = request.session.testsfailed
-    yield server
-    if request.session.testsfailed == failed_before and not options.allow_unused:
-        server.assert_interceptors_used()
+    yield from _for_a_test("netserver", request, _netserver_thread, marked_options)
 
 
 @pytest.fixture(scope=_scope)
@@ -222,15 +232,7 @@ def superoffice_online(
     """
     from soapbatch.testing.online_fixtures import marked_online
 
-    marks = [*request.node.iter_markers("superoffice_online")]  # the innermost first
-    options = marked_online((mark.args, mark.kwargs) for mark in reversed(marks))
-    has_clock = "superoffice_online_clock" in request.fixturenames
-    clock = request.getfixturevalue("superoffice_online_clock") if has_clock else None
-    online = _superoffice_online_thread.begin(clock, options)
-    failed_before = request.session.testsfailed
-    yield online
-    if request.session.testsfailed == failed_before and not options.allow_unused:
-        online.assert_interceptors_used()
+    yield from _for_a_test("superoffice_online", request, _superoffice_online_thread, marked_online)
 
 
 @pytest.fixture(scope=_scope)
